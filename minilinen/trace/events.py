@@ -1,0 +1,244 @@
+"""The vocabulary of a trace: every span and event there is, as frozen records.
+
+All that minilinen can tell about a run is said in these words. The core and the
+module layer emit them through `recorder.py`; `Trace` keeps them; every view in
+`viz` is a function of them. A record holds plain data only: `Spec`s in the place
+of arrays, names in the place of objects, so that it can be compared, pickled
+and saved. A view that needs something new gets a new field here, and never looks
+inside a module.
+
+A span has a beginning and an end and holds the records that came between, in
+order. An event is a point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minilinen.trace.source import Source
+from minilinen.trace.spec import Value
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+  """What every record says.
+
+  Attributes:
+    order: its place in the trace; unique, and a span's number is also its name.
+    span: the `order` of the span it stands in, -1 at the top.
+    path: the path of the module it happened in, `()` for the root.
+    source: the user's file, line and function that caused it, None if no frame
+      of the user's was found.
+  """
+
+  order: int
+  span: int
+  path: Path
+  source: Source | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span(Record):
+  """A record with records inside, in order. `error` is set if an exception left it."""
+
+  items: tuple[Record, ...] = ()
+  error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Span):
+  """One `init`, `apply` or `bind`: a scope tree from its root.
+
+  Attributes:
+    name: "init", "apply", "bind" or "lazy_init".
+    module: class name of the root module, "" for a function of a scope.
+    given: the variables passed in, collection -> nested dict of specs.
+    result: the variables handed back, in the same form.
+    mutable: the collections that may be written, as a filter in words.
+    streams: the names of the random streams passed in.
+  """
+
+  name: str
+  module: str = ""
+  given: dict[str, Value] = field(default_factory=dict)
+  result: dict[str, Value] = field(default_factory=dict)
+  mutable: Value = False
+  streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Span):
+  """One call of one method of one module.
+
+  Attributes:
+    module: class name, as automatic names use it ("Dense").
+    qualname: module and qualified name of the class ("minilinen.layers.linear.Dense").
+    method: name of the method.
+    number: how many calls of this method at this path came before, in this run.
+    fields: the module's dataclass fields (without parent and name).
+    args, kwargs, result: what went in and out.
+  """
+
+  module: str
+  qualname: str
+  method: str
+  number: int = 0
+  fields: dict[str, Value] = field(default_factory=dict)
+  args: tuple[Value, ...] = ()
+  kwargs: dict[str, Value] = field(default_factory=dict)
+  result: Value = None
+
+
+@dataclass(frozen=True)
+class Lifted:
+  """A variable that passed a lifted transform, seen from both sides.
+
+  Attributes:
+    path: module path, relative to the run's root.
+    collection, name: which variable.
+    how: what the transform does to it ("axis 0", "broadcast", "carry", "same").
+    inside, outside: its spec in the body and around the transform; `inside` is
+      None for a variable that went in and that no body touched.
+    written: whether the transform handed back a new value.
+  """
+
+  path: Path
+  collection: str
+  name: str
+  how: str
+  inside: Value
+  outside: Value
+  written: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lift(Span):
+  """One run of a lifted transform: the boundary between an outer and an inner scope.
+
+  Attributes:
+    kind: the transform's name: "vmap", "scan", "remat", "jit", "map_variables" ...
+    target: what was lifted, "Class.method" or a function's name.
+    collections: (filter in words, what happens to those collections), in order.
+    streams: (filter in words, "split" or "same" ...), in order.
+    length: the number of times the body runs, None where that has no meaning.
+    options: everything else the user said: in_axes, out_axes, reverse, policy ...
+    args, kwargs, result: what went in and out, as seen from outside.
+    static: positions and names of the static arguments.
+    variables: every variable that passed the boundary.
+  """
+
+  kind: str
+  target: str = ""
+  collections: tuple[tuple[str, str], ...] = ()
+  streams: tuple[tuple[str, str], ...] = ()
+  length: int | str | None = None
+  options: dict[str, Value] = field(default_factory=dict)
+  args: tuple[Value, ...] = ()
+  kwargs: dict[str, Value] = field(default_factory=dict)
+  static: tuple[int | str, ...] = ()
+  result: Value = None
+  variables: tuple[Lifted, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body(Span):
+  """What a lifted transform ran. Of several passes only the last is kept.
+
+  Attributes:
+    name: "body", or which of several ("cond", "branch 1").
+    traced: how often Python ran it; 0 if a cached compilation was used.
+    args, result: as seen from inside.
+  """
+
+  name: str = "body"
+  traced: int = 1
+  args: tuple[Value, ...] = ()
+  result: Value = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name(Record):
+  """A submodule got its name; `path` is the new module's, `how` says by whom.
+
+  `how` is "automatic" (Dense_0), "explicit" (name=...), "attribute" (self.x = ...
+  in setup) or "adopted" (a module passed in as a field).
+  """
+
+  module: str
+  how: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable(Record):
+  """An event on one variable; `path` is that of the module that owns it."""
+
+  collection: str
+  name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create(Variable):
+  """A variable came to be. `axes` are the axis names of its box, if it has one."""
+
+  value: Value
+  axes: Value = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read(Variable):
+  """A variable's value was asked for."""
+
+  value: Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write(Variable):
+  """A variable got a new value; `before` is None if it had none."""
+
+  before: Value
+  after: Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sow(Variable):
+  """A value was sown; `accepted` is False if the collection was not mutable."""
+
+  value: Value
+  accepted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturb(Variable):
+  """A perturbation point was passed; `accepted` is False if nothing was added."""
+
+  value: Value
+  accepted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key(Record):
+  """A random key was drawn.
+
+  Attributes:
+    stream: the stream asked for.
+    served: the stream that answered ("params" may serve for another).
+    counter: how many keys this scope drew from the stream before.
+    steps: how the key is derived from the stream's root key, in order. A step is
+      ("fold", part, part ...) with names and numbers, or ("split", n).
+    value: spec of the key.
+  """
+
+  stream: str
+  served: str
+  counter: int
+  steps: tuple[tuple[str | int, ...], ...]
+  value: Value = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Record):
+  """A module took over another's scope: `path` now also stands for `other`."""
+
+  other: Path
