@@ -71,6 +71,10 @@ class Recorder:
   def _append(self, item: Record | Draft) -> None:
     (self._open[-1].items if self._open else self.items).append(item)
 
+  def innermost(self) -> Draft:
+    """The span that is open and has no open span in it."""
+    return self._open[-1]
+
   def event(self, kind: type[Record], path: Path, **fields: Any) -> None:
     """Adds an event."""
     self._append(kind(**self._common(path), **fields))
@@ -84,8 +88,9 @@ class Recorder:
       yield draft
 
   @contextlib.contextmanager
-  def body(self, lift: Draft, path: Path, name: str = "body", **fields: Any) -> Iterator[Draft]:
-    """One pass over a body of a lifted transform; a later pass takes the place of an earlier one."""
+  def body(self, path: Path, name: str = "body", **fields: Any) -> Iterator[Draft]:
+    """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place."""
+    lift = self._open[-1]
     earlier = lift.bodies.get(name)
     if earlier is None:
       draft = Draft(Body, {**self._common(path), "span": lift.fields["order"], "name": name, **fields})

@@ -1,0 +1,28 @@
+"""The functional core: variable trees, scopes, boxes and lifted transforms. It knows nothing of modules."""
+
+from minilinen.core import axes_scan, frozen_dict, lift, meta, scope
+from minilinen.core.axes_scan import broadcast
+from minilinen.core.filters import (
+  CollectionFilter,
+  DenyList,
+  filter_to_set,
+  group_collections,
+  in_filter,
+  intersect_filters,
+  is_filter_empty,
+  subtract_filters,
+  union_filters,
+)
+from minilinen.core.frozen_dict import FrozenDict, copy, freeze, pop, pretty_repr, unfreeze
+from minilinen.core.lift import jit, map_variables, pack, remat, scan, vmap
+from minilinen.core.meta import AxisMetadata, map_axis_meta, unbox
+from minilinen.core.run import apply, bind, init, lazy_init
+from minilinen.core.scope import Scope, Variable
+
+__all__ = [
+  "AxisMetadata", "CollectionFilter", "DenyList", "FrozenDict", "Scope", "Variable", "apply", "axes_scan", "bind",
+  "broadcast", "copy", "filter_to_set", "freeze", "frozen_dict", "group_collections", "in_filter", "init",
+  "intersect_filters", "is_filter_empty", "jit", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta",
+  "pack", "pop", "pretty_repr", "remat", "scan", "scope", "subtract_filters", "unbox", "unfreeze",
+  "union_filters", "vmap",
+]  # fmt: skip

@@ -1,0 +1,214 @@
+"""Lifted transforms that leave the numbers alone: `jit` compiles, `remat` computes again backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+
+from minilinen.config import config
+from minilinen.core.filters import CollectionFilter, DenyList
+from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
+from minilinen.core.rng import LazyRng
+from minilinen.core.scope import Scope
+
+
+class _Static:
+  """What a compiled body depends on besides its arrays; equal ones share a compilation.
+
+  `scope_fn` and `repack_fn` come along uncompared: they are used while JAX traces, and do the same
+  whenever the compared parts are equal.
+  """
+
+  __slots__ = ("parts", "scope_fn", "repack_fn")
+
+  def __init__(self, parts: Any, scope_fn: Any, repack_fn: Any):
+    self.parts = parts
+    self.scope_fn = scope_fn
+    self.repack_fn = repack_fn
+
+  def __eq__(self, other: Any) -> bool:
+    return isinstance(other, _Static) and self.parts == other.parts
+
+  def __hash__(self) -> int:
+    return hash(self.parts)
+
+
+@jax.tree_util.register_static
+class _Counters:
+  """Key counters at the end of a body. JAX hands them back even when it doesn't trace the body again."""
+
+  def __init__(self, counters: Any):
+    self.counters = counters
+
+  def __eq__(self, other: Any) -> bool:
+    return isinstance(other, _Counters) and self.counters == other.counters
+
+  def __hash__(self) -> int:
+    return 0
+
+
+def jit(
+  fn: Callable[..., Any],
+  variables: CollectionFilter = True,
+  rngs: CollectionFilter = True,
+  static_argnums: int | Iterable[int] = (),
+  static_argnames: str | Iterable[str] = (),
+  donate_argnums: int | Iterable[int] = (),
+  device: Any = None,
+  backend: str | None = None,
+) -> Callable[..., Any]:
+  """`jax.jit` for a function of a scope. Random numbers are the same with and without it.
+
+  With the setting `jit_folds_rngs` keys are folded at the boundary, as Flax does: numbers change, and
+  equal layers share one compilation.
+
+  Args:
+    fn: called with a scope and the arguments.
+    variables: the collections that exist inside.
+    rngs: the streams that exist inside.
+    static_argnums: positions of static arguments; the scope is number 0.
+    static_argnames, donate_argnums, device, backend: as for `jax.jit`.
+  """
+  static = _positions(static_argnums)
+  options: dict[str, Any] = {} if device is None and backend is None else {"device": device, "backend": backend}
+
+  def compiled(static: _Static, variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any) -> Any:
+    end: list[Any] = []
+
+    def counted(scope_tree: Any, *args: Any, **kwargs: Any) -> Any:
+      y = fn(scope_tree, *args, **kwargs)
+      end.extend(_snapshot(s.rng_counters) for s in _roots(scope_tree))
+      return y
+
+    y, out = pure(counted, static.scope_fn, static.repack_fn)(variable_groups, rng_groups, *args, **kwargs)
+    return y, out, _Counters(end)
+
+  jitted = jax.jit(
+    compiled,
+    static_argnums=(0, *(n + 2 for n in static)),
+    static_argnames=static_argnames,
+    donate_argnums=tuple(n + 2 for n in _positions(donate_argnums)),
+    **options,
+  )
+
+  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
+    crossing: Crossing = scope_fn.__self__
+    if config.jit_folds_rngs:
+      streams = _fold_streams(crossing, streams)
+    y, out, end = jitted(_Static(_parts(crossing), scope_fn, repack_fn), groups, streams, *args, **kwargs)
+    for top, counters in zip(crossing.tops, end.counters):
+      _restore(top.rng_counters, counters)
+    return y, out
+
+  boundary = Boundary(
+    "jit",
+    fn,
+    collections=[(variables, "same")],
+    streams=[(rngs, "folded" if config.jit_folds_rngs else "same")],
+    static=(*static, *([static_argnames] if isinstance(static_argnames, str) else static_argnames)),
+  )
+  return pack(inner, (variables,), (variables,), (rngs,), name="jit", enable_kwargs=True, boundary=boundary)
+
+
+def _parts(crossing: Crossing) -> Any:
+  """Everything that decides what a body does, besides the arrays that go in."""
+  return (
+    crossing.treedef,
+    tuple(crossing.ways),
+    tuple(
+      (
+        top.name if config.jit_folds_rngs else top.path,
+        _hashable(top.mutable),
+        tuple(sorted((k, str(v)) for k, v in top.flags.items())),
+        _hashable(_snapshot(top.rng_counters)) if top.rngs else None,
+      )
+      for top in crossing.tops
+    ),
+    tuple(vars(config).items()),
+  )
+
+
+def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
+  def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
+    return {stream: top._draw(stream).folded() for stream in group}
+
+  return tuple(tuple(folded(top, g) for top, g in zip(crossing.tops, group)) for group in streams)
+
+
+def _roots(scope_tree: Any) -> list[Scope]:
+  found: list[Scope] = []
+  for scope in jax.tree.leaves(scope_tree):
+    if not any(scope.root is root for root in found):
+      found.append(scope.root)
+  return found
+
+
+def _snapshot(counters: dict[Any, Any]) -> dict[Any, Any]:
+  return {k: _snapshot(v) if isinstance(v, dict) else v for k, v in counters.items()}
+
+
+def _restore(counters: dict[Any, Any], end: dict[Any, Any]) -> None:
+  for key, value in end.items():
+    if isinstance(value, dict):
+      _restore(counters.setdefault(key, {}), value)
+    else:
+      counters[key] = value
+
+
+def _hashable(value: Any) -> Any:
+  if isinstance(value, dict):
+    return frozenset((k, _hashable(v)) for k, v in value.items())
+  if isinstance(value, DenyList):
+    return DenyList(_hashable(value.deny))
+  return frozenset(value) if isinstance(value, (set, list, tuple)) else value
+
+
+def remat(
+  fn: Callable[..., Any],
+  variables: CollectionFilter = True,
+  rngs: CollectionFilter = True,
+  concrete: bool = False,
+  prevent_cse: bool = True,
+  static_argnums: int | tuple[int, ...] = (),
+  policy: Callable[..., bool] | None = None,
+) -> Callable[..., Any]:
+  """`jax.checkpoint` for a function of a scope: activations are computed again in the backward pass.
+
+  Args:
+    fn: called with a scope and the arguments.
+    variables: the collections that exist inside.
+    rngs: the streams that exist inside.
+    concrete: kept for compatibility; `jax.checkpoint` no longer has it.
+    prevent_cse: whether XLA is kept from sharing the two computations.
+    static_argnums: positions of static arguments; the scope is number 0.
+    policy: which activations are kept, of `jax.checkpoint_policies`.
+  """
+  static = _positions(static_argnums)
+
+  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
+    body = jax.checkpoint(
+      pure(fn, scope_fn, repack_fn),
+      prevent_cse=prevent_cse,
+      static_argnums=tuple(n + 1 for n in static),
+      policy=policy,
+    )
+    return body(groups, streams, *args, **kwargs)
+
+  boundary = Boundary(
+    "remat",
+    fn,
+    collections=[(variables, "same")],
+    streams=[(rngs, "same")],
+    options={"policy": policy, "prevent_cse": prevent_cse},
+    static=static,
+  )
+  return pack(inner, (variables,), (variables,), (rngs,), name="remat", enable_kwargs=True, boundary=boundary)
+
+
+checkpoint = remat
+
+
+def _positions(argnums: int | Iterable[int]) -> tuple[int, ...]:
+  return (argnums,) if isinstance(argnums, int) else tuple(argnums)

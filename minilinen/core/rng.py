@@ -1,0 +1,114 @@
+"""Where random keys come from: a stream's root key with a path and a counter folded in.
+
+A `LazyRng` is a key that has not been computed yet: the root key of a stream and the
+names and numbers to fold into it. A scope hands each child its own streams with one more
+name, which costs a tuple; a key is hashed and folded only when somebody draws it. A lifted
+transform changes the root key and nothing else, and only if it splits the stream.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from minilinen.config import config
+from minilinen.trace.recorder import current
+
+Step = tuple[str | int, ...]
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, slots=True)
+class LazyRng:
+  """A stream: `rng`, its root key, and `suffix`, what is to be folded into it.
+
+  As a pytree its only leaf is the root key. `steps` says how `rng` itself came from the
+  key that the user passed; it is kept for the trace and is empty unless somebody records.
+  """
+
+  rng: Any
+  suffix: Step = ()
+  steps: tuple[Step, ...] = ()
+
+  @staticmethod
+  def create(rng: LazyRng | Any, *suffix: str | int) -> LazyRng:
+    """A stream that folds `suffix` on top of what `rng` folds already."""
+    if isinstance(rng, LazyRng):
+      return LazyRng(rng.rng, rng.suffix + suffix, rng.steps)
+    return LazyRng(rng, suffix)
+
+  def as_jax_rng(self) -> Any:
+    """The key itself."""
+    return fold(self.rng, self.suffix)
+
+  def derivation(self) -> tuple[Step, ...]:
+    """Every step from the user's key to `as_jax_rng()`, for the trace."""
+    return (*self.steps, fold_step(self.suffix)) if self.suffix else self.steps
+
+  def folded(self) -> LazyRng:
+    """The same key with nothing left to fold: what a boundary passes on that folds."""
+    return LazyRng(self.as_jax_rng(), (), _kept(self.derivation()))
+
+  def split(self, n: int) -> LazyRng:
+    """The stream with its root key split in `n` along a new leading axis."""
+    rng = jax.random.split(jax.random.clone(self.rng), n)
+    return LazyRng(rng, self.suffix, _kept((*self.steps, ("split", n))))
+
+  def tree_flatten(self) -> tuple[tuple[Any], tuple[Step, tuple[Step, ...]]]:
+    return (self.rng,), (self.suffix, self.steps)
+
+  @classmethod
+  def tree_unflatten(cls, static: tuple[Step, tuple[Step, ...]], children: tuple[Any]) -> LazyRng:
+    return cls(children[0], *static)
+
+
+def _kept(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+  """Steps are part of the pytree, so of every jit cache key: without a recorder, none are kept."""
+  return steps if current() is not None else ()
+
+
+def fold_step(parts: Step) -> Step:
+  """The trace's name of the step that folds `parts` under the present settings."""
+  return ("fold_sep" if config.fix_rng_separator else "fold", *parts)
+
+
+def fold(key: Any, parts: Step) -> Any:
+  """Folds names and numbers into a key, by the first 32 bits of their SHA-1.
+
+  Without `fix_rng_separator` the parts run together in the hash: ("ab", "c") and
+  ("a", "bc") give the same key.
+  """
+  if not parts:
+    return key
+  return jax.random.fold_in(key, np.uint32(_hash(parts, config.fix_rng_separator)))
+
+
+def _hash(parts: Step, separated: bool) -> int:
+  digest = hashlib.sha1()
+  for part in parts:
+    if separated:
+      digest.update(b"\x00")
+    if isinstance(part, str):
+      digest.update(part.encode("utf-8"))
+    else:
+      digest.update(part.to_bytes((part.bit_length() + 7) // 8, "big"))
+  return int.from_bytes(digest.digest()[:4], "big")
+
+
+def is_key(value: Any) -> bool:
+  """Whether a value is one random key, typed or raw, of JAX's present default kind."""
+  if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+    return False
+  if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    return value.shape == ()
+  return value.dtype == np.uint32 and value.shape == _raw_shape(jax.config.jax_default_prng_impl)
+
+
+@functools.cache
+def _raw_shape(kind: str) -> tuple[int, ...]:
+  return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=kind))).shape

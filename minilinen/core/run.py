@@ -1,0 +1,180 @@
+"""Running functions of a scope: `init`, `apply`, `bind` and `lazy_init`.
+
+This is where a variable tree enters and leaves. `apply` makes a root scope of the variables that the
+user passes, runs the function in it, and hands back the collections that were mutable; `init` is
+`apply` on an empty tree with everything mutable. Modules run through the same four functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+
+from minilinen import errors
+from minilinen.core.filters import CollectionFilter, DenyList, in_filter
+from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.known import DependsOnInput, known_outputs
+from minilinen.core.rng import LazyRng, is_key
+from minilinen.core.scope import Scope
+from minilinen.trace import events
+from minilinen.trace.recorder import current
+from minilinen.trace.spec import describe
+
+
+def bind(
+  variables: Mapping[str, Any],
+  rngs: Any = None,
+  mutable: CollectionFilter = False,
+  flags: Mapping[str, Any] | None = None,
+) -> Scope:
+  """A root scope of a variable tree.
+
+  Args:
+    variables: collection -> nested dict of variables. Mutable collections are copied, so the
+      caller's tree never changes.
+    rngs: stream -> key, or one key, which is then the stream "params".
+    mutable: filter of the collections that may be written.
+    flags: settings of the run.
+
+  Raises:
+    ApplyScopeInvalidVariablesTypeError: if `variables` is no dict of dicts.
+    ApplyScopeInvalidVariablesStructureError: if it has "params" inside "params".
+    InvalidRngError: if a stream has no valid key.
+  """
+  _check_variables(variables)
+  if rngs is not None and not isinstance(rngs, Mapping):
+    rngs = {"params": rngs}
+  _check_streams(rngs or {})
+  tree = {col: unfreeze(v) if in_filter(mutable, col) else v for col, v in variables.items()}
+  return Scope(tree, rngs or {}, mutable=mutable, flags=flags)
+
+
+def apply(
+  fn: Callable[..., Any], mutable: CollectionFilter = False, flags: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+  """Makes a function of a scope into a function of a variable tree.
+
+  Args:
+    fn: called with a scope and the arguments.
+    mutable: filter of the collections that may be written.
+    flags: settings of the run.
+
+  Returns:
+    A function `(variables, *args, rngs=None, **kwargs)` that gives the result of `fn`, or if
+    `mutable` is not False the result and the mutable collections.
+  """
+
+  def run(variables: Mapping[str, Any], *args: Any, rngs: Any = None, **kwargs: Any) -> Any:
+    with _run_span(fn, variables, rngs, mutable, flags) as done:
+      with bind(variables, rngs, mutable, flags).temporary() as root:
+        y = fn(root, *args, **kwargs)
+      if mutable is False:
+        return y
+      mutated = root.mutable_variables()
+      done(mutated)
+      return y, mutated
+
+  return run
+
+
+def init(
+  fn: Callable[..., Any], mutable: CollectionFilter = True, flags: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+  """Makes a function of a scope into one that creates its variables.
+
+  Returns:
+    A function `(rngs, *args, **kwargs)` that gives the result of `fn` and the variables; `rngs`
+    is a key for the stream "params" or a dict of streams.
+  """
+  run = apply(fn, mutable=mutable, flags={"initializing": True, **(flags or {})})
+
+  def run_init(rngs: Any, *args: Any, **kwargs: Any) -> Any:
+    _check_init_rngs(rngs)
+    return run({}, *args, rngs=rngs, **kwargs)
+
+  return run_init
+
+
+def lazy_init(
+  fn: Callable[..., Any], mutable: CollectionFilter = True, flags: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+  """As `init`, for arguments of which only the shape is known (`jax.ShapeDtypeStruct`).
+
+  Nothing that depends on an argument's value is computed: the function gives the variables only.
+
+  Raises:
+    LazyInitError: if a variable depends on the value of such an argument.
+  """
+  run = init(fn, mutable=mutable, flags=flags)
+
+  def run_lazy_init(rngs: Any, *args: Any, **kwargs: Any) -> Any:
+    leaves, treedef = jax.tree.flatten((args, kwargs))
+    unknown = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.ShapeDtypeStruct)}
+
+    def variables_of(values: dict[int, Any]) -> Any:
+      filled = [values.get(i, leaf) for i, leaf in enumerate(leaves)]
+      filled_args, filled_kwargs = jax.tree.unflatten(treedef, filled)
+      return run(rngs, *filled_args, **filled_kwargs)[1]
+
+    try:
+      return known_outputs(variables_of, unknown)
+    except DependsOnInput as error:
+      raise errors.LazyInitError(error.leaf) from None
+
+  return run_lazy_init
+
+
+@contextlib.contextmanager
+def _run_span(
+  fn: Callable[..., Any], variables: Any, rngs: Any, mutable: CollectionFilter, flags: Any
+) -> Iterator[Callable[[Any], None]]:
+  recorder = current()
+  if recorder is None:
+    yield lambda mutated: None
+    return
+  with recorder.span(
+    events.Run,
+    (),
+    name="init" if (flags or {}).get("initializing") else "apply",
+    module=getattr(fn, "module_name", ""),
+    given=describe(variables),
+    mutable=mutable_in_words(mutable),
+    streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
+  ) as draft:
+    yield lambda mutated: draft.set(result=describe(mutated))
+
+
+def mutable_in_words(mutable: CollectionFilter) -> Any:
+  """A filter as plain data: True, False, a tuple of names, or "all but ..."."""
+  if isinstance(mutable, bool):
+    return mutable
+  if isinstance(mutable, DenyList):
+    denied = mutable_in_words(mutable.deny)
+    return "all but " + ", ".join(denied) if isinstance(denied, tuple) else not denied
+  return (mutable,) if isinstance(mutable, str) else tuple(sorted(mutable))
+
+
+def _check_variables(variables: Any) -> None:
+  if not isinstance(variables, Mapping) or not all(
+    isinstance(col, str) and isinstance(tree, Mapping) for col, tree in variables.items()
+  ):
+    raise errors.ApplyScopeInvalidVariablesTypeError()
+  params = variables.get("params")
+  if isinstance(params, Mapping) and isinstance(params.get("params"), Mapping):
+    raise errors.ApplyScopeInvalidVariablesStructureError(variables)
+
+
+def _check_streams(rngs: Mapping[str, Any]) -> None:
+  for name, key in rngs.items():
+    if not isinstance(name, str) or not (isinstance(key, LazyRng) or is_key(key)):
+      raise errors.InvalidRngError(f"rngs should be a dictionary of stream names and keys, but {name!r} is {key!r}")
+
+
+def _check_init_rngs(rngs: Any) -> None:
+  if isinstance(rngs, Mapping):
+    _check_streams(rngs)
+  elif not is_key(rngs):
+    raise errors.InvalidRngError(f"init needs a key or a dictionary of keys, but got {rngs!r}")

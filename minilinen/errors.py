@@ -1,0 +1,404 @@
+"""Every mistake that minilinen knows, as a class that builds its own message.
+
+A message says what went wrong, where (the module's path and the user's line), what was expected and found,
+the nearest right name, and how to mend it, with right code. `_message` lays all of them out alike. The names and
+the first arguments of the classes are Flax's; what else a class takes is optional and makes its message better.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from minilinen.trace.source import Source, user_source
+
+
+class MinilinenError(Exception):
+  """Base of all errors of minilinen's own.
+
+  Attributes:
+    path: path of the module it happened in, as text, "" if it is not known.
+    source: the user's line that caused it, None if it is not known.
+  """
+
+  path: str = ""
+  source: Source | None = None
+
+  def __init__(self, message: str, *, path: str = "", mend: str = "", wrong: str = "", right: str = ""):
+    self.path = path
+    self.source = user_source(2)
+    lines = [message]
+    if path:
+      lines.append(f"  module  {path}")
+    if self.source is not None:
+      lines.append(f"  line    {self.source}")
+    if wrong:
+      lines.append(f"  wrong   {wrong}")
+    if right:
+      lines.append(f"  right   {right}")
+    if mend:
+      lines.append(f"  mend    {mend}")
+    super().__init__("\n".join(lines))
+
+
+FlaxError = MinilinenError
+
+
+def nearest(name: str, names: Iterable[Any]) -> str:
+  """ "did you mean ...?" for a name that isn't there, and the names that are."""
+  known = [str(n) for n in names]
+  close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+  hint = f" Did you mean {close[0]!r}?" if close else ""
+  return f"{hint} There: {', '.join(sorted(known)[:12]) or 'nothing'}."
+
+
+# Running: what is passed to init and apply.
+
+
+class InvalidRngError(MinilinenError, ValueError):
+  """A random stream is missing, or its key is no key."""
+
+  def __init__(self, msg: str, *, path: str = "", mend: str = "", right: str = ""):
+    super().__init__(msg, path=path, mend=mend, right=right)
+
+
+class ApplyScopeInvalidVariablesTypeError(MinilinenError):
+  """The variables passed to apply are no dict of dicts."""
+
+  def __init__(self, found: Any = None) -> None:
+    what = f" but got {type(found).__name__}" if found is not None else ""
+    keys = f" with keys {sorted(map(str, found))[:8]}" if isinstance(found, dict) else ""
+    super().__init__(
+      f"apply needs variables as a dict: collection -> nested dict of arrays,{what}{keys}.",
+      wrong="model.apply(params, x)",
+      right='model.apply({"params": params}, x)',
+    )
+
+
+class ApplyScopeInvalidVariablesStructureError(MinilinenError):
+  """The variables have a level too many: "params" inside "params"."""
+
+  def __init__(self, variables: Any):
+    super().__init__(
+      'The variables have "params" inside "params": '
+      f'variables["params"] has the keys {sorted(map(str, variables["params"]))[:8]}.',
+      wrong='model.apply({"params": variables}, x)',
+      right="model.apply(variables, x)",
+    )
+
+
+class LazyInitError(MinilinenError):
+  """A variable's first value depends on an argument of which only the shape is known."""
+
+  def __init__(self, partial_val: Any):
+    super().__init__(
+      f"lazy_init cannot make a variable of {partial_val}: its value depends on an argument that was passed "
+      "as a jax.ShapeDtypeStruct.",
+      mend="pass that argument as an array, or make the variable from shapes only.",
+    )
+
+
+# Scopes: variables, names, collections.
+
+
+class ScopeCollectionNotFound(MinilinenError):
+  """A variable was asked of a collection that is empty and may not be written."""
+
+  def __init__(self, col_name: str, var_name: str, scope_path: str, available: Iterable[str] = ()):
+    super().__init__(
+      f"Tried to access {var_name!r} from collection {col_name!r}, but the collection is empty."
+      f" Collections passed: {', '.join(sorted(available)) or 'none'}.",
+      path=scope_path,
+      mend=f"pass the collection, or let it be created: mutable=[{col_name!r}].",
+      right=f'model.apply({{"params": params, "{col_name}": ...}}, x)' if col_name != "params" else
+      'model.apply({"params": params}, x)',
+    )  # fmt: skip
+
+
+class ScopeParamNotFoundError(MinilinenError):
+  """A parameter is not among those that were passed."""
+
+  def __init__(self, param_name: str, scope_path: str, candidates: Iterable[str] = ()):
+    super().__init__(
+      f"Could not find parameter {param_name!r} in {scope_path!r}.{nearest(param_name, candidates)}",
+      path=scope_path,
+      mend="pass the parameters of this very model, as its init returns them; "
+      "if a layer was added or renamed, init again.",
+    )
+
+
+class ScopeVariableNotFoundError(MinilinenError):
+  """A variable is not among those that were passed, and may not be created."""
+
+  def __init__(self, name: str, col: str, scope_path: str, candidates: Iterable[str] = ()):
+    super().__init__(
+      f"No variable {name!r} in collection {col!r} of {scope_path!r}.{nearest(name, candidates)}",
+      path=scope_path,
+      mend=f"pass it in the variables, or let it be created: mutable=[{col!r}].",
+    )
+
+
+class ScopeParamShapeError(MinilinenError):
+  """A parameter has another shape than its initializer gives."""
+
+  def __init__(self, param_name: str, scope_path: str, value_shape: Any, init_shape: Any, implied: str = ""):
+    super().__init__(
+      f"Parameter {param_name!r} in {scope_path!r} has shape {tuple(value_shape)}, but its initializer gives "
+      f"{tuple(init_shape)}{f' ({implied})' if implied else ''}.",
+      path=scope_path,
+      mend="pass an input of the size that the parameters were made for, or init again for this one.",
+    )
+
+
+class ModifyScopeVariableError(MinilinenError):
+  """A variable of a collection that is not mutable was set."""
+
+  def __init__(self, col: str, variable_name: str, scope_path: str):
+    super().__init__(
+      f"Cannot update variable {variable_name!r} in {scope_path!r}: collection {col!r} is immutable.",
+      path=scope_path,
+      right=f"y, updates = model.apply(variables, x, mutable=[{col!r}])",
+    )
+
+
+class ImmutableVariableError(MinilinenError):
+  """Something that may not change was to be changed."""
+
+  def __init__(self, message: str):
+    super().__init__(message)
+
+
+class InvalidScopeError(MinilinenError):
+  """A scope was used after its init or apply was over."""
+
+  def __init__(self, scope_name: Any):
+    super().__init__(
+      f"The scope {scope_name!r} is no longer valid: its init, apply or lifted transform is over.",
+      mend="don't keep a bound module or a Variable after apply; return values, or use model.bind.",
+    )
+
+
+class ScopeNameTypeError(MinilinenError, TypeError):
+  """A name is no string, or one that cannot be a name."""
+
+  def __init__(self, scope_name: Any, path: str = ""):
+    super().__init__(f"Names are strings, but got {scope_name!r} ({type(scope_name).__name__}).", path=path)
+
+
+class ScopeNameInUseError(MinilinenError, ValueError):
+  """A name was claimed twice in one scope."""
+
+  def __init__(self, name: str, path: str):
+    super().__init__(
+      f'Duplicate use of scope name: "{name}" in {path!r}.', path=path, mend="give one of the two another name."
+    )
+
+
+class InvalidFilterError(MinilinenError):
+  """Something is no filter of collections."""
+
+  def __init__(self, filter_like: Any):
+    super().__init__(
+      f"Invalid filter: {filter_like!r}. A filter is True, False, a name, a list of names, or DenyList(...)."
+    )
+
+
+class JaxTransformError(MinilinenError):
+  """A raw JAX transform was used where a lifted one is needed."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "A JAX transform and a module's variables are mixed.",
+      wrong="jax.vmap(self.layer)(x)",
+      right='nn.vmap(nn.Dense, variable_axes={"params": None}, split_rngs={"params": False})(4)(x)',
+    )
+
+
+# Modules.
+
+
+class NameInUseError(MinilinenError):
+  """A submodule or variable has a name that is in use in the module."""
+
+  def __init__(self, key_type: str, value: str, module_name: str, *, path: str = "", used_by: str = ""):
+    super().__init__(
+      f'Could not create {key_type} "{value}" in Module {module_name}: Name in use{used_by and f" by {used_by}"}.',
+      path=path,
+      mend="give one of the two another name (submodules, variables, fields and methods share one namespace).",
+    )
+
+
+class AssignSubModuleError(MinilinenError):
+  """A submodule was made in a method that is neither `setup` nor compact."""
+
+  def __init__(self, cls: str):
+    super().__init__(
+      f"Submodule {cls} must be defined in `setup()` or in a method wrapped in `@compact`.",
+      wrong=f"def __call__(self, x): return nn.{cls}(...)(x)",
+      right=f"@nn.compact\n          def __call__(self, x): return nn.{cls}(...)(x)",
+    )
+
+
+class SetAttributeInModuleSetupError(MinilinenError):
+  """A dataclass field was set in `setup`."""
+
+  def __init__(self, name: str = "") -> None:
+    super().__init__(
+      f"Module field {name!r} is set in setup(): fields are settings, and setup must not change them.",
+      mend="give the value another name.",
+      wrong="def setup(self): self.features = 3",
+      right="def setup(self): self.width = self.features or 3",
+    )
+
+
+class SetAttributeFrozenModuleError(MinilinenError):
+  """An attribute was set outside `setup`: modules are frozen."""
+
+  def __init__(self, module_cls: str, attr_name: str, attr_val: Any):
+    super().__init__(
+      f"Can't set {attr_name}={attr_val!r} for Module of type {module_cls}: Module instance is frozen outside of "
+      "setup method.",
+      mend="define it as a field, in setup, as a local variable, or as self.variable(...).",
+      right=f"other = module.clone({attr_name}=...)",
+    )
+
+
+class MultipleMethodsCompactError(MinilinenError):
+  """More than one method of a class is compact where only one may be."""
+
+  def __init__(self) -> None:
+    super().__init__("Only one method per class can be @nn.compact.")
+
+
+class ReservedModuleAttributeError(MinilinenError):
+  """A class declares a field that all modules have."""
+
+  def __init__(self, annotations: Any):
+    super().__init__(
+      f"properties `parent` and `name` are reserved: {annotations}", mend="name the field something else."
+    )
+
+
+class ApplyModuleInvalidMethodError(MinilinenError):
+  """`method=` names no method of the module."""
+
+  def __init__(self, method: Any, candidates: Iterable[str] = ()):
+    super().__init__(
+      f"Cannot call apply(): {method!r} is not a valid function, or no method of the module."
+      f"{nearest(getattr(method, '__name__', method), candidates) if candidates else ''}",
+      right="model.apply(variables, x, method=Model.encode) or method='encode'",
+    )
+
+
+class CallCompactUnboundModuleError(MinilinenError):
+  """A compact method was called on a module that has no variables."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "Can't call compact methods on unbound modules: there are no variables to call it with.",
+      wrong="model(x)",
+      right="model.apply(variables, x) or model.bind(variables)(x)",
+    )
+
+
+class CallSetupUnboundModuleError(MinilinenError):
+  """`setup` was called by hand."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "Can't call `.setup()` directly: it runs when a bound module is first used.",
+      right="module.bind(variables) ... module.submodule",
+    )
+
+
+class CallUnbindOnUnboundModuleError(MinilinenError):
+  """`unbind` was called on a module that is not bound."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "Can't call `.unbind()` on unbound modules.", right="module, variables = model.bind(variables).layer.unbind()"
+    )
+
+
+class CallShareScopeOnUnboundModuleError(MinilinenError):
+  """`share_scope` was called on a module that is not bound."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "Can't call `.share_scope()` on unbound modules.", mend="call it in setup or in a compact method."
+    )
+
+
+class InvalidInstanceModuleError(MinilinenError):
+  """A method was called on the class instead of an instance."""
+
+  def __init__(self, found: Any = None) -> None:
+    super().__init__(
+      f"Can only call init, init_with_output, apply or bind methods on an instance of a Module{_got(found)}.",
+      wrong="Net.init(key, x)",
+      right="Net().init(key, x)",
+    )
+
+
+class IncorrectPostInitOverrideError(MinilinenError):
+  """A `__post_init__` does not call that of `Module`."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "Overrode `.__post_init__()` without calling `super().__post_init__()`.",
+      right="def __post_init__(self): ...; super().__post_init__()",
+    )
+
+
+class DescriptorAttributeError(MinilinenError):
+  """A property of a module raised an AttributeError, which Python would take for a missing property."""
+
+  def __init__(self) -> None:
+    super().__init__("Trying to access a property that is accessing a non-existent attribute.")
+
+
+class TransformedMethodReturnValueError(MinilinenError):
+  """A lifted method gave back a module or a variable."""
+
+  def __init__(self, name: str):
+    super().__init__(
+      f"Transformed module method {name} cannot return Modules or Variables.",
+      mend="return arrays; make the submodule outside the lifted method.",
+    )
+
+
+class TransformTargetError(MinilinenError):
+  """A lifted transform was given an instance instead of a class or a function."""
+
+  def __init__(self, target: Any):
+    super().__init__(
+      f"Linen transformations must be applied to Module classes or functions taking a Module, got {target!r}.",
+      wrong="nn.vmap(nn.Dense(3), ...)",
+      right="nn.vmap(nn.Dense, ...)(3)",
+    )
+
+
+class PartitioningUnspecifiedError(MinilinenError):
+  """A box was lifted and nobody said what its new axis is called."""
+
+  def __init__(self, target: Any):
+    super().__init__(
+      f"Trying to transform a Partitioned variable but metadata_params[{_PARTITION_NAME!r}] is not specified: "
+      f"{target!r}",
+      right=f'nn.scan(..., metadata_params={{nn.PARTITION_NAME: "layers"}})',
+    )
+
+
+class TraceContextError(MinilinenError):
+  """A value was touched in another trace than the one it belongs to."""
+
+  def __init__(self, message: str):
+    super().__init__(message)
+
+
+_PARTITION_NAME = "partition_name"
+
+
+def _got(found: Any) -> str:
+  return "" if found is None else f", got {found!r}"

@@ -1,0 +1,227 @@
+"""The one place where a call happens: every method of every module goes through `call_method`.
+
+It runs `setup` if that is due, makes the module the parent of what is constructed now, opens the span in
+the trace and the `jax.named_scope`, asks the interceptors, and sows captured results. `wrap_methods` puts it
+around the methods of a class when the class is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from minilinen import errors
+from minilinen.config import config
+from minilinen.module.context import context
+from minilinen.trace import events
+from minilinen.trace.recorder import current
+from minilinen.trace.spec import describe
+
+if TYPE_CHECKING:
+  from minilinen.module.module import Module
+
+_PLAIN = {"__init__", "__post_init__", "__eq__", "__hash__", "__repr__", "__setattr__", "__getattr__"}
+
+
+def compact(fun: Callable[..., Any]) -> Callable[..., Any]:
+  """Marks a method in which submodules and variables may be declared where they are used.
+
+  >>> import minilinen as nn
+  >>> class Net(nn.Module):
+  ...   @nn.compact
+  ...   def __call__(self, x):
+  ...     return nn.Dense(2)(nn.relu(nn.Dense(8)(x)))
+  """
+  fun.compact = True  # type: ignore[attr-defined]
+  return fun
+
+
+def nowrap(fun: Callable[..., Any]) -> Callable[..., Any]:
+  """Marks a method as a plain Python method: it does not start `setup` and shows in no trace."""
+  fun.nowrap = True  # type: ignore[attr-defined]
+  return fun
+
+
+def compact_name_scope(fun: Callable[..., Any]) -> Callable[..., Any]:
+  """Marks a compact method whose submodules and variables live under the method's name.
+
+  >>> import jax, minilinen as nn
+  >>> class Net(nn.Module):
+  ...   @nn.compact_name_scope
+  ...   def up(self, x):
+  ...     return nn.Dense(3)(x)
+  ...   def __call__(self, x):
+  ...     return self.up(x)
+  >>> list(Net().init(jax.random.key(0), jax.numpy.ones((1, 2)))["params"]["up"])
+  ['Dense_0']
+  """
+
+  @functools.wraps(fun)
+  def method(self: Module, *args: Any, **kwargs: Any) -> Any:
+    if self.scope is None:
+      raise errors.CallCompactUnboundModuleError()
+    view = self._with_scope(self.scope.push(fun.__name__, reuse=True))
+    return call_method(view, compact(fun), args, kwargs)
+
+  return method
+
+
+@dataclass(frozen=True)
+class InterceptorContext:
+  """What an interceptor is told of a call.
+
+  Attributes:
+    module: the module called.
+    method_name: name of the method.
+    orig_method: the method itself, bound to the module, without interceptors.
+  """
+
+  module: Module
+  method_name: str
+  orig_method: Callable[..., Any]
+
+
+@contextlib.contextmanager
+def intercept_methods(interceptor: Callable[..., Any]) -> Iterator[None]:
+  """Lets a function stand in for every method call of a `with` block.
+
+  Args:
+    interceptor: called as `interceptor(next_fun, args, kwargs, context)`; it calls
+      `next_fun(*args, **kwargs)` to go on. The latest is the outermost... of those in one block.
+  """
+  context.interceptors.append(interceptor)
+  try:
+    yield
+  finally:
+    context.interceptors.pop()
+
+
+@contextlib.contextmanager
+def capturing(keep: Callable[..., bool] | bool) -> Iterator[None]:
+  """Sows the results of the calls that a filter `(module, method_name) -> bool` keeps; True keeps `__call__`."""
+  if keep is False:
+    yield
+    return
+  context.captures.append((lambda _, name: name == "__call__") if keep is True else keep)
+  try:
+    yield
+  finally:
+    context.captures.pop()
+
+
+def wrap_methods(cls: type[Any]) -> None:
+  """Puts `call_method` around the methods that a class defines."""
+  for name, fun in list(vars(cls).items()):
+    if isinstance(fun, types.FunctionType) and name not in _PLAIN and not hasattr(fun, "nowrap"):
+      setattr(cls, name, wrapped(fun))
+
+
+def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
+  """A function of a module as a method that goes through `call_method`; once is enough."""
+  if hasattr(fun, "raw_method"):
+    return fun
+
+  @functools.wraps(fun)
+  def method(*args: Any, **kwargs: Any) -> Any:
+    if args and hasattr(args[0], "_state"):
+      return call_method(args[0], fun, args[1:], kwargs)
+    if args and _is_module(args[0]):
+      raise errors.IncorrectPostInitOverrideError()
+    return fun(*args, **kwargs)
+
+  method.raw_method = fun  # type: ignore[attr-defined]
+  return method
+
+
+def _is_module(value: Any) -> bool:
+  return hasattr(type(value), "_call_is_wrapped")
+
+
+def raw_method(fun: Callable[..., Any]) -> Callable[..., Any]:
+  """The function that a method was made of."""
+  return getattr(fun, "raw_method", fun)
+
+
+def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  """Calls a method of a module.
+
+  Raises:
+    CallCompactUnboundModuleError, CallSetupUnboundModuleError: if it needs a scope and there is none.
+  """
+  name = fun.__name__
+  is_compact, is_setup = hasattr(fun, "compact"), name == "setup"
+  state = self._state
+  nested = state.in_compact if is_compact else state.in_setup
+  if self.scope is None:
+    if is_compact:
+      raise errors.CallCompactUnboundModuleError()
+    if is_setup:
+      raise errors.CallSetupUnboundModuleError()
+  elif not is_setup and not state.setup_done and not hasattr(fun, "lifted"):
+    self._try_setup()
+  if is_compact:
+    state.in_compact = True
+  elif is_setup:
+    state.in_setup = True
+  context.modules.append(self)
+  try:
+    return fun(self, *args, **kwargs) if is_setup else _run(self, fun, name, args, kwargs)
+  finally:
+    context.modules.pop()
+    if is_compact and self.scope is not None:
+      object.__setattr__(self, "scope", self.scope.rewound())
+    if (is_compact or is_setup) and not nested:
+      state.end_method()
+
+
+def _run(self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  """Runs a method inside its named scope and its span."""
+  scope = self.scope
+  if scope is None:
+    return _through_interceptors(self, fun, name, args, kwargs)
+  label = self.name or type(self).__name__
+  with jax.named_scope(label if name == "__call__" else f"{label}.{name}") if config.profile else _NOTHING:
+    if (recorder := current()) is None:
+      y = _through_interceptors(self, fun, name, args, kwargs)
+    else:
+      cls = type(self)
+      with recorder.span(
+        events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
+        method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
+      ) as draft:  # fmt: skip
+        y = _through_interceptors(self, fun, name, args, kwargs)
+        draft.set(result=describe(y))
+  if context.captures and context.captures[-1](self, name):
+    self.sow("intermediates", name, y)
+  return y
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+def _describe_fields(self: Module) -> dict[str, Any]:
+  return {f: describe(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("parent", "name")}
+
+
+def _through_interceptors(
+  self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+  if not context.interceptors:
+    return fun(self, *args, **kwargs)
+  told = InterceptorContext(self, name, functools.partial(fun, self))
+  run = told.orig_method
+  for interceptor in context.interceptors:
+    run = functools.partial(_intercepted, interceptor, run, told)
+  return run(*args, **kwargs)
+
+
+def _intercepted(
+  interceptor: Callable[..., Any], run: Callable[..., Any], told: InterceptorContext, *args: Any, **kwargs: Any
+) -> Any:
+  return interceptor(run, args, kwargs, told)
