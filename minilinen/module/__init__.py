@@ -1,0 +1,17 @@
+"""The class layer: `Module`, what its methods may be marked as, and functions that run modules."""
+
+from minilinen.core.scope import Variable
+from minilinen.module.call import (
+  InterceptorContext,
+  compact,
+  compact_name_scope,
+  intercept_methods,
+  nowrap,
+)
+from minilinen.module.module import Module, merge_param, share_scope
+from minilinen.module.running import apply, init, init_with_output
+
+__all__ = [
+  "InterceptorContext", "Module", "Variable", "apply", "compact", "compact_name_scope", "init", "init_with_output",
+  "intercept_methods", "merge_param", "nowrap", "share_scope",
+]  # fmt: skip

@@ -1,0 +1,315 @@
+"""How a module is run from outside: `init`, `apply`, `bind` and their relatives.
+
+Each makes a function of a scope of the module and one of its methods, and hands it to `core.run`. `Module`
+inherits these methods; the functions `init`, `apply` and `init_with_output` do the same for any function of
+modules.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import jax
+
+from minilinen import core, errors
+from minilinen.core.filters import CollectionFilter, DenyList
+from minilinen.core.rng import is_key
+from minilinen.core.scope import Scope
+from minilinen.module.call import capturing, intercept_methods
+
+if TYPE_CHECKING:
+  from minilinen.module.module import Module
+  from minilinen.trace import Trace
+
+_ALL_BUT_INTERMEDIATES = DenyList("intermediates")
+Capture = bool | Callable[..., bool]
+
+
+class RunMethods:
+  """The methods of a module that run it from outside."""
+
+  def apply(
+    self,
+    variables: Mapping[str, Any],
+    *args: Any,
+    rngs: Any = None,
+    method: Callable[..., Any] | str | None = None,
+    mutable: CollectionFilter = False,
+    capture_intermediates: Capture = False,
+    **kwargs: Any,
+  ) -> Any:
+    """Calls a method of the module with variables.
+
+    Args:
+      variables: collection -> nested dict, as `init` returns it.
+      *args, **kwargs: arguments of the method.
+      rngs: stream -> key, or one key for the stream "params".
+      method: a method, or its name; `__call__` by default.
+      mutable: the collections that may change.
+      capture_intermediates: whether results of `__call__`s are sown into "intermediates"; or a filter
+        `(module, method_name) -> bool`.
+
+    Returns:
+      The method's result; with `mutable`, the result and the mutable collections.
+    """
+    _check_instance(self)
+    fn = _method_of_scope(self, method, capture_intermediates)
+    if capture_intermediates is not False:
+      mutable = core.union_filters(mutable, "intermediates")
+    return core.apply(fn, mutable=mutable)(variables, *args, rngs=rngs, **kwargs)
+
+  def init_with_output(
+    self,
+    rngs: Any,
+    *args: Any,
+    method: Callable[..., Any] | str | None = None,
+    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+    capture_intermediates: Capture = False,
+    **kwargs: Any,
+  ) -> tuple[Any, Mapping[str, Any]]:
+    """Calls a method of the module and creates the variables that it needs.
+
+    Args:
+      rngs: a key for the stream "params", or stream -> key.
+      *args, **kwargs: arguments of the method.
+      method: a method, or its name; `__call__` by default.
+      mutable: the collections that are created.
+      capture_intermediates: as for `apply`.
+
+    Returns:
+      The method's result and the variables.
+    """
+    _check_instance(self)
+    _check_rngs(self, rngs)
+    fn = _method_of_scope(self, method, capture_intermediates)
+    if capture_intermediates is not False:
+      mutable = core.union_filters(mutable, "intermediates")
+    return core.init(fn, mutable=mutable)(rngs, *args, **kwargs)
+
+  def init(
+    self,
+    rngs: Any,
+    *args: Any,
+    method: Callable[..., Any] | str | None = None,
+    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+    capture_intermediates: Capture = False,
+    **kwargs: Any,
+  ) -> Mapping[str, Any]:
+    """The variables that a call of the module needs; as `init_with_output` without the output."""
+    return RunMethods.init_with_output(
+      self, rngs, *args, method=method, mutable=mutable, capture_intermediates=capture_intermediates, **kwargs
+    )[1]
+
+  def lazy_init(
+    self,
+    rngs: Any,
+    *args: Any,
+    method: Callable[..., Any] | None = None,
+    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+    **kwargs: Any,
+  ) -> Mapping[str, Any]:
+    """As `init`, for arguments given as `jax.ShapeDtypeStruct`: the forward pass is not computed.
+
+    Raises:
+      LazyInitError: if a variable depends on the value of such an argument.
+    """
+    _check_instance(self)
+    _check_rngs(self, rngs)
+    return core.lazy_init(_method_of_scope(self, method, False), mutable=mutable)(rngs, *args, **kwargs)
+
+  def bind(
+    self,
+    variables: Mapping[str, Any],
+    *args: Any,
+    rngs: Mapping[str, Any] | None = None,
+    mutable: CollectionFilter = False,
+  ) -> Self:
+    """The module with variables, to be called and looked into from outside.
+
+    Args:
+      variables: collection -> nested dict, as `init` returns it.
+      rngs: stream -> key.
+      mutable: the collections that may change; read them from the bound module's `variables`.
+    """
+    _check_instance(self)
+    return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)  # type: ignore[attr-defined]
+
+  def unbind(self) -> tuple[Self, Mapping[str, Any]]:
+    """A bound module taken apart: the module without variables, and its variables.
+
+    Raises:
+      CallUnbindOnUnboundModuleError: if it isn't bound.
+    """
+    if self.scope is None:  # type: ignore[attr-defined]
+      raise errors.CallUnbindOnUnboundModuleError()
+    return self.clone(_deep_clone=True, _reset_names=True, name=None), self.variables  # type: ignore[attr-defined]
+
+  def trace(
+    self,
+    rngs: Any,
+    *args: Any,
+    method: Callable[..., Any] | str | None = None,
+    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+    **kwargs: Any,
+  ) -> Trace:
+    """What `init` with these arguments does, as a trace; nothing is computed.
+
+    Args:
+      rngs: a key or stream -> key.
+      *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
+      method, mutable: as for `init`.
+    """
+    from minilinen.trace import trace
+
+    run = functools.partial(RunMethods.init_with_output, self, method=method, mutable=mutable)
+    return trace(run)(rngs, *args, **kwargs)
+
+  def tabulate(
+    self,
+    rngs: Any,
+    *args: Any,
+    depth: int | None = None,
+    show_repeated: bool = False,
+    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+    console_kwargs: Mapping[str, Any] | None = None,
+    table_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
+    column_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
+    compute_flops: bool = False,
+    compute_vjp_flops: bool = False,
+    **kwargs: Any,
+  ) -> str:
+    """A table of the module's calls and variables, as text; nothing is computed.
+
+    Args:
+      rngs: a key or stream -> key.
+      *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
+      depth: how many levels of submodules have rows of their own.
+      show_repeated: whether every call of a module has its own row.
+      mutable: the collections that are created.
+      console_kwargs, table_kwargs, column_kwargs: for rich's `Console`, `Table` and `add_column`.
+      compute_flops, compute_vjp_flops: whether there is a column of costs, forward and backward.
+    """
+    import viz
+
+    trace = RunMethods.trace(self, rngs, *args, mutable=mutable, **kwargs)
+    return viz.tabulate(
+      trace,
+      depth=depth,
+      show_repeated=show_repeated,
+      console_kwargs=console_kwargs,
+      table_kwargs=table_kwargs,
+      column_kwargs=column_kwargs,
+      compute_flops=compute_flops,
+      compute_vjp_flops=compute_vjp_flops,
+    ).text()
+
+  def module_paths(
+    self,
+    rngs: Any,
+    *args: Any,
+    show_repeated: bool = False,
+    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+    **kwargs: Any,
+  ) -> dict[str, Module]:
+    """The path of every submodule that a call reaches, and the submodule, unbound."""
+    found: dict[str, Module] = {}
+
+    def note(next_fun: Any, args: Any, kwargs: Any, told: Any) -> Any:
+      if told.module.scope is not None:
+        path = "/".join(told.module.scope.path)
+        if path not in found:
+          found[path] = told.module.clone(_deep_clone=True, _reset_names=True)
+      return next_fun(*args, **kwargs)
+
+    with intercept_methods(note):
+      RunMethods.trace(self, rngs, *args, mutable=mutable, **kwargs)
+    return found
+
+
+def _method_of_scope(module: Any, method: Any, capture: Capture) -> Callable[..., Any]:
+  """A method of a module as a function of a scope.
+
+  Raises:
+    ApplyModuleInvalidMethodError: if it is none.
+  """
+  fn = unbound_method(module, method)
+
+  def run(scope: Scope, *args: Any, **kwargs: Any) -> Any:
+    with capturing(capture):
+      return fn(module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
+
+  run.module_name = type(module).__name__  # type: ignore[attr-defined]
+  return run
+
+
+def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
+  """The function behind `method=`: a name, a bound or unbound method, or any function of a module."""
+  if method is None:
+    method = "__call__"
+  if isinstance(method, str):
+    name, method = method, getattr(type(module), method, None)
+    if method is None:
+      if name == "__call__":
+        raise AttributeError(f"{type(module).__name__} has no method __call__; name one: method='encode'.")
+      known = [n for n in dir(type(module)) if not n.startswith("_") and n not in dir(RunMethods)]
+      raise errors.ApplyModuleInvalidMethodError(name, known)
+  method = getattr(method, "__func__", method)
+  while isinstance(method, functools.partial) and isinstance(getattr(method.func, "__self__", None), RunMethods):
+    method = functools.partial(method.func.__func__, *method.args, **method.keywords)
+  if not callable(method) or isinstance(method, type):
+    raise errors.ApplyModuleInvalidMethodError(method)
+  return method
+
+
+def _check_instance(module: Any) -> None:
+  if not isinstance(module, RunMethods):
+    raise errors.InvalidInstanceModuleError(module)
+
+
+def _check_rngs(module: Any, rngs: Any) -> None:
+  if not isinstance(rngs, Mapping) and not is_key(rngs) and not _is_spec(rngs):
+    raise errors.InvalidRngError(
+      f"init of {type(module).__name__} needs a random key or a dict of them, but got {rngs!r}.",
+      right='model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)',
+    )
+
+
+def _is_spec(rngs: Any) -> bool:
+  return isinstance(rngs, jax.ShapeDtypeStruct | str)
+
+
+def apply(
+  fn: Callable[..., Any], module: Module, mutable: CollectionFilter = False, capture_intermediates: Capture = False
+) -> Callable[..., Any]:
+  """A function `fn(module, *args)` as a function of variables: `apply(fn, module)(variables, *args, rngs=...)`."""
+  run = _method_of_scope(module, fn, capture_intermediates)
+  if capture_intermediates is not False:
+    mutable = core.union_filters(mutable, "intermediates")
+  return core.apply(run, mutable=mutable)
+
+
+def init_with_output(
+  fn: Callable[..., Any],
+  module: Module,
+  mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+  capture_intermediates: Capture = False,
+) -> Callable[..., Any]:
+  """A function `fn(module, *args)` as one that creates variables: it gives the result and the variables."""
+  run = _method_of_scope(module, fn, capture_intermediates)
+  if capture_intermediates is not False:
+    mutable = core.union_filters(mutable, "intermediates")
+  return core.init(run, mutable=mutable)
+
+
+def init(
+  fn: Callable[..., Any],
+  module: Module,
+  mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+  capture_intermediates: Capture = False,
+) -> Callable[..., Any]:
+  """As `init_with_output`, giving the variables only."""
+  run = init_with_output(fn, module, mutable, capture_intermediates)
+  return lambda *args, **kwargs: run(*args, **kwargs)[1]

@@ -1,0 +1,237 @@
+"""What a method of a module says about variables and keys: `param`, `variable`, `sow`, `make_rng` ...
+
+Each is a question to the module's scope, after a look whether the module may ask it here and whether the name is
+free. `Module` inherits these methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from minilinen import errors
+from minilinen.core.scope import Scope, Variable
+from minilinen.module.state import ModuleState
+from minilinen.trace import events
+from minilinen.trace.recorder import current
+from minilinen.trace.spec import describe
+
+T = TypeVar("T")
+
+
+def _append(xs: Any, x: Any) -> Any:
+  return (*xs, x)
+
+
+class VariableMethods:
+  """The methods of a module that speak of variables and keys."""
+
+  scope: Scope | None
+  _state: ModuleState
+
+  def _bound(self, what: str) -> Scope:
+    if self.scope is None:
+      raise ValueError(
+        f"Can't {what} on unbound modules: {type(self).__name__} has no variables here. Call it inside init or"
+        " apply, or on model.bind(variables)."
+      )
+    return self.scope
+
+  @property
+  def _initialization_allowed(self) -> bool:
+    return not self._state.initialized or self._state.in_setup or self._state.in_compact
+
+  def _claim(self, kind: str, name: str, collection: str | None) -> None:
+    """Checks that a name is free for a new variable or submodule.
+
+    Raises:
+      NameInUseError: if it isn't.
+    """
+    scope = self.scope
+    assert scope is not None
+    used_by = ""
+    if name in self.__dict__ or hasattr(type(self), name):
+      held = self.__dict__.get(name)
+      if getattr(held, "name", None) != name or not hasattr(held, "_state"):
+        used_by = "a field" if name in self.__dataclass_fields__ else "an attribute or method"  # type: ignore[attr-defined]
+    if not used_by and scope.name_reserved(name, collection):
+      child = self._state.children.get(name)
+      used_by = f"a variable of {child!r}" if isinstance(child, str) else "a submodule"
+    if used_by:
+      raise errors.NameInUseError(kind, name, type(self).__name__, path=scope.path_text, used_by=used_by)
+
+  def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, unbox: bool = True, **init_kwargs: Any) -> Any:
+    """Declares a parameter and gives its value.
+
+    Args:
+      name: its name in the module.
+      init_fn: called as `init_fn(key, *init_args, **init_kwargs)` for the first value.
+      unbox: whether to give what is inside, if the parameter comes in a box.
+
+    Raises:
+      ValueError: outside setup and compact methods.
+      NameInUseError: if the name is taken.
+      ScopeParamShapeError: if the parameter passed has another shape than `init_fn` gives.
+      ScopeParamNotFoundError: if it was not passed.
+    """
+    self._may_declare("Parameters")
+    self._claim("param", name, "params")
+    value = self._bound("access parameters").param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+    self._state.children[name] = "params"
+    return value
+
+  def variable(
+    self,
+    col: str,
+    name: str,
+    init_fn: Callable[..., Any] | None = None,
+    *init_args: Any,
+    unbox: bool = True,
+    **init_kwargs: Any,
+  ) -> Variable[Any]:
+    """Declares a variable of a collection and gives a reference to it.
+
+    Args:
+      col: the collection.
+      name: its name in the module.
+      init_fn: called as `init_fn(*init_args, **init_kwargs)` for the first value; it draws its own keys
+        with `make_rng` if it needs any.
+      unbox: whether `value` speaks of what is inside a box.
+
+    Raises:
+      ValueError: outside setup and compact methods.
+      NameInUseError: if the name is taken.
+      ScopeVariableNotFoundError: if it was not passed and may not be created.
+    """
+    self._may_declare("Variables")
+    self._claim("variable", name, col)
+    variable = self._bound("access variables").variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+    self._state.children[name] = col
+    return variable
+
+  def _may_declare(self, what: str) -> None:
+    if not self._initialization_allowed:
+      raise ValueError(
+        f"{what} must be initialized in `setup()` or in a method wrapped in `@compact`; {type(self).__name__} does"
+        " it in a plain method. Put @nn.compact above that method."
+      )
+    if self.scope is None:
+      raise errors.CallCompactUnboundModuleError()
+
+  def has_variable(self, col: str, name: str) -> bool:
+    """Whether a variable of this module exists."""
+    return self._bound("query variables").has_variable(col, name)
+
+  def get_variable(self, col: str, name: str, default: Any = None) -> Any:
+    """The value of a variable of this module, `default` if it doesn't exist."""
+    return self._bound("access variables").get_variable(col, name, default)
+
+  def put_variable(self, col: str, name: str, value: Any) -> None:
+    """Sets the value of a variable of this module.
+
+    Raises:
+      ModifyScopeVariableError: if the collection is not mutable.
+    """
+    self._bound("access variables").put_variable(col, name, value)
+
+  @property
+  def variables(self) -> Mapping[str, Any]:
+    """All variables of this module and its submodules, by collection."""
+    return self._bound("access variables").variables()
+
+  @property
+  def path(self) -> tuple[str, ...]:
+    """The names from the root module to this one."""
+    return self._bound("access the path").path
+
+  def is_mutable_collection(self, col: str) -> bool:
+    """Whether a collection may be written."""
+    return self._bound("check mutability").is_mutable_collection(col)
+
+  def is_initializing(self) -> bool:
+    """Whether the module runs under `init`."""
+    return self._bound("check if running under init").get_flag("initializing", False)
+
+  def has_rng(self, name: str) -> bool:
+    """Whether a random stream of this name was passed."""
+    return self._bound("query for RNGs").has_rng(name)
+
+  def make_rng(self, name: str = "params") -> Any:
+    """Draws a new random key from a stream; "params" serves for a stream that was not passed.
+
+    Raises:
+      InvalidRngError: if neither was passed.
+    """
+    return self._bound("use RNGs").make_rng(name)
+
+  def sow(
+    self,
+    col: str,
+    name: str,
+    value: Any,
+    reduce_fn: Callable[[Any, Any], Any] = _append,
+    init_fn: Callable[[], Any] = tuple,
+  ) -> bool:
+    """Stores a value in a collection, if that is mutable; by default the values of all calls in a tuple.
+
+    Args:
+      col: the collection, as a rule "intermediates".
+      name: the variable's name.
+      value: what to store.
+      reduce_fn: from what is stored and the value to what shall be stored.
+      init_fn: gives what is stored before the first value.
+
+    Returns:
+      Whether the value was stored.
+    """
+    scope = self._bound("store variables")
+    accepted = scope.is_mutable_collection(col)
+    if (recorder := current()) is not None:
+      recorder.event(
+        events.Sow, scope.path, collection=col, name=name, value=describe(value), accepted=accepted
+      )
+    if accepted:
+      if scope.has_variable(col, name):
+        stored = scope.get_variable(col, name)
+      else:
+        scope.reserve(name, col)
+        self._state.children[name] = col
+        stored = init_fn()
+      scope.put_variable(col, name, reduce_fn(stored, value))
+    return accepted
+
+  def perturb(self, name: str, value: T, collection: str = "perturbations") -> T:
+    """Adds a zero variable to a value, so that a gradient by the variable is one by the value.
+
+    Args:
+      name: the variable's name.
+      value: an array, or a pytree of them.
+      collection: where the zeros live: made under `init`, passed to `apply` by whoever wants gradients.
+
+    Returns:
+      The value, with the variable added if it was passed.
+
+    Raises:
+      ValueError: if the collection was passed without this variable.
+    """
+    scope = self._bound("store variables")
+    if scope.is_mutable_collection(collection) and not scope.has_variable(collection, name):
+      scope.reserve(name, collection)
+      self._state.children[name] = collection
+      scope.put_variable(collection, name, jax.tree.map(jnp.zeros_like, value))
+    accepted = collection in scope.root._variables
+    if (recorder := current()) is not None:
+      recorder.event(
+        events.Perturb, scope.path, collection=collection, name=name, value=describe(value), accepted=accepted
+      )
+    if not accepted:
+      return value
+    if not scope.has_variable(collection, name):
+      raise ValueError(
+        f"Perturbation collection {collection!r} present, but missing perturbation variable {name!r} at"
+        f" {scope.path_text}. Pass the collection as init returns it."
+      )
+    return jax.tree.map(jnp.add, value, scope.get_variable(collection, name))
