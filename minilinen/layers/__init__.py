@@ -1,0 +1,1 @@
+"""The layers, written against the public Module API only."""

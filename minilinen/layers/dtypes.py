@@ -1,0 +1,41 @@
+"""Which dtype a layer computes in: its own if it names one, else what its inputs and parameters promote to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Dtype = Any
+Array = jax.Array
+
+
+def canonicalize_dtype(*args: Any, dtype: Dtype | None = None, inexact: bool = True) -> Dtype:
+  """The dtype to compute in.
+
+  Args:
+    *args: arrays; None is passed over.
+    dtype: the dtype that was asked for; if None it is what the arrays promote to.
+    inexact: whether it must be a floating point or complex dtype.
+
+  Raises:
+    ValueError: if a dtype was asked for that is not inexact although it must be.
+  """
+  if dtype is None:
+    dtype = jnp.result_type(*[jnp.asarray(x) for x in args if x is not None])
+    if inexact and not jnp.issubdtype(dtype, jnp.inexact):
+      dtype = jnp.promote_types(jnp.float32, dtype)
+  if inexact and not jnp.issubdtype(dtype, jnp.inexact):
+    raise ValueError(f"Dtype must be inexact: {dtype}. Use a floating point dtype such as jnp.bfloat16.")
+  return dtype
+
+
+def promote_dtype(*args: Any, dtype: Dtype | None = None, inexact: bool = True) -> list[Any]:
+  """The arrays in the dtype that `canonicalize_dtype` gives; None stays None.
+
+  >>> [x.dtype.name for x in promote_dtype(jnp.ones(2, jnp.bfloat16), jnp.ones(2))]
+  ['float32', 'float32']
+  """
+  dtype = canonicalize_dtype(*args, dtype=dtype, inexact=inexact)
+  return [jnp.asarray(x, dtype) if x is not None else None for x in args]

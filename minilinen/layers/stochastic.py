@@ -1,0 +1,54 @@
+"""`Dropout`: random zeros while training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from minilinen.layers.dtypes import Array
+from minilinen.module import Module, compact, merge_param
+
+
+class Dropout(Module):
+  """Sets a share of the inputs to zero and scales up the rest (Srivastava et al. 2014).
+
+  Attributes:
+    rate: the share, between 0 and 1.
+    broadcast_dims: axes along which all entries have one fate.
+    deterministic: whether nothing is dropped; given here or in the call.
+    rng_collection: the random stream to draw from.
+  """
+
+  rate: float
+  broadcast_dims: Sequence[int] = ()
+  deterministic: bool | None = None
+  rng_collection: str = "dropout"
+
+  @compact
+  def __call__(self, inputs: Array, deterministic: bool | None = None, rng: jax.Array | None = None) -> Array:
+    """[...] to the same shape.
+
+    Args:
+      inputs: what to drop from.
+      deterministic: whether nothing is dropped.
+      rng: a key in the place of one from the stream.
+
+    Raises:
+      ValueError: if `deterministic` is given nowhere or twice.
+      InvalidRngError: if there is no key.
+    """
+    deterministic = merge_param("deterministic", self.deterministic, deterministic)
+    if self.rate == 0.0 or deterministic:
+      return inputs
+    if self.rate == 1.0:
+      return jnp.zeros_like(inputs)
+    keep = 1.0 - self.rate
+    if rng is None:
+      rng = self.make_rng(self.rng_collection)
+    shape = list(inputs.shape)
+    for axis in self.broadcast_dims:
+      shape[axis] = 1
+    mask = jnp.broadcast_to(jax.random.bernoulli(rng, p=keep, shape=shape), inputs.shape)
+    return jax.lax.select(mask, inputs / keep, jnp.zeros_like(inputs))

@@ -1,0 +1,36 @@
+"""Pictures of what models do: tables, trees and outlines of a trace or of a variable tree.
+
+    print(viz.tabulate(trace))                      # one row per module
+    print(viz.tree(variables, "params/**/kernel"))  # one row per variable
+    viz.render(trace, "trace").save("run.html")     # everything that happened, in order
+
+Every picture is a `View`: it prints in a terminal and in a notebook, gives its rows as plain data, and saves
+by suffix. A new view is a function from a `Trace` or a variable tree to an intermediate form (`viz.outline`),
+which the back ends (`viz.terminal`) know how to draw.
+"""
+
+from viz.errors import NoMatchError, NothingToDrawError, SuffixError, UnknownKindError, VizError
+from viz.outline import Cell, Column, Outline, Row
+from viz.render import render
+from viz.table import tabulate
+from viz.timeline import timeline
+from viz.variables import tree
+from viz.view import OutlineView, View
+
+__all__ = [
+  "Cell",
+  "Column",
+  "NoMatchError",
+  "NothingToDrawError",
+  "Outline",
+  "OutlineView",
+  "Row",
+  "SuffixError",
+  "UnknownKindError",
+  "View",
+  "VizError",
+  "render",
+  "tabulate",
+  "timeline",
+  "tree",
+]

@@ -1,0 +1,185 @@
+"""The modules of a trace as a tree: what was called at each path, how it was lifted, which variables it owns.
+
+A trace tells what happened in order; a table wants one row per module. `module_trees` walks the records once and
+gives a tree of `ModuleNode`s for each model that ran, which `table.py` turns into rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from minilinen.trace.events import Call, Create, Lift, Path, Read, Record, Run, Span, Write
+from minilinen.trace.spec import Value
+
+if TYPE_CHECKING:
+  from minilinen.trace.trace import Trace
+
+
+@dataclass(eq=False)
+class Entry:
+  """One time that a module was entered from outside.
+
+  A lifted module is called twice at the same path, around the transform and inside it: that is one entry.
+
+  Attributes:
+    module: class name; that of the module inside, if it is lifted.
+    method: the method entered.
+    args, kwargs, result: what went in and out, as seen from outside a lifted module.
+    lifts: the transforms between this module and the one that called it, outermost first.
+  """
+
+  module: str
+  method: str
+  args: tuple[Value, ...]
+  kwargs: Mapping[str, Value]
+  result: Value
+  lifts: tuple[Lift, ...] = ()
+
+
+@dataclass(eq=False)
+class ModuleNode:
+  """A module of a model.
+
+  Attributes:
+    name: its name, "" for the root.
+    path: its path from the root.
+    entries: the times it was entered, in order.
+    variables: collection -> name -> value, for the variables it owns itself.
+    children: its submodules by name, in the order they were first entered.
+  """
+
+  name: str
+  path: Path
+  entries: list[Entry] = field(default_factory=list)
+  variables: dict[str, dict[str, Value]] = field(default_factory=dict)
+  children: dict[str, ModuleNode] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Model:
+  """A model of a trace: its modules, and its variables in one flat dict."""
+
+  root: ModuleNode = field(default_factory=lambda: ModuleNode("", ()))
+  nodes: dict[Path, ModuleNode] = field(default_factory=dict)
+  whole: set[tuple[str, Path, str]] = field(default_factory=set)
+
+  def at(self, path: Path) -> ModuleNode:
+    """The node at a path; it is made if it isn't there."""
+    if not path:
+      return self.root
+    node = self.nodes.get(path)
+    if node is None:
+      missing = [path]
+      while missing[-1][:-1] and missing[-1][:-1] not in self.nodes:
+        missing.append(missing[-1][:-1])
+      for part in reversed(missing):
+        above = self.nodes[part[:-1]] if len(part) > 1 else self.root
+        node = self.nodes[part] = above.children[part[-1]] = ModuleNode(part[-1], part)
+    assert node is not None
+    return node
+
+
+def models(trace: Trace) -> list[Model]:
+  """The models of a trace in the order they first ran.
+
+  Runs of one model (an `init` and then an `apply`) make one; the entries of the first run count.
+  """
+  found: dict[Any, Model] = {}
+  for module, given, records in _runs(trace):
+    variables = flat_variables(given)
+    key = (module, frozenset(path for path in variables if path[0] == "params"))
+    again = key in found
+    model = found.setdefault(key, Model())
+    _enter(model, records, again)
+    _place(model, variables)
+  return list(found.values())
+
+
+def _runs(trace: Trace) -> list[tuple[str, Mapping[str, Value], Sequence[Record]]]:
+  """(root class, variables, records) of each run; records that stand in no run make one together."""
+  runs, stack = [], [*reversed(trace.items)]
+  while stack:
+    record = stack.pop()
+    if isinstance(record, Run):
+      runs.append(record)
+    if isinstance(record, Span):
+      stack.extend(reversed(record.items))
+  if not runs:
+    return [("", trace.variables(), trace.items)] if trace.items else []
+  whole = len(runs) == 1 and runs[0].error is not None
+  return [(r.module, trace.variables() if whole else _overlaid(r.given, r.result), r.items) for r in runs]
+
+
+def _overlaid(given: Mapping[str, Value], result: Mapping[str, Value]) -> Mapping[str, Value]:
+  """The variables after a run: whole collections, since a run hands back all of each that it may write."""
+  return {**given, **result}
+
+
+def flat_variables(variables: Mapping[str, Value]) -> dict[Path, Value]:
+  """Nested dicts as one of (collection, module, ..., name) -> value, in order."""
+  flat: dict[Path, Value] = {}
+  stack: list[tuple[Path, Value]] = [((str(c),), v) for c, v in reversed(variables.items())]
+  while stack:
+    path, value = stack.pop()
+    if isinstance(value, Mapping):
+      stack.extend(((*path, str(k)), v) for k, v in reversed(value.items()))
+    else:
+      flat[path] = value
+  return flat
+
+
+def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
+  """Notes every entry into a module. Of a model's later runs only modules that are new count."""
+  known = set(model.nodes) | {()} if again else set()
+  stack: list[tuple[Record, Call | None, Entry | None, tuple[Lift, ...]]]
+  stack = [(record, None, None, ()) for record in reversed(records)]
+  while stack:
+    record, call, entry, lifts = stack.pop()
+    if isinstance(record, (Create, Read, Write)):
+      value = record.after if isinstance(record, Write) else record.value
+      if isinstance(value, Mapping):
+        model.whole.add((record.collection, record.path, record.name))
+    if not isinstance(record, Span) or isinstance(record, Run):
+      continue
+    if isinstance(record, Lift):
+      lifts = (*lifts, record)
+    elif isinstance(record, Call):
+      entry = _entered(model, record, call, entry, lifts, known)
+      call, lifts = record, ()
+    stack.extend((item, call, entry, lifts) for item in reversed(record.items))
+
+
+def _entered(
+  model: Model, record: Call, call: Call | None, entry: Entry | None, lifts: tuple[Lift, ...], known: set[Path]
+) -> Entry | None:
+  """What a call means: a new entry, the inside of a lifted module, or a method that calls another of its own."""
+  if call is not None and entry is not None and call.path == record.path:
+    if lifts:
+      entry.module = record.module
+      entry.lifts = (*entry.lifts, *lifts)
+    return entry
+  node = model.at(record.path)
+  outer = next((lift for lift in lifts if lift.path == record.path and lift.args), None)
+  seen = outer if outer is not None else record
+  entry = Entry(record.module, record.method, seen.args, seen.kwargs, seen.result, lifts)
+  if record.path not in known:
+    node.entries.append(entry)
+  return entry
+
+
+def _place(model: Model, variables: Mapping[Path, Value]) -> None:
+  """Gives each variable to the module that owns it; a variable that is a dict stays one variable."""
+  for path, value in variables.items():
+    collection, inside = path[0], path[1:]
+    if not inside:
+      model.root.variables.setdefault(collection, {})["(all)"] = value
+      continue
+    owner, name = inside[:-1], inside[-1]
+    if model.whole:
+      for n in range(len(inside) - 1):
+        if (collection, inside[:n], inside[n]) in model.whole:
+          owner, name = inside[:n], "/".join(inside[n:])
+          break
+    model.at(owner).variables.setdefault(collection, {})[name] = value

@@ -1,0 +1,96 @@
+"""Draws outlines with rich: in a terminal, and by rich's own exports as text, HTML and SVG.
+
+`OutlineView` asks here for everything that is seen. Widths are decided in `layout.py`; this file only turns
+fitted text into a `rich.table.Table`, colours it, and runs consoles.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from viz.layout import Fitted, cut_end, fit
+from viz.outline import Outline
+
+_LIFTS = "scan|vmap|remat|checkpoint|jit|map_variables|while_loop|cond|switch|vjp|jvp|grad|value_and_grad|custom_vjp"
+
+# Colours say what kind of thing a word is; explicit styles, so that any console of the user's shows them.
+_TREE = (
+  (re.compile(r"^(\d+⋯ )?[│├└─ ]*[├└]─* "), "bright_black"),
+  (re.compile(r"×\d+"), "bold cyan"),
+  (re.compile(r"⋯$"), "bright_black"),
+)
+_CELLS = (
+  (re.compile(r"\b(bf16|[fiuc]\d+|bool|key<\w+>)(?=\[)"), "dim"),
+  (re.compile(r"\d[\d.,]* [KMGT]?B\b"), "dim"),
+  (re.compile(rf"\b({_LIFTS})\b(?= |$|×)"), "magenta"),
+  (re.compile(r"×\d+"), "bold cyan"),
+  (re.compile(r"\(\w+\)"), "italic"),
+)
+
+
+def _coloured(text: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> Text:
+  result = Text(text)
+  for pattern, style in patterns:
+    result.highlight_regex(pattern, style)
+  return result
+
+
+def renderable(
+  outline: Outline,
+  width: int,
+  table_kwargs: Mapping[str, Any] = {},
+  column_kwargs: Mapping[str, Any] = {},
+) -> RenderableType:
+  """An outline as something rich can print.
+
+  Args:
+    outline: what to draw.
+    width: characters per line.
+    table_kwargs: for `rich.table.Table`.
+    column_kwargs: for every `add_column`.
+  """
+  frame = {"box": box.SIMPLE, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)} | dict(table_kwargs)
+  frame = {"title": Text(outline.title), "title_justify": "left", "title_style": "bold"} | frame
+  edge, gap = _borders(frame, column_kwargs)
+  fitted = fit(outline, max(8, width - edge), gap)
+  table = _table(fitted, frame, column_kwargs)
+  left_out = [f"Left out at this width: {', '.join(fitted.left_out)}."] if fitted.left_out else []
+  notes = [Text(note, style="dim") for note in (*outline.notes, *left_out)]
+  return Group(table, *([Padding(Group(*notes), (1, 0, 0, 0))] if notes else []))
+
+
+def _borders(frame: Mapping[str, Any], column_kwargs: Mapping[str, Any]) -> tuple[int, int]:
+  """How wide the borders at both ends are together, and what stands between two columns."""
+  widths = []
+  for number in (1, 2, 3):
+    table = Table(**{**frame, "title": None})
+    for _ in range(number):
+      table.add_column("", **{**column_kwargs, "width": 1})
+    widths.append(Console(width=200, file=io.StringIO()).measure(table).maximum)
+  gap = widths[2] - widths[1] - 1
+  return widths[0] - 1, gap
+
+
+def _table(fitted: Fitted, frame: Mapping[str, Any], column_kwargs: Mapping[str, Any]) -> Table:
+  table = Table(**{"show_footer": bool(fitted.totals), **frame})
+  totals = fitted.totals or ("",) * len(fitted.columns)
+  for (_, title, width), total in zip(fitted.columns, totals):
+    column = {"width": width, "no_wrap": True, "overflow": "ellipsis", **column_kwargs}
+    table.add_column(Text(cut_end(title, width)), footer=_coloured(total, _CELLS), **column)
+  for row in fitted.rows:
+    table.add_row(_coloured(row[0], _TREE), *(_coloured(text, _CELLS) for text in row[1:]))
+  return table
+
+
+def console(**kwargs: Any) -> Console:
+  """A console that writes into a string."""
+  return Console(**{"file": io.StringIO(), "force_jupyter": False, **kwargs})

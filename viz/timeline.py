@@ -1,0 +1,158 @@
+"""Everything that a trace tells, in order: spans as branches, events as leaves, with the user's lines.
+
+This is the view that hides nothing; `minilinen trace` prints it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from minilinen.trace.events import (
+  Body, Call, Create, Key, Lift, Name, Perturb, Read, Record, Run, Share, Sow, Span, Variable, Write,
+)  # fmt: skip
+from viz.errors import NothingToDrawError
+from viz.folding import Branch, Shown, folded
+from viz.outline import Cell, Column, Outline, Row
+from viz.view import OutlineView
+from viz.words import arguments, several, value_text
+
+if TYPE_CHECKING:
+  from minilinen.trace.trace import Trace
+
+
+def timeline(
+  trace: Trace,
+  depth: int | None = None,
+  *,
+  fold: bool = True,
+  table_kwargs: Mapping[str, Any] = {},
+  column_kwargs: Mapping[str, Any] = {},
+) -> OutlineView:
+  """Every span and event of a trace in order, with what it says and the line of code that caused it.
+
+  Args:
+    trace: the trace.
+    depth: how many levels of spans are opened; all if None.
+    fold: whether equal spans of neighbours with numbered names become one row.
+    table_kwargs: for the `rich.table.Table`.
+    column_kwargs: for every `Table.add_column`.
+
+  Raises:
+    NothingToDrawError: if `trace` is no trace.
+  """
+  if not hasattr(trace, "items") or isinstance(trace, Mapping):
+    raise NothingToDrawError(
+      "viz.timeline", "a Trace", trace, mend="a trace comes from nn.trace(model.init)(key, x) or nn.record()."
+    )
+  roots = _branches(trace)
+  shown = folded(roots, depth=None if depth is None else depth - 1, fold=fold)
+  notes = ["×n: that many equal spans in one row."] if any(len(s.copies) > 1 for s in shown) else []
+  outline = Outline(
+    title="Trace",
+    heading="what",
+    columns=(Column("event", "event", least=8), Column("says", "says", least=20), Column("line", "line", least=16)),
+    rows=tuple(_row(s) for s in shown),
+    notes=tuple(notes),
+    shrink=(("", "indent"), ("line", "column"), ("event", "column"), ("says", "column")),
+  )
+  return OutlineView("trace", outline, table_kwargs, column_kwargs)
+
+
+def _branches(trace: Trace) -> list[Branch]:
+  top = Branch("")
+  stack: list[tuple[Branch, Record]] = [(top, r) for r in reversed(trace.items)]
+  while stack:
+    above, record = stack.pop()
+    says = _says(record)
+    branch = Branch(_label(record), (record, says), (type(record), says, _line(record)))
+    above.children.append(branch)
+    if isinstance(record, Span):
+      stack.extend((branch, item) for item in reversed(record.items))
+  return top.children
+
+
+def _label(record: Record) -> str:
+  """The name a record goes by: a module's last name, a variable's, a transform's kind."""
+  if isinstance(record, Run):
+    return record.name
+  if isinstance(record, Call):
+    return record.path[-1] if record.path else record.module
+  if isinstance(record, Lift):
+    return record.kind if record.length is None else f"{record.kind} ×{record.length}"
+  if isinstance(record, Body):
+    return record.name
+  if isinstance(record, Variable):
+    return f"{record.collection}/{record.name}"
+  if isinstance(record, Key):
+    return record.stream
+  return record.path[-1] if record.path else "."
+
+
+def _event(record: Record) -> str:
+  """What happened, in a word."""
+  return type(record).__name__.lower()
+
+
+def _says(record: Record) -> tuple[str, ...]:
+  """What a record says, from full to brief."""
+  if isinstance(record, Span) and record.error is not None:
+    return (f"left by {record.error}",)
+  if isinstance(record, Run):
+    return (record.module,) if record.module else ()
+  if isinstance(record, Call):
+    return _flow(f"{record.module}.{record.method}", arguments(record.args, record.kwargs), record.result)
+  if isinstance(record, Lift):
+    return _flow(record.target, arguments(record.args, record.kwargs), record.result)
+  if isinstance(record, Body):
+    times = f"traced {record.traced} times " if record.traced != 1 else ""
+    return tuple(times + text for text in _flow("", arguments(record.args, {}), record.result))
+  return _event_says(record)
+
+
+def _event_says(record: Record) -> tuple[str, ...]:
+  match record:
+    case Name():
+      return (f"{record.module}, {record.how}",)
+    case Create():
+      axes = f" axes {value_text(record.axes)}" if record.axes is not None else ""
+      return (f"{value_text(record.value)}{axes}", value_text(record.value))
+    case Read():
+      return (value_text(record.value),)
+    case Write():
+      return (f"{value_text(record.before)} → {value_text(record.after)}", value_text(record.after))
+    case Sow() | Perturb():
+      return (value_text(record.value) + ("" if record.accepted else ", not accepted"),)
+    case Key():
+      served = f" served by {record.served}" if record.served != record.stream else ""
+      return (f"number {record.counter}{served}",)
+    case Share():
+      return (f"also stands for {'/'.join(record.other) or '.'}",)
+  return ()
+
+
+def _flow(name: str, args: tuple[str, ...], result: Any) -> tuple[str, ...]:
+  out = several(result) if isinstance(result, tuple) else value_text(result)
+  return tuple(f"{name}({text}) → {out}" for text in args or ("",))
+
+
+def _line(record: Record) -> str:
+  source = record.source
+  return f"{os.path.basename(source.file)}:{source.line}" if source is not None else ""
+
+
+def _row(shown: Shown) -> Row:
+  record, says = shown.branch.item
+  cells = {"event": Cell((_event(record),)), "says": Cell(says), "line": Cell((_line(record),))}
+  data = {
+    "order": record.order,
+    "event": _event(record),
+    "path": "/".join(record.path),
+    "label": shown.branch.label,
+    "times": len(shown.copies),
+    "depth": shown.depth,
+    "says": says[0] if says else "",
+    "source": str(record.source) if record.source is not None else None,
+  }
+  return Row(shown.label, shown.depth, shown.mark, cells, data)

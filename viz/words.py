@@ -1,0 +1,182 @@
+"""Numbers, specs and arguments in words: how every view writes them.
+
+One place decides how a count, a number of bytes or a value of the trace reads, in full and in brief, so that
+all pictures read alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+  """How much there is: numbers, their bytes, and how many arrays have a size that is a formula."""
+
+  count: int = 0
+  nbytes: int = 0
+  unknown: int = 0
+
+  def __add__(self, other: Amount) -> Amount:
+    return Amount(self.count + other.count, self.nbytes + other.nbytes, self.unknown + other.unknown)
+
+  def numbers(self) -> tuple[tuple[str, ...], ...]:
+    """Count and bytes, then the count, then the count in brief, for a `Cell`."""
+    if not (self.count or self.unknown):
+      return ()
+    more = " + ?" if self.unknown else ""
+    full, brief = f"{self.count:,}{more}", f"{brief_count(self.count)}{more}"
+    return ((full, bytes_text(self.nbytes)), (full,), (brief,))
+
+  def __str__(self) -> str:
+    more = " + arrays of symbolic size" if self.unknown else ""
+    return f"{self.count:,} ({bytes_text(self.nbytes)}){more}"
+
+
+def brief_count(n: int) -> str:
+  """A count in three digits.
+
+  >>> [brief_count(n) for n in (64, 9408, 25_610_152, 175_000_000_000)]
+  ['64', '9.41K', '25.6M', '175B']
+  """
+  return _scaled(n, 1000, ("", "K", "M", "B", "T"), "")
+
+
+def bytes_text(n: int) -> str:
+  """Bytes in decimal units, as Linen's tabulate writes them.
+
+  >>> [bytes_text(n) for n in (480, 4_812_280, 102_440_608)]
+  ['480 B', '4.8 MB', '102.4 MB']
+  """
+  for unit in ("B", "KB", "MB", "GB"):
+    if n < 1000:
+      return f"{n} B" if unit == "B" else f"{n:.1f} {unit}"
+    n = n / 1000  # type: ignore[assignment]
+  return f"{n:,.1f} TB"
+
+
+def _scaled(n: float, base: int, units: Sequence[str], gap: str) -> str:
+  if n < base:
+    return f"{n}{gap}{units[0]}"
+  index = 0
+  while n >= base and index < len(units) - 1:
+    n, index = n / base, index + 1
+  digits = 2 if n < 10 else 1 if n < 100 else 0
+  return f"{n:.{digits}f}{gap}{units[index]}"
+
+
+def boxed(value: Value) -> tuple[Value, Value]:
+  """A value without its box, and the axis names on the box (None if there is none)."""
+  if isinstance(value, Node) and "names" in value.parts and "value" in value.parts:
+    return value.parts["value"], value.parts["names"]
+  return value, None
+
+
+def specs(value: Value) -> Iterator[Spec]:
+  """Every array in a value."""
+  stack = [value]
+  while stack:
+    part = stack.pop()
+    if isinstance(part, Spec):
+      yield part
+    elif isinstance(part, Node):
+      stack.extend(reversed(part.parts.values()))
+    elif isinstance(part, dict):
+      stack.extend(reversed(part.values()))
+    elif isinstance(part, (tuple, list)):
+      stack.extend(reversed(part))
+
+
+def amount(value: Value) -> Amount:
+  """How much a value holds."""
+  if isinstance(value, Spec):
+    if any(isinstance(d, str) for d in value.shape):
+      return Amount(unknown=1)
+    return Amount(value.size, value.nbytes)
+  total = Amount()
+  for spec in specs(value):
+    total = total + amount(spec)
+  return total
+
+
+def printable(text: str) -> str:
+  """A name with characters that would disturb a terminal written as escapes."""
+  return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def value_text(value: Value, depth: int = 4) -> str:
+  """A value of the trace on one line.
+
+  >>> value_text({"a": Spec((2, 4), "float32"), "b": (None, True)})
+  '{a: f32[2,4], b: (None, True)}'
+  """
+  if isinstance(value, Spec):
+    return str(value)
+  if isinstance(value, str):
+    return repr(value if len(value) <= 24 else value[:23] + "…")
+  if isinstance(value, ModuleRef):
+    return value.module
+  if isinstance(value, Opaque):
+    return printable(value.text or value.type)
+  if isinstance(value, (tuple, list, dict, Node)) and depth == 0:
+    return "…"
+  if isinstance(value, (tuple, list)):
+    inside = several(value, depth - 1)
+    return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+  if isinstance(value, dict):
+    return "{" + _named(value, ": ", depth - 1) + "}"
+  if isinstance(value, Node):
+    return f"{value.type}({_named(value.parts, '=', depth - 1)})"
+  return printable(str(value))
+
+
+def _named(parts: dict[str, Value], between: str, depth: int) -> str:
+  return ", ".join(f"{printable(str(k))}{between}{value_text(v, depth)}" for k, v in parts.items())
+
+
+def several(values: Sequence[Value], depth: int = 4) -> str:
+  """Values one after the other; equal neighbours once, with their number.
+
+  >>> several([Spec((2,), "float32")] * 3 + [True])
+  'f32[2] ×3, True'
+  """
+  texts: list[list[Any]] = []
+  for value in values:
+    text = value_text(value, depth)
+    if texts and texts[-1][0] == text:
+      texts[-1][1] += 1
+    else:
+      texts.append([text, 1])
+  return ", ".join(text if n == 1 else f"{text} ×{n}" for text, n in texts)
+
+
+def arguments(args: Sequence[Value], kwargs: dict[str, Value]) -> tuple[str, ...]:
+  """Arguments of a call, in full, and in brief: the first one and how many more there are."""
+  named = [f"{printable(k)}={value_text(v)}" for k, v in kwargs.items()]
+  full = ", ".join([*([several(args)] if args else []), *named])
+  total = len(args) + len(kwargs)
+  if total < 2:
+    return (full,) if full else ()
+  first = value_text(args[0]) if args else named[0]
+  return (full, f"{first} +{total - 1}")
+
+
+def variables_text(variables: Mapping[str, Value]) -> tuple[str, ...]:
+  """Variables by name and shape: all of them, then the largest and how many more there are.
+
+  >>> variables_text({"scale": Spec((64,), "float32"), "bias": Spec((64,), "float32")})
+  ('scale, bias f32[64]',)
+  """
+  names: dict[str, list[str]] = {}
+  for name, value in variables.items():
+    names.setdefault(value_text(boxed(value)[0]), []).append(printable(name))
+  texts = [f"{', '.join(several)} {text}" for text, several in names.items()]
+  if len(texts) < 2:
+    return tuple(texts)
+  largest = max(variables, key=lambda name: amount(variables[name]).count)
+  brief = f"{printable(largest)} {value_text(boxed(variables[largest])[0])} +{len(variables) - 1}"
+  return ("; ".join(texts) if len(texts) < len(variables) else ", ".join(texts), brief)
