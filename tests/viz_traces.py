@@ -65,7 +65,8 @@ class Builder:
     if length is not None:
       self.stacked = (*stacked, length)
     path = (*self.path, name) if name else self.path
-    with self.recorder.span(Lift, path, kind=kind, length=length, args=(x,)) as draft:
+    with self.recorder.span(Lift, path, length=length, args=(x,)) as draft:
+      draft.set(kind=kind)
       with self.recorder.body(path):
         yield
       draft.set(result=y)

@@ -7,7 +7,7 @@ cut in the middle, where they differ least. The result is text in columns, which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -70,7 +70,7 @@ class _Tree:
       (len(g) + cell_len(r.label) + (1 + len(r.mark) if r.mark else 0) for g, r in zip(self.guides, self.rows)),
       default=0,
     )
-    self.text = min(self.widest, max(24, self.width * 9 // 20))
+    self.text = min(self.widest, max(24, self.width * 3 // 5))
 
   @property
   def needed(self) -> int:
@@ -186,13 +186,24 @@ def _decide(
       taken.append((by_key[key], what))
   if left() < 0:
     tree.text = width
+  _widen((tree, *columns), left, most=_READABLE)
   for column, what in reversed(taken[:-1]):
     column.give_up(what, back=True)
     if left() < 0 or (column.dropped and what != "column"):
       column.give_up(what)
-  for column in sorted((tree, *columns), key=lambda c: c.widest - c.text):
+  _widen((tree, *columns), left)
+
+
+_READABLE = 20
+
+
+def _widen(columns: Sequence[_Tree | _Beside], left: Callable[[], int], most: int | None = None) -> None:
+  """Hands out what is left to texts that are cut, the least cut first, but to none more than `most`."""
+  for column in sorted(columns, key=lambda c: c.widest - c.text):
     if not column.dropped:
-      column.text = min(column.widest, column.text + max(0, left()) + column.wide - column.needed)
+      room = column.text + max(0, left()) + column.wide - column.needed
+      wanted = column.widest if most is None else min(column.widest, max(most, column.text))
+      column.text = min(wanted, room)
 
 
 def cut_end(text: str, width: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minilinen.trace.events import Lift
 from viz.errors import NothingToDrawError
 from viz.folding import Branch, Shown, folded, preorder
+from viz.layout import cut_end
 from viz.modules import Entry, Model, ModuleNode, models
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
@@ -110,7 +111,7 @@ def _ordered(collections: Mapping[str, Any]) -> list[str]:
 
 def _columns(collections: Sequence[str]) -> tuple[Column, ...]:
   fixed = (
-    Column("\0module", "module", least=14),
+    Column("\0module", "module", least=24),
     Column("\0inputs", "inputs", least=16),
     Column("\0outputs", "outputs", least=16),
   )
@@ -236,11 +237,11 @@ def _row(shown: Shown, collections: Sequence[str]) -> Row:
 
 
 def _module_cell(item: _Item) -> tuple[str, ...]:
+  """The class and how it is lifted; what is left last is how."""
   name, lifts = _module_text(item), _lift_text(item.entry)
   if not lifts:
-    return (name,)
-  short = name if len(name) <= 8 else f"{name[:7]}…"
-  return (f"{name} {lifts}", f"{short} {lifts}")
+    return (name, cut_end(name, 14))
+  return (f"{name} {lifts}", f"{cut_end(name, 8)} {lifts}", lifts)
 
 
 def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:

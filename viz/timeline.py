@@ -10,8 +10,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from minilinen.trace.events import (
-  Body, Call, Create, Key, Lift, Name, Perturb, Read, Record, Run, Share, Sow, Span, Variable, Write,
-)  # fmt: skip
+  Body,
+  Call,
+  Create,
+  Key,
+  Lift,
+  Name,
+  Perturb,
+  Read,
+  Record,
+  Run,
+  Share,
+  Sow,
+  Span,
+  Variable,
+  Write,
+)
 from viz.errors import NothingToDrawError
 from viz.folding import Branch, Shown, folded
 from viz.outline import Cell, Column, Outline, Row
