@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
-from minilinen.trace.events import Call, Create, Lift, Lifted, Record, Run
+from minilinen.trace.events import Call, Create, Lift, Lifted, Run
 from minilinen.trace.recorder import Recorder
 from minilinen.trace.spec import Spec
+from minilinen.trace.trace import Trace
 
 
 def f32(*shape: Any) -> Spec:
@@ -17,33 +17,19 @@ def f32(*shape: Any) -> Spec:
   return Spec(shape, "float32")
 
 
-@dataclass
-class HandMade:
-  """What views need of a Trace."""
-
-  items: tuple[Record, ...]
-  tree: dict[str, Any] = field(default_factory=dict)
-
-  def variables(self) -> dict[str, Any]:
-    """The variable tree."""
-    return self.tree
-
-
 class Builder:
   """Writes a trace as a model would: `call` is a module, `param` one of its variables."""
 
   def __init__(self) -> None:
     self.recorder = Recorder()
-    self.tree: dict[str, Any] = {}
     self.path: tuple[str, ...] = ()
-    self.stacked: tuple[int, ...] = ()
+    self.lifts: list[tuple[tuple[int, ...], list[Lifted]]] = []
 
   @contextlib.contextmanager
   def run(self, module: str, name: str = "init") -> Iterator[None]:
-    """One run; its result is the tree of all variables so far."""
-    with self.recorder.span(Run, (), name=name, module=module) as draft:
+    """One run."""
+    with self.recorder.span(Run, (), name=name, module=module):
       yield
-      draft.set(result=self.tree)
 
   @contextlib.contextmanager
   def call(self, name: str, module: str, x: Any, y: Any, method: str = "__call__", **kwargs: Any) -> Iterator[None]:
@@ -59,18 +45,18 @@ class Builder:
     self.path = above
 
   @contextlib.contextmanager
-  def lift(self, kind: str, length: int | None, name: str, x: Any, y: Any) -> Iterator[None]:
-    """A lifted transform around the submodule `name`; what is created inside is stacked outside."""
-    stacked = self.stacked
-    if length is not None:
-      self.stacked = (*stacked, length)
-    path = (*self.path, name) if name else self.path
-    with self.recorder.span(Lift, path, length=length, args=(x,)) as draft:
+  def lift(
+    self, kind: str, length: int | None, target: str, x: Any, y: Any, stacks: bool = True
+  ) -> Iterator[None]:
+    """A transform in the module that is being called; what is created inside is stacked outside."""
+    stacked = (length,) if length is not None and stacks else ()
+    with self.recorder.span(Lift, self.path, target=target, length=length, args=(x,)) as draft:
       draft.set(kind=kind)
-      with self.recorder.body(path):
+      self.lifts.append((stacked, []))
+      with self.recorder.body(self.path):
         yield
-      draft.set(result=y)
-    self.stacked = stacked
+      crossed = self.lifts.pop()[1]
+      draft.set(result=y, variables=tuple(crossed))
 
   def leaf(self, name: str, module: str, x: Any, y: Any, **variables: Any) -> None:
     """A module with variables and nothing inside: shapes by name, `params` unless "collection__name"."""
@@ -82,15 +68,15 @@ class Builder:
     """Creates a variable in the module that is being called."""
     collection, _, name = key.rpartition("__")
     collection = collection or "params"
-    self.recorder.event(Create, self.path, collection=collection, name=name, value=f32(*shape))
-    branch = self.tree.setdefault(collection, {})
-    for part in self.path:
-      branch = branch.setdefault(part, {})
-    branch[name] = f32(*self.stacked, *shape)
+    value = f32(*shape)
+    self.recorder.event(Create, self.path, collection=collection, name=name, value=value)
+    for stacked, crossed in reversed(self.lifts):
+      inside, value = value, f32(*stacked, *value.shape)
+      crossed.append(Lifted(self.path, collection, name, "same", inside, value, True))
 
-  def trace(self) -> HandMade:
+  def trace(self) -> Trace:
     """The trace so far."""
-    return HandMade(self.recorder.freeze(), self.tree)
+    return Trace(self.recorder.freeze())
 
 
 def dense(b: Builder, name: str, x: Spec, features: int) -> Spec:
@@ -100,7 +86,7 @@ def dense(b: Builder, name: str, x: Spec, features: int) -> Spec:
   return y
 
 
-def resnet50(batch: int = 8) -> HandMade:
+def resnet50(batch: int = 8) -> Trace:
   """ResNet-50, with Flax's names and shapes."""
   b = Builder()
 
@@ -153,7 +139,7 @@ def _transformer_block(b: Builder, x: Spec, heads: int = 8) -> None:
   b.leaf("Dropout_0", "Dropout", x, x)
 
 
-def transformer(layers: int = 12, scanned: bool = False, d: int = 512) -> HandMade:
+def transformer(layers: int = 12, scanned: bool = False, d: int = 512) -> Trace:
   """A transformer, unrolled or scanned over its layers with remat."""
   b = Builder()
   tokens, x = Spec((2, 64), "int32"), f32(2, 64, d)
@@ -161,9 +147,9 @@ def transformer(layers: int = 12, scanned: bool = False, d: int = 512) -> HandMa
     b.leaf("Embed_0", "Embed", tokens, x, embedding=(32000, d))
     if scanned:
       with (
-        b.lift("scan", layers, "layers", x, (x, None)),
-        b.lift("remat", None, "layers", x, (x, None)),
-        b.call("layers", "EncoderBlock", (x, None), (x, None)),
+        b.call("layers", "ScanCheckpointEncoderBlock", (x, None), (x, None)),
+        b.lift("scan", layers, "EncoderBlock.__call__", x, (x, None)),
+        b.lift("remat", None, "EncoderBlock.__call__", x, (x, None)),
       ):
         _transformer_block(b, x)
     else:
@@ -175,24 +161,26 @@ def transformer(layers: int = 12, scanned: bool = False, d: int = 512) -> HandMa
   return b.trace()
 
 
-def lstm(steps: int = 20, hidden: int = 128) -> HandMade:
+def lstm(steps: int = 20, hidden: int = 128) -> Trace:
   """An LSTM that is scanned over time, between an embedding and a head."""
   b = Builder()
   tokens, h = Spec((4, steps), "int32"), f32(4, hidden)
   carry = (h, h)
   with b.run("Classifier"), b.call("", "Classifier", tokens, f32(4, 2)):
     b.leaf("embed", "Embed", tokens, f32(4, steps, hidden), embedding=(10000, hidden))
-    with b.lift("scan", steps, "cell", carry, (carry, f32(4, steps, hidden))):
-      b.stacked = ()
-      with b.call("cell", "LSTMCell", (carry, h), (carry, h)):
-        for gate in "ifgo":
-          b.leaf(f"i{gate}", "Dense", h, h, kernel=(hidden, hidden))
-          b.leaf(f"h{gate}", "Dense", h, h, kernel=(hidden, hidden), bias=(hidden,))
+    y = (carry, f32(4, steps, hidden))
+    with (
+      b.call("cell", "ScanLSTMCell", (carry, f32(4, steps, hidden)), y),
+      b.lift("scan", steps, "LSTMCell.__call__", carry, y, stacks=False),
+    ):
+      for gate in "ifgo":
+        b.leaf(f"i{gate}", "Dense", h, h, kernel=(hidden, hidden))
+        b.leaf(f"h{gate}", "Dense", h, h, kernel=(hidden, hidden), bias=(hidden,))
     dense(b, "head", h, 2)
   return b.trace()
 
 
-def deep(levels: int) -> HandMade:
+def deep(levels: int) -> Trace:
   """Modules nested in each other, so many levels."""
   b = Builder()
   x = f32(1, 4)
@@ -204,7 +192,7 @@ def deep(levels: int) -> HandMade:
   return b.trace()
 
 
-def wide(modules: int) -> HandMade:
+def wide(modules: int) -> Trace:
   """A tree of so many modules, none like its neighbour."""
   b = Builder()
   x = f32(1, 4)

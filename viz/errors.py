@@ -36,7 +36,7 @@ class UnknownKindError(VizError, ValueError):
   def __init__(self, kind: str, what: str, kinds: Iterable[str]):
     super().__init__(
       f"There is no picture of kind {kind!r} of {what}.{nearest(kind, kinds)}",
-      right=f'viz.render(x, "{sorted(kinds)[0]}")',
+      right=f'viz.render(x, "{min(kinds)}")',
     )
 
 

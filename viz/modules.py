@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minilinen.trace.events import Call, Create, Lift, Path, Read, Record, Run, Span, Write
 from minilinen.trace.spec import Value
+from minilinen.trace.trace import Trace
+from minilinen.trace.tree import leaves
 
-if TYPE_CHECKING:
-  from minilinen.trace.trace import Trace
 
 
 @dataclass(eq=False)
@@ -88,7 +88,7 @@ def models(trace: Trace) -> list[Model]:
   """
   found: dict[Any, Model] = {}
   for module, given, records in _runs(trace):
-    variables = flat_variables(given)
+    variables = {place: value for place, value in leaves(given) if value != {}}
     key = (module, frozenset(path for path in variables if path[0] == "params"))
     again = key in found
     model = found.setdefault(key, Model())
@@ -99,35 +99,10 @@ def models(trace: Trace) -> list[Model]:
 
 def _runs(trace: Trace) -> list[tuple[str, Mapping[str, Value], Sequence[Record]]]:
   """(root class, variables, records) of each run; records that stand in no run make one together."""
-  runs, stack = [], [*reversed(trace.items)]
-  while stack:
-    record = stack.pop()
-    if isinstance(record, Run):
-      runs.append(record)
-    if isinstance(record, Span):
-      stack.extend(reversed(record.items))
-  if not runs:
-    return [("", trace.variables(), trace.items)] if trace.items else []
-  whole = len(runs) == 1 and runs[0].error is not None
-  return [(r.module, trace.variables() if whole else _overlaid(r.given, r.result), r.items) for r in runs]
-
-
-def _overlaid(given: Mapping[str, Value], result: Mapping[str, Value]) -> Mapping[str, Value]:
-  """The variables after a run: whole collections, since a run hands back all of each that it may write."""
-  return {**given, **result}
-
-
-def flat_variables(variables: Mapping[str, Value]) -> dict[Path, Value]:
-  """Nested dicts as one of (collection, module, ..., name) -> value, in order."""
-  flat: dict[Path, Value] = {}
-  stack: list[tuple[Path, Value]] = [((str(c),), v) for c, v in reversed(variables.items())]
-  while stack:
-    path, value = stack.pop()
-    if isinstance(value, Mapping):
-      stack.extend(((*path, str(k)), v) for k, v in reversed(value.items()))
-    else:
-      flat[path] = value
-  return flat
+  runs = trace.runs
+  if runs:
+    return [(run.module, trace.variables(run), run.items) for run in runs]
+  return [("", trace.variables(), trace.items)] if trace.calls() else []
 
 
 def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
@@ -144,29 +119,42 @@ def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
     if not isinstance(record, Span) or isinstance(record, Run):
       continue
     if isinstance(record, Lift):
-      lifts = (*lifts, record)
+      if call is not None and entry is not None and _lifts_whole(record, call, entry):
+        entry.module, entry.lifts = _target_class(record), (*entry.lifts, record)
+      else:
+        lifts = (*lifts, record)
     elif isinstance(record, Call):
-      entry = _entered(model, record, call, entry, lifts, known)
-      call, lifts = record, ()
+      entry, lifts = _entered(model, record, call, entry, lifts, known)
+      call = record
     stack.extend((item, call, entry, lifts) for item in reversed(record.items))
+
+
+def _lifts_whole(lift: Lift, call: Call, entry: Entry) -> bool:
+  """Whether a transform is what a lifted module does when it is called, and not a part of what it does."""
+  method = lift.target.rpartition(".")[2]
+  return lift.path == call.path and method == call.method == entry.method
+
+
+def _target_class(lift: Lift) -> str:
+  return lift.target.split(".")[-2] if "." in lift.target else lift.target
 
 
 def _entered(
   model: Model, record: Call, call: Call | None, entry: Entry | None, lifts: tuple[Lift, ...], known: set[Path]
-) -> Entry | None:
-  """What a call means: a new entry, the inside of a lifted module, or a method that calls another of its own."""
+) -> tuple[Entry, tuple[Lift, ...]]:
+  """What a call means: a new entry, or a method that calls another of its own module.
+
+  Returns:
+    The entry that what follows belongs to, and the transforms between it and what follows.
+  """
   if call is not None and entry is not None and call.path == record.path:
-    if lifts:
-      entry.module = record.module
-      entry.lifts = (*entry.lifts, *lifts)
-    return entry
-  node = model.at(record.path)
+    return entry, lifts
   outer = next((lift for lift in lifts if lift.path == record.path and lift.args), None)
   seen = outer if outer is not None else record
   entry = Entry(record.module, record.method, seen.args, seen.kwargs, seen.result, lifts)
   if record.path not in known:
-    node.entries.append(entry)
-  return entry
+    model.at(record.path).entries.append(entry)
+  return entry, ()
 
 
 def _place(model: Model, variables: Mapping[Path, Value]) -> None:

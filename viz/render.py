@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import minilinen
+from minilinen.trace.trace import Trace
 from viz.errors import NothingToDrawError, UnknownKindError
 from viz.table import tabulate
 from viz.timeline import timeline
@@ -58,7 +60,7 @@ _WHAT = {"trace": "a trace", "variables": "a tree of variables"}
 
 def _subject(x: Any, args: tuple[Any, ...], kind: str | None) -> tuple[Any, str]:
   """What to draw, and which kind of thing it is."""
-  if _is_trace(x):
+  if isinstance(x, Trace):
     return x, "trace"
   if _is_module(x):
     return _of_module(x, args, kind)
@@ -76,14 +78,8 @@ def _of_module(module: Any, args: tuple[Any, ...], kind: str | None) -> tuple[An
       "viz.render", "a module together with what it is called with", module,
       mend=f'viz.render(model, {kind or "table"!r}, jax.random.key(0), "f32[8,28,28,1]").',
     )  # fmt: skip
-  import minilinen
-
   return minilinen.trace(module.__call__ if bound else module.init)(*args), "trace"
 
 
-def _is_trace(x: Any) -> bool:
-  return isinstance(getattr(x, "items", None), tuple) and callable(getattr(x, "variables", None))
-
-
 def _is_module(x: Any) -> bool:
-  return hasattr(type(x), "_call_is_wrapped") or (hasattr(x, "scope") and callable(getattr(x, "init", None)))
+  return isinstance(x, minilinen.Module)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minilinen.trace.events import Lift
+from minilinen.trace.trace import Trace
 from viz.errors import NothingToDrawError
 from viz.folding import Branch, Shown, folded, preorder
 from viz.layout import cut_end
@@ -18,9 +19,6 @@ from viz.modules import Entry, Model, ModuleNode, models
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
 from viz.words import Amount, amount, arguments, boxed, printable, value_text, variables_text
-
-if TYPE_CHECKING:
-  from minilinen.trace.trace import Trace
 
 
 def tabulate(
@@ -52,7 +50,7 @@ def tabulate(
   Raises:
     NothingToDrawError: if `trace` is no trace, or no module ran in it.
   """
-  if not hasattr(trace, "items") or isinstance(trace, Mapping):
+  if not isinstance(trace, Trace):
     mend = "viz.tree draws variables; a trace comes from nn.trace(model.init)(key, x) or nn.record()."
     raise NothingToDrawError("viz.tabulate", "a Trace", trace, mend=mend)
   found = models(trace)

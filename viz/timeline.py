@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minilinen.trace.events import (
   Body,
@@ -26,14 +26,12 @@ from minilinen.trace.events import (
   Variable,
   Write,
 )
+from minilinen.trace.trace import Trace
 from viz.errors import NothingToDrawError
 from viz.folding import Branch, Shown, folded
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
 from viz.words import arguments, several, value_text
-
-if TYPE_CHECKING:
-  from minilinen.trace.trace import Trace
 
 
 def timeline(
@@ -56,7 +54,7 @@ def timeline(
   Raises:
     NothingToDrawError: if `trace` is no trace.
   """
-  if not hasattr(trace, "items") or isinstance(trace, Mapping):
+  if not isinstance(trace, Trace):
     raise NothingToDrawError(
       "viz.timeline", "a Trace", trace, mend="a trace comes from nn.trace(model.init)(key, x) or nn.record()."
     )
@@ -66,10 +64,10 @@ def timeline(
   outline = Outline(
     title="Trace",
     heading="what",
-    columns=(Column("event", "event", least=8), Column("says", "says", least=20), Column("line", "line", least=16)),
+    columns=(Column("says", "says", least=20), Column("line", "line", least=16)),
     rows=tuple(_row(s) for s in shown),
     notes=tuple(notes),
-    shrink=(("", "indent"), ("line", "column"), ("event", "column"), ("says", "column")),
+    shrink=(("", "indent"), ("line", "column"), ("says", "column")),
   )
   return OutlineView("trace", outline, table_kwargs, column_kwargs)
 
@@ -88,6 +86,11 @@ def _branches(trace: Trace) -> list[Branch]:
 
 
 def _label(record: Record) -> str:
+  """What happened and to whom: "call Dense_0", "create params/kernel", "key dropout"."""
+  return f"{_event(record)} {_name(record)}"
+
+
+def _name(record: Record) -> str:
   """The name a record goes by: a module's last name, a variable's, a transform's kind."""
   if isinstance(record, Run):
     return record.name
@@ -158,12 +161,12 @@ def _line(record: Record) -> str:
 
 def _row(shown: Shown) -> Row:
   record, says = shown.branch.item
-  cells = {"event": Cell((_event(record),)), "says": Cell(says), "line": Cell((_line(record),))}
+  cells = {"says": Cell(says), "line": Cell((_line(record),))}
   data = {
     "order": record.order,
     "event": _event(record),
     "path": "/".join(record.path),
-    "label": shown.branch.label,
+    "name": _name(record),
     "times": len(shown.copies),
     "depth": shown.depth,
     "says": says[0] if says else "",

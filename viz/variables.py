@@ -6,14 +6,16 @@ that a trace tells of.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 
+from minilinen.core.meta import AxisMetadata, unbox
+from minilinen.trace.globs import matches, split_path
 from minilinen.trace.spec import Node, Opaque, Spec, Value, describe
+from minilinen.trace.trace import Trace
 from viz.errors import NoMatchError, NothingToDrawError
 from viz.folding import Branch, Shown, folded, natural, preorder
 from viz.outline import Cell, Column, Outline, Row
@@ -60,18 +62,29 @@ def tree(
 
 
 def _source(variables: Any) -> Any:
-  """The tree to walk: a trace's variables, or what was passed."""
-  found = getattr(variables, "variables", None)
-  if callable(found):
-    return found()
-  if found is not None:
-    return found
+  """The tree to walk: a trace's variables in their boxes, or what was passed."""
+  if isinstance(variables, Trace):
+    tree: dict[str, Any] = {}
+    for found in variables.find():
+      branch = tree
+      for name in found.place[:-1]:
+        branch = branch.setdefault(name, {})
+      branch[found.name] = _Boxed(found.value, found.axes) if found.axes is not None else found.value
+    return tree
   if variables is None or isinstance(variables, (str, bytes, int, float)) or callable(variables):
     raise NothingToDrawError(
       "viz.tree", "variables (nested dicts of arrays) or a Trace", variables,
       mend="pass what model.init returns, or a trace: nn.trace(model.init)(key, x).",
     )  # fmt: skip
   return variables
+
+
+@dataclass(frozen=True)
+class _Boxed:
+  """A variable of a trace that has axis names."""
+
+  value: Value
+  names: Value
 
 
 @dataclass(eq=False)
@@ -111,7 +124,7 @@ def _parts(value: Any) -> dict[str, Any] | None:
     return {str(k): v for k, v in value.items()}
   if isinstance(value, Node):
     return None if boxed(value)[0] is not value else dict(value.parts)
-  if value is None or isinstance(value, (Spec, Opaque)) or _is_box(value):
+  if value is None or isinstance(value, (Spec, Opaque, _Boxed)) or isinstance(value, AxisMetadata):
     return None
   if isinstance(value, tuple) and hasattr(value, "_fields"):
     return dict(zip(value._fields, value))  # type: ignore[attr-defined]
@@ -123,24 +136,21 @@ def _parts(value: Any) -> dict[str, Any] | None:
   return {_key(path): child for path, child in children}
 
 
-def _is_box(value: Any) -> bool:
-  return hasattr(value, "unbox") and hasattr(value, "replace_boxed")
-
-
 def _key(path: Sequence[Any]) -> str:
   return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
 
 
 def _make_leaf(branch: Branch, value: Any) -> None:
-  axes = None
-  if _is_box(value):
-    axes, value = describe(getattr(value, "names", None)), jax.tree.leaves(value)
-    value = value[0] if len(value) == 1 else value
-  value, names = boxed(describe(value))
+  if isinstance(value, _Boxed):
+    value, axes = value.value, value.names
+  elif isinstance(value, AxisMetadata):
+    value, axes = unbox(value), describe(getattr(value, "names", None))
+  else:
+    value, axes = boxed(describe(value))
   item = branch.item
-  item.value, item.axes, item.leaf = value, axes if axes is not None else names, True
-  item.total = amount(value)
-  branch.same = branch.alike = (value_text(value), _axes(item))
+  item.value, item.axes, item.leaf = describe(value), axes, True
+  item.total = amount(item.value)
+  branch.same = branch.alike = (value_text(item.value), _axes(item))
 
 
 def _sum_up(roots: Sequence[Branch]) -> Amount:
@@ -152,11 +162,11 @@ def _sum_up(roots: Sequence[Branch]) -> Amount:
 
 def _matching(roots: Sequence[Branch], pattern: str) -> list[Branch]:
   """The trees cut down to what a pattern fits: a leaf, or a branch with all that is below."""
-  fits = _glob(pattern).fullmatch
+  wanted = split_path(pattern)
   order = preorder(roots)
   kept: set[Branch] = set()
   for branch in order:
-    if fits("/".join(branch.item.path)):
+    if branch not in kept and matches(wanted, branch.item.path):
       kept.update(preorder([branch]))
   if order and not kept:
     raise NoMatchError(pattern, ["/".join(b.item.path) for b in order if b.item.leaf])
@@ -165,19 +175,6 @@ def _matching(roots: Sequence[Branch], pattern: str) -> list[Branch]:
     if branch.children:
       kept.add(branch)
   return [root for root in roots if root in kept]
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-  """A path pattern as a regular expression."""
-  levels = [level for level in pattern.split("/") if level]
-  text = ""
-  for index, level in enumerate(levels):
-    last = index == len(levels) - 1
-    if level == "**":
-      text += ".*" if last else "(?:[^/]+/)*"
-    else:
-      text += re.escape(level).replace(r"\*", "[^/]*").replace(r"\?", "[^/]") + ("" if last else "/")
-  return re.compile(text)
 
 
 # From branches to rows.

@@ -245,11 +245,11 @@ class ConvTranspose(Module):
   def _wrapped_around(self, y: Array, input_shape: tuple[int, ...], strides: Sequence[int]) -> Array:
     """The full result, with what hangs over one end added at the other."""
     scaled = [size * stride for size, stride in zip(input_shape[1:-1], strides)]
-    over = [-(-size // period) * period - size for size, period in zip(y.shape[1:-1], scaled)]
+    missing = [-(size - period) % (2 * period) for size, period in zip(y.shape[1:-1], scaled)]  # to an odd number
     if self.transpose_kernel:
-      pads = [(-(-d // 2), d // 2) for d in over]
+      pads = [(d // 2, -(-d // 2)) for d in missing]
     else:
-      pads = [(d // 2, -(-d // 2)) for d in over]
+      pads = [(-(-d // 2), d // 2) for d in missing]
     y = jnp.pad(y, [(0, 0), *pads, (0, 0)])
     for axis, period in enumerate(scaled, 1):
       y = y.reshape(y.shape[:axis] + (-1, period) + y.shape[axis + 1 :])

@@ -232,7 +232,7 @@ class Embed(Module):
       raise ValueError(f"Input type must be an integer or unsigned integer, got {inputs.dtype}: use x.astype('int32').")
     (embedding,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
     if self.num_embeddings == 1:
-      return jnp.where(jnp.broadcast_to(inputs[..., None], inputs.shape + (self.features,)) == 0, embedding, jnp.nan)
+      return jnp.broadcast_to(embedding, inputs.shape + (self.features,))
     return jnp.take(embedding, inputs, axis=0)
 
   def attend(self, query: Array) -> Array:

@@ -1,9 +1,9 @@
 """The recorder: where events go while somebody records, and nowhere otherwise.
 
-`current()` answers None unless this thread records, and every place that could emit an
-event asks it first: `if (rec := current()) is not None: rec.event(...)`. So not recording
-costs one attribute read. The core and the module layer are the only callers; `record` opens
-a recorder, and a `Trace` is made of what it collected.
+`current()` answers None unless this thread records, and every place that could emit an event
+asks it first: `if (rec := current()) is not None: rec.event(...)`. So not recording costs one
+attribute read. The core and the module layer are the only callers. While recording, an event is kept
+as a `Draft`, which costs little; `freeze` numbers the drafts and makes records of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.trace.events import Body, Path, Record, Span
+from minilinen.trace.events import Body, Lift, Path, Record, Span
 from minilinen.trace.source import user_source
 
 
@@ -30,46 +30,34 @@ def current() -> Recorder | None:
 
 
 class Draft:
-  """A span that is still open: what is known of it so far, and what happened in it.
+  """A record in the making; a span may still be told more while it is open.
 
-  `fields` are the constructor arguments of the span's record; `bodies` holds the
-  latest pass of each body by name.
+  Attributes:
+    kind: the record's class.
+    fields: its constructor's arguments, without `order`, `span` and `items`.
+    items: what happened in it; stays empty for an event.
+    bodies: of a lift, the latest pass of each body by name.
   """
 
   __slots__ = ("kind", "fields", "items", "bodies")
 
-  def __init__(self, kind: type[Span], fields: dict[str, Any]):
+  def __init__(self, kind: type[Record], fields: dict[str, Any]):
     self.kind = kind
     self.fields = fields
-    self.items: list[Record | Draft] = []
+    self.items: list[Draft] = []
     self.bodies: dict[str, Draft] = {}
 
   def set(self, **fields: Any) -> None:
     """Says more about the span."""
     self.fields.update(fields)
 
-  def freeze(self) -> Span:
-    """The record, with whatever is still open in it as it stands."""
-    items = tuple(i.freeze() if isinstance(i, Draft) else i for i in self.items)
-    return self.kind(**self.fields, items=items)
-
 
 class Recorder:
   """Collects records in order. One recorder serves one thread."""
 
   def __init__(self) -> None:
-    self.items: list[Record | Draft] = []
+    self.items: list[Draft] = []
     self._open: list[Draft] = []
-    self._order = 0
-
-  def _common(self, path: Path) -> dict[str, Any]:
-    order = self._order
-    self._order = order + 1
-    span = self._open[-1].fields["order"] if self._open else -1
-    return {"order": order, "span": span, "path": path, "source": user_source(3)}
-
-  def _append(self, item: Record | Draft) -> None:
-    (self._open[-1].items if self._open else self.items).append(item)
 
   def innermost(self) -> Draft:
     """The span that is open and has no open span in it."""
@@ -77,49 +65,96 @@ class Recorder:
 
   def event(self, kind: type[Record], path: Path, **fields: Any) -> None:
     """Adds an event."""
-    self._append(kind(**self._common(path), **fields))
+    fields["path"] = path
+    fields["source"] = user_source(2)
+    self._add(Draft(kind, fields))
 
-  @contextlib.contextmanager
-  def span(self, kind: type[Span], path: Path, **fields: Any) -> Iterator[Draft]:
+  def _add(self, draft: Draft) -> None:
+    (self._open[-1].items if self._open else self.items).append(draft)
+
+  def span(self, kind: type[Span], path: Path, **fields: Any) -> _Opened:
     """Opens a span for the length of a `with` block; an exception closes it too, with its text."""
-    draft = Draft(kind, {**self._common(path), **fields})
-    self._append(draft)
-    with self._inside(draft):
-      yield draft
+    fields["path"] = path
+    fields["source"] = user_source(2)
+    draft = Draft(kind, fields)
+    return _Opened(self, draft, True)
 
-  @contextlib.contextmanager
-  def body(self, path: Path, name: str = "body", **fields: Any) -> Iterator[Draft]:
-    """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place."""
-    lift = self._open[-1]
-    earlier = lift.bodies.get(name)
-    if earlier is None:
-      draft = Draft(Body, {**self._common(path), "span": lift.fields["order"], "name": name, **fields})
-      lift.items.append(draft)
-    else:
-      draft = earlier
-      draft.items.clear()
-      draft.bodies.clear()
-      draft.set(traced=draft.fields.get("traced", 1) + 1, **fields)
-    lift.bodies[name] = draft
-    with self._inside(draft):
-      yield draft
+  def body(self, path: Path, name: str = "body", **fields: Any) -> _Opened:
+    """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place.
 
-  @contextlib.contextmanager
-  def _inside(self, draft: Draft) -> Iterator[None]:
-    self._open.append(draft)
-    try:
-      yield
-    except BaseException as error:
-      text = str(error).strip()
-      draft.set(error=f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__)
-      raise
-    finally:
-      while self._open and self._open.pop() is not draft:
-        pass
+    A body that runs when its lift is over (the backward pass of a custom gradient) stands
+    wherever it runs, by itself.
+    """
+    fields["path"] = path
+    fields["name"] = name
+    lift = self._open[-1] if self._open and self._open[-1].kind is Lift else None
+    earlier = lift.bodies.get(name) if lift is not None else None
+    if earlier is not None:
+      fields["source"] = earlier.fields["source"]
+      fields["traced"] = earlier.fields.get("traced", 1) + 1
+      earlier.fields = fields
+      earlier.items = []
+      earlier.bodies = {}
+      return _Opened(self, earlier, False)
+    fields["source"] = user_source(2)
+    draft = Draft(Body, fields)
+    if lift is not None:
+      lift.bodies[name] = draft
+    return _Opened(self, draft, True)
 
   def freeze(self) -> tuple[Record, ...]:
-    """Everything recorded so far, as records."""
-    return tuple(i.freeze() if isinstance(i, Draft) else i for i in self.items)
+    """Everything recorded so far, as records; a span that is open has what is in it by now."""
+    return frozen(self.items)
+
+
+class _Opened:
+  """The `with` block of a span. A class, since a generator would add frames to every exception."""
+
+  __slots__ = ("_recorder", "_draft", "_new")
+
+  def __init__(self, recorder: Recorder, draft: Draft, new: bool):
+    self._recorder = recorder
+    self._draft = draft
+    self._new = new
+
+  def __enter__(self) -> Draft:
+    if self._new:
+      self._recorder._add(self._draft)
+    self._recorder._open.append(self._draft)
+    return self._draft
+
+  def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    if error is not None:
+      self._draft.fields["error"] = in_words(error)
+    still_open = self._recorder._open
+    while still_open and still_open.pop() is not self._draft:
+      pass
+
+
+def in_words(error: BaseException) -> str:
+  """An exception in one line: its class and the first line of its text."""
+  text = str(error).strip()
+  return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
+  """Drafts as records, numbered depth first.
+
+  Runs over a list and not over itself, so that the depth of the nesting is no limit.
+  """
+  numbered: list[tuple[Draft, int]] = []
+  waiting = [(draft, -1) for draft in reversed(drafts)]
+  while waiting:
+    draft, span = waiting.pop()
+    order = len(numbered)
+    numbered.append((draft, span))
+    waiting.extend([(inner, order) for inner in reversed(draft.items)])
+  inside: dict[int, list[Record]] = {}
+  for order in range(len(numbered) - 1, -1, -1):
+    draft, span = numbered[order]
+    items = {"items": tuple(reversed(inside.pop(order, ())))} if issubclass(draft.kind, Span) else {}
+    inside.setdefault(span, []).append(draft.kind(order=order, span=span, **draft.fields, **items))
+  return tuple(reversed(inside.pop(-1, ())))
 
 
 @contextlib.contextmanager

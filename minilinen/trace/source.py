@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from dataclasses import dataclass
+
+import jax
+import jaxlib
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -24,41 +29,60 @@ class Source:
     return f"{self.file}:{self.line} in {self.function}"
 
 
-# Frames of these packages never are "the user's line". The models that minilinen
+def _home(file: str | None) -> str:
+  """The folder of a file, with a separator at the end."""
+  return os.path.join(os.path.dirname(os.path.abspath(file or "")), "")
+
+
+# Frames of these folders never are "the user's line". The models that minilinen
 # ships as examples are a user's code like any other.
-_PACKAGES = ("minilinen", "viz", "jax", "jaxlib")
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_EXAMPLES = os.path.join(_ROOT, "minilinen", "examples") + os.sep
-_STDLIB = os.path.dirname(os.__file__) + os.sep
-_SITE = os.path.join(_STDLIB, "site-packages") + os.sep
+_MINILINEN = _home(os.path.dirname(__file__))
+_EXAMPLES = os.path.join(_MINILINEN, "examples", "")
+_STDLIB = _home(os.__file__)
+_RUNNERS = ("_pytest", "pluggy", "pytest", "xdist", "execnet", "IPython", "ipykernel")
+_HOMES = (
+  _MINILINEN,
+  os.path.join(os.path.dirname(os.path.dirname(_MINILINEN)), "viz", ""),
+  *(_home(package.__file__) for package in (jax, jaxlib, np)),
+  os.path.join(sysconfig.get_path("scripts"), ""),
+)
 
 _internal: dict[str, bool] = {}
+_known: dict[tuple[str, int, str], Source] = {}
 
 
 def _is_internal(file: str) -> bool:
-  """Whether a file belongs to minilinen, viz, JAX or the standard library."""
+  """Whether a file belongs to minilinen, viz, JAX, NumPy, the standard library or a program that runs tests."""
+  if file.startswith("<"):
+    return file.startswith(("<frozen ", "<__array_function__"))
   path = os.path.abspath(file)
-  for home in (_ROOT, _SITE):
-    if path.startswith(home) and path[len(home) :].split(os.sep)[0] in _PACKAGES:
-      return not path.startswith(_EXAMPLES)
-  return file.startswith("<frozen") or (
-    path.startswith(_STDLIB) and f"{os.sep}site-packages{os.sep}" not in path
-  )
+  if path.startswith(_HOMES):
+    return not path.startswith(_EXAMPLES)
+  for folder in ("site-packages", "dist-packages"):
+    _, found, inside = path.partition(os.sep + folder + os.sep)
+    if found:
+      return inside.split(os.sep)[0] in _RUNNERS
+  return path.startswith(_STDLIB)
 
 
 def user_source(depth: int = 1) -> Source | None:
   """The innermost frame of the user's on the stack, or None.
 
   Args:
-    depth: how many frames to pass over before looking.
+    depth: how many frames to pass over before looking; 1 is the caller's own.
   """
   frame = sys._getframe(depth)
   while frame is not None:
-    file = frame.f_code.co_filename
+    code = frame.f_code
+    file = code.co_filename
     internal = _internal.get(file)
     if internal is None:
       internal = _internal[file] = _is_internal(file)
-    if not internal:
-      return Source(file, frame.f_lineno, frame.f_code.co_qualname)
+    if not internal and not (file == "<string>" and code.co_qualname.startswith("__create_fn__")):
+      where = (file, frame.f_lineno, code.co_qualname)
+      found = _known.get(where)
+      if found is None:
+        found = _known[where] = Source(*where)
+      return found
     frame = frame.f_back
   return None

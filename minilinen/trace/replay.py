@@ -1,0 +1,85 @@
+"""Random keys again, from what a trace says of them.
+
+A `Key` event holds no key, only how it came from its stream's root key. `replay_key` goes that way once
+more; the key is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from minilinen.trace.events import Key
+
+Step = tuple[str | int, ...]
+
+
+def replay_key(event: Key, roots: Any) -> Any:
+  """The key that an event tells of.
+
+  Args:
+    event: the event.
+    roots: the key given to `init` or `apply`, or a dict of them by stream.
+
+  Returns:
+    The key; with a leading axis for each ("split", n) on its way, in order: the keys of all copies that
+    a lifted transform made.
+
+  Raises:
+    KeyError: if `roots` lacks the stream that served the key.
+    ValueError: if the event has a step of an unknown kind.
+  """
+  if isinstance(roots, Mapping):
+    if event.served not in roots:
+      raise KeyError(
+        f"stream {event.served!r} is not among the root keys ({', '.join(map(repr, roots))}): add"
+        f" the key that the run was given for it"
+      )
+    key = roots[event.served]
+  else:
+    key = roots
+  axes = 0
+  for step in event.steps:
+    key = _over_axes(step, axes)(key)
+    axes += step[0] == "split"
+  return key
+
+
+def _over_axes(step: Step, axes: int) -> Any:
+  """A step as a function of a key, mapped over the leading axes that earlier splits made."""
+
+  def take(key: Any) -> Any:
+    match step:
+      case ("split", int(n)):
+        return jax.random.split(key, n)
+      case ("fold" | "fold_sep" as kind, *parts):
+        return fold(key, tuple(parts), separated=kind == "fold_sep")
+    raise ValueError(f"{step!r} is no step that derives a key; there are 'fold', 'fold_sep' and 'split'")
+
+  function = take
+  for _ in range(axes):
+    function = jax.vmap(function)
+  return function
+
+
+def fold(key: Any, parts: Step, separated: bool) -> Any:
+  """Folds names and numbers into a key, as Linen does: by the first 32 bits of their SHA-1.
+
+  Args:
+    key: a key.
+    parts: names of a path and a counter; without any the key stays as it is.
+    separated: whether a zero byte stands before each part; without it ("ab", "c")
+      and ("a", "bc") give the same key.
+  """
+  if not parts:
+    return key
+  digest = hashlib.sha1()
+  for part in parts:
+    if separated:
+      digest.update(b"\x00")
+    digest.update(part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big"))
+  return jax.random.fold_in(key, np.uint32(int.from_bytes(digest.digest()[:4], "big")))

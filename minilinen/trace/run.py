@@ -1,0 +1,111 @@
+"""Recording a run: `nn.record()` for code that really runs, `nn.trace(fn)` for code that should not.
+
+Both open a recorder for this thread, and both make JAX forget for their length which jitted functions it has
+traced already: a function that JAX finds in its cache is not run by Python, and what is in it would be missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from minilinen.trace.recorder import Recorder, in_words, recording
+from minilinen.trace.spec import abstract, describe, is_array
+from minilinen.trace.trace import Trace
+
+_recording_number = jax.make_user_context()
+
+
+@contextlib.contextmanager
+def record() -> Iterator[Trace]:
+  """Records what modules do in a `with` block, in this thread.
+
+  Inside the block and after an exception the trace shows what there is so far. A recording inside
+  a recording takes the events for itself: the outer one does not see them.
+
+  Functions that JAX has compiled before are traced and compiled once more, as their insides
+  would be missed otherwise; a function called twice in the block is seen once.
+
+  >>> with record() as trace:
+  ...   pass
+  >>> trace
+  <Trace: 0 modules, 0 variables, 0 keys>
+  """
+  recorder = Recorder()
+  trace = Trace(recorder=recorder)
+  try:
+    with recording(recorder), _caches_aside():
+      yield trace
+  except BaseException as error:
+    trace.end(error=in_words(error))
+    raise
+  trace.end()
+
+
+def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
+  """A function that runs `fn` on shapes only and returns the `Trace` of it, like `jax.make_jaxpr`.
+
+  Nothing is computed and no array is allocated.
+
+  Args:
+    fn: any function that runs modules: `model.init`, a training step.
+
+  Returns:
+    A function of the arguments of `fn`. Arrays, `ShapeDtypeStruct`s and spec strings ("f32[b,28,28,1]",
+    "key<fry>[]") in them become abstract; all else reaches `fn` as it is. If `fn` raises, the exception
+    has the partial trace as its attribute `trace`.
+
+  >>> trace(lambda x: x * 2)("f32[b,3]").result
+  Spec(shape=('b', 3), dtype='float32', weak_type=False, sharding='')
+  """
+
+  @functools.wraps(fn)
+  def traced(*args: Any, **kwargs: Any) -> Trace:
+    args, kwargs = abstract((args, kwargs))
+    with record() as found:
+      found.name = _name(fn)
+      found.args, found.kwargs = describe(args), describe(kwargs)
+      try:
+        found.jaxpr, found.result = _run_abstractly(fn, args, kwargs)
+      except BaseException as error:
+        with contextlib.suppress(Exception):
+          error.trace = found  # type: ignore[attr-defined]
+        raise
+    return found
+
+  return traced
+
+
+def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+  """The jaxpr of a call without its constants, and the description of what it returns."""
+  leaves, structure = jax.tree.flatten((args, kwargs))
+  dynamic = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+  result = None
+
+  def run(*arrays: Any) -> list[Any]:
+    nonlocal result
+    filled = list(leaves)
+    for i, array in zip(dynamic, arrays, strict=True):
+      filled[i] = array
+    args, kwargs = jax.tree.unflatten(structure, filled)
+    out = fn(*args, **kwargs)
+    result = describe(out)
+    return [leaf for leaf in jax.tree.leaves(out) if is_array(leaf)]
+
+  closed = jax.make_jaxpr(run)(*(leaves[i] for i in dynamic))
+  return closed.jaxpr, result
+
+
+@contextlib.contextmanager
+def _caches_aside() -> Iterator[None]:
+  """JAX's caches take a number of ours into their keys; a new one finds nothing in them."""
+  with _recording_number(object()):
+    yield
+
+
+def _name(fn: Callable[..., Any]) -> str:
+  return getattr(fn, "__name__", "") or type(getattr(fn, "func", fn)).__name__

@@ -1,0 +1,281 @@
+"""A `Trace`: everything one recording saw, as a tree of records to look at.
+
+A recording fills it and then lets go of it; from the outside it never changes, except that the trace
+of a recording that still runs shows at each look what is there so far. It holds specs in the place of
+arrays, so it can be kept, compared, pickled and saved. All views of `viz` are functions of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from minilinen.trace import serialize, tree
+from minilinen.trace.events import Call, Key, Lift, Name, Record, Run, Span
+from minilinen.trace.globs import matches, split_path
+from minilinen.trace.recorder import Recorder
+from minilinen.trace.spec import Value
+from minilinen.trace.tree import Found
+
+R = TypeVar("R", bound=Record)
+
+
+class NoSuchPathError(KeyError):
+  """A trace was asked for a module path at which nothing was called."""
+
+  def __init__(self, path: str, known: Iterable[str]):
+    near = difflib.get_close_matches(path, sorted(set(known)), n=3)
+    mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`trace.paths` lists what there is."
+    super().__init__(f"no module was called at {path!r} in this trace. {mend}")
+
+  def __str__(self) -> str:
+    return self.args[0]
+
+
+class Trace:
+  """What happened, as records in order.
+
+  Iterating yields every record depth first; a record's `order` is its place there. Two traces
+  are equal if the same happened in the same order; the lines of code that caused it may differ.
+
+  Attributes:
+    name: what was traced: a function's name, "" for a recorded stretch of code.
+    args, kwargs, result: what went in and out of the function.
+    error: the exception that ended it, None if none did.
+    jaxpr: the jaxpr of the same run without its constants, None if the code really ran. It is
+      neither compared nor saved.
+  """
+
+  def __init__(
+    self,
+    items: Iterable[Record] = (),
+    *,
+    name: str = "",
+    args: tuple[Value, ...] = (),
+    kwargs: Mapping[str, Value] | None = None,
+    result: Value = None,
+    error: str | None = None,
+    jaxpr: Any = None,
+    recorder: Recorder | None = None,
+  ):
+    """Makes a trace of finished records.
+
+    Args:
+      items: the top-level records, whose `order` counts all records depth first.
+      name, args, kwargs, result, error, jaxpr: as the attributes.
+      recorder: where the records come from as long as `end` has not been called.
+    """
+    self.name = name
+    self.args = args
+    self.kwargs = dict(kwargs or {})
+    self.result = result
+    self.error = error
+    self.jaxpr = jaxpr
+    self._recorder = recorder
+    self._items = tuple(items)
+    self._flat: tuple[Record, ...] | None = None
+    self._calls: dict[tuple[str, ...], tuple[Call, ...]] | None = None
+    self._found: tuple[Found, ...] | None = None
+
+  def end(self, **facts: Any) -> None:
+    """Takes what the recorder has and parts from it; `facts` are attributes learnt meanwhile."""
+    self._refresh()
+    self._recorder = None
+    for name, value in facts.items():
+      setattr(self, name, value)
+
+  def _refresh(self) -> None:
+    if self._recorder is not None:
+      self._items = self._recorder.freeze()
+      self._flat = self._calls = self._found = None
+
+  # The records.
+
+  @property
+  def items(self) -> tuple[Record, ...]:
+    """The records that stand in no span."""
+    self._refresh()
+    return self._items
+
+  @property
+  def records(self) -> tuple[Record, ...]:
+    """Every record, depth first."""
+    self._refresh()
+    if self._flat is None:
+      self._flat = tuple(depth_first(self._items))
+    return self._flat
+
+  def __iter__(self) -> Iterator[Record]:
+    return iter(self.records)
+
+  def __len__(self) -> int:
+    return len(self.records)
+
+  def __bool__(self) -> bool:
+    return True
+
+  def events(self, kind: type[R] | tuple[type[R], ...], path: str | Iterable[str] | None = None) -> tuple[R, ...]:
+    """The records of a kind, in order.
+
+    Args:
+      kind: a record class of `minilinen.trace`, or several.
+      path: only those of modules at this path, which may be a pattern.
+    """
+    return tuple(r for r in self._at(path) if isinstance(r, kind))
+
+  def calls(self, path: str | Iterable[str] | None = None) -> tuple[Call, ...]:
+    """The calls of modules, in order; with `path`, which may be a pattern, only those there."""
+    return self.events(Call, path)
+
+  @property
+  def runs(self) -> tuple[Run, ...]:
+    """Every `init`, `apply` and `bind`."""
+    return self.events(Run)
+
+  @property
+  def lifts(self) -> tuple[Lift, ...]:
+    """Every run of a lifted transform."""
+    return self.events(Lift)
+
+  def _at(self, path: str | Iterable[str] | None) -> Iterable[Record]:
+    if path is None:
+      return self.records
+    pattern = split_path(path)
+    return (r for r in self.records if r.path == pattern or matches(pattern, r.path))
+
+  @property
+  def paths(self) -> tuple[str, ...]:
+    """The paths of all modules that were called, in the order of their first calls; "" is the root."""
+    return tuple("/".join(path) for path in self._calls_by_path())
+
+  def __getitem__(self, path: str | tuple[str, ...]) -> tuple[Call, ...]:
+    """The calls of the module at a path.
+
+    Raises:
+      NoSuchPathError: if there are none.
+    """
+    by_path = self._calls_by_path()
+    calls = by_path.get(split_path(path))
+    if calls is None:
+      raise NoSuchPathError(path if isinstance(path, str) else "/".join(path), map("/".join, by_path))
+    return calls
+
+  def _calls_by_path(self) -> dict[tuple[str, ...], tuple[Call, ...]]:
+    self._refresh()
+    if self._calls is None:
+      grouped: dict[tuple[str, ...], list[Call]] = {}
+      for call in self.calls():
+        grouped.setdefault(call.path, []).append(call)
+      self._calls = {path: tuple(calls) for path, calls in grouped.items()}
+    return self._calls
+
+  def span_of(self, record: Record) -> Span | None:
+    """The span that a record stands in, None at the top."""
+    span = self.records[record.span] if record.span >= 0 else None
+    assert span is None or isinstance(span, Span)
+    return span
+
+  def parents(self, record: Record) -> tuple[Span, ...]:
+    """All spans around a record, the innermost first."""
+    around: list[Span] = []
+    span = self.span_of(record)
+    while span is not None:
+      around.append(span)
+      span = self.span_of(span)
+    return tuple(around)
+
+  # What is computed from the records.
+
+  def variables(self, run: Run | None = None) -> dict[str, Any]:
+    """The variable tree, collection -> path -> name -> `Spec`, rebuilt from the events.
+
+    Args:
+      run: the run whose variables are wanted; without it, all runs together, later ones winning.
+    """
+    return tree.variable_tree(self.items if run is None else (run,))
+
+  def find(self, pattern: str | Iterable[str] = "**") -> tuple[Found, ...]:
+    """The variables whose collection/path/name fits a pattern, with everything that happened to them.
+
+    Args:
+      pattern: as "params/**/kernel": `*` is one name or a part of it, `**` any number of levels.
+    """
+    self._refresh()
+    if self._found is None:
+      self._found = tree.found_variables(self._items)
+    wanted = split_path(pattern)
+    return tuple(found for found in self._found if matches(wanted, found.place))
+
+  # Keeping it.
+
+  def to_json(self) -> str:
+    """The trace as JSON text, one record a line; `serialize` says how it is built."""
+    return serialize.dumps(self)
+
+  @staticmethod
+  def from_json(text: str) -> Trace:
+    """The trace that `to_json` wrote.
+
+    Raises:
+      TraceFileError: if the text is no trace, is cut off, or is of another version.
+    """
+    return Trace(**serialize.loads(text))
+
+  def save(self, file: str | os.PathLike[str]) -> None:
+    """Writes the trace to a file, as JSON."""
+    with open(file, "w", encoding="utf-8") as out:
+      out.write(self.to_json())
+
+  @staticmethod
+  def load(file: str | os.PathLike[str]) -> Trace:
+    """The trace that `save` wrote.
+
+    Raises:
+      TraceFileError: if the file holds no trace, is cut off, or is of another version.
+    """
+    return Trace(**serialize.load(file))
+
+  def __eq__(self, other: object) -> bool:
+    if not isinstance(other, Trace):
+      return NotImplemented
+    return serialize.document(self, sources=False) == serialize.document(other, sources=False)
+
+  __hash__ = None  # type: ignore[assignment]
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    return _from_document, (serialize.document(self),)
+
+  def __repr__(self) -> str:
+    records = self.records
+    modules = {r.path for r in records if isinstance(r, (Call, Name))}
+    keys = sum(isinstance(r, Key) for r in records)
+    name = self.name or ", ".join(dict.fromkeys(run.name for run in self.runs))
+    told = [_counted(len(modules), "module"), _counted(len(self.find()), "variable"), _counted(keys, "key")]
+    if self._recorder is not None:
+      told.append("still recording")
+    if self.error is not None:
+      told.append(f"ended by {self.error}")
+    return f"<Trace{' of ' + name if name else ''}: {', '.join(told)}>"
+
+
+def depth_first(items: Iterable[Record]) -> Iterator[Record]:
+  """Every record of a tree of records, each span before what is in it."""
+  stack = [iter(items)]
+  while stack:
+    record = next(stack[-1], None)
+    if record is None:
+      stack.pop()
+      continue
+    yield record
+    if isinstance(record, Span):
+      stack.append(iter(record.items))
+
+
+def _from_document(document: dict[str, Any]) -> Trace:
+  return Trace(**serialize.read(document))
+
+
+def _counted(n: int, what: str) -> str:
+  return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -1,0 +1,166 @@
+"""The variable tree of a trace, rebuilt from its events.
+
+`init` returns a tree of variables; the events that led to it say the same, one by one. `Trace.variables`
+and `Trace.find` come from here. Events inside a lifted transform see a slice of each variable, so in the
+place of a lift's body the account of its boundary (`Lift.variables`) is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minilinen.trace import events
+from minilinen.trace.events import Path, Record
+from minilinen.trace.spec import Value
+
+Place = tuple[str, ...]
+"""A variable's address: collection, names of the path, name."""
+
+
+@dataclass(frozen=True)
+class Found:
+  """A variable with everything that happened to it.
+
+  Attributes:
+    collection, path, name: its address; `path` is that of its module.
+    value: its spec as seen from outside of all lifted transforms.
+    axes: the axis names of its box, None if it has none.
+    create: the event that made it, None if it was passed in.
+    reads, writes: the events on it, in order; those in a lifted body have the specs of the inside.
+  """
+
+  collection: str
+  path: Path
+  name: str
+  value: Value
+  axes: Value = None
+  create: events.Create | None = None
+  reads: tuple[events.Read, ...] = ()
+  writes: tuple[events.Write, ...] = ()
+
+  @property
+  def place(self) -> Place:
+    """Collection, path and name in one."""
+    return (self.collection, *self.path, self.name)
+
+  def __str__(self) -> str:
+    return f"{'/'.join(self.place)}: {self.value}"
+
+
+def model_records(items: Iterable[Record], lifts: bool) -> Iterator[Record]:
+  """Records of the outermost runs, depth first; what a run inside a run did is another model's affair.
+
+  Args:
+    items: the top of a trace.
+    lifts: whether to go into lifted transforms.
+  """
+  stack = [(iter(items), False)]
+  while stack:
+    level, in_run = stack[-1]
+    record = next(level, None)
+    if record is None:
+      stack.pop()
+    elif not (in_run and isinstance(record, events.Run)):
+      yield record
+      if isinstance(record, events.Span) and (lifts or not isinstance(record, events.Lift)):
+        stack.append((iter(record.items), in_run or isinstance(record, events.Run)))
+
+
+def variable_tree(items: Iterable[Record]) -> dict[str, Any]:
+  """The variables as these records leave them: collection -> path -> name -> spec."""
+  tree: dict[str, Any] = {}
+  for record in model_records(items, lifts=False):
+    match record:
+      case events.Run():
+        for place, value in leaves(record.given):
+          _put(tree, place, value)
+      case events.Lift():
+        for lifted in record.variables:
+          place = (lifted.collection, *lifted.path, lifted.name)
+          if lifted.written or not _has(tree, place):
+            _put(tree, place, lifted.outside)
+      case events.Create():
+        _put(tree, place_of(record), record.value)
+      case events.Write():
+        _put(tree, place_of(record), record.after)
+      case events.Read():
+        if not _has(tree, place_of(record)):
+          _put(tree, place_of(record), record.value)
+  return tree
+
+
+def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
+  """Every variable of a trace with its events, in the order of the tree."""
+  items = tuple(items)
+  table: dict[Place, dict[str, Any]] = {}
+  for place, value in leaves(variable_tree(items)):
+    if len(place) > 1 and value != {}:
+      table[place] = {"value": value}
+  for record in model_records(items, lifts=True):
+    match record:
+      case events.Create(value=value):
+        _note(table, record, value, "create")
+      case events.Read(value=value):
+        _note(table, record, value, "reads")
+      case events.Write(after=value):
+        _note(table, record, value, "writes")
+  return tuple(Found(place[0], place[1:-1], place[-1], **known) for place, known in table.items())
+
+
+def _note(table: dict[Place, dict[str, Any]], record: events.Variable, value: Value, role: str) -> None:
+  """Enters an event under its variable; an event on a whole branch, under each variable of it."""
+  for place, leaf in leaves(value, place_of(record)):
+    known = table.setdefault(place, {"value": leaf})
+    if role == "create":
+      known["create"] = record
+      known["axes"] = getattr(record, "axes", None)
+    else:
+      known[role] = (*known.get(role, ()), record)
+
+
+def place_of(record: events.Variable) -> Place:
+  """The address of the variable that an event is about."""
+  return (record.collection, *record.path, record.name)
+
+
+def leaves(value: Value, place: Place = ()) -> Iterator[tuple[Place, Value]]:
+  """Everything in nested dicts that is no dict, or an empty one, with its address; in order."""
+  stack = [iter([(place, value)])]
+  while stack:
+    entry = next(stack[-1], None)
+    if entry is None:
+      stack.pop()
+      continue
+    at, below = entry
+    if isinstance(below, Mapping) and below:
+      stack.append(iter([((*at, name), inner) for name, inner in below.items()]))
+    else:
+      yield at, below
+
+
+def _put(tree: dict[str, Any], place: Place, value: Value) -> None:
+  """Sets what stands at an address, and makes the dicts on the way."""
+  node = tree
+  for name in place[:-1]:
+    below = node.get(name)
+    if not isinstance(below, dict):
+      below = node[name] = {}
+    node = below
+  if not isinstance(value, Mapping):
+    node[place[-1]] = value
+    return
+  node[place[-1]] = {}
+  for inner, leaf in leaves(value):
+    if inner:
+      _put(tree, (*place, *inner), leaf)
+
+
+def _has(tree: Mapping[str, Any], place: Place) -> bool:
+  node: Any = tree
+  for name in place:
+    if not isinstance(node, Mapping) or name not in node:
+      return False
+    node = node[name]
+  return True

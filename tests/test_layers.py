@@ -1,0 +1,303 @@
+"""Every layer, with all of its arguments, against Flax: tree, values, outputs, gradients, mutations, jaxpr."""
+
+import dataclasses
+import functools
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracle import equal, flax_settings, same, same_model
+
+import minilinen
+
+
+def arr(*shape, dtype=jnp.float32, seed=0):
+  x = jax.random.normal(jax.random.PRNGKey(seed), shape)
+  return (x * 3).astype(dtype)
+
+
+BF16 = jnp.bfloat16
+X = arr(3, 4)
+IMAGE = arr(2, 6, 6, 4)
+
+LAYERS = [
+  ("Dense", dict(features=3), (X,)),
+  ("Dense", dict(features=3, use_bias=False), (arr(2, 3, 4),)),
+  ("Dense", dict(features=3, dtype=BF16), (X,)),
+  ("Dense", dict(features=3, param_dtype=BF16), (X,)),
+  ("Dense", dict(features=2, precision="highest", bias_init=jax.nn.initializers.ones), (arr(4),)),
+  ("Dense", dict(features=2, dot_general=jax.lax.dot_general), (X,)),
+  ("Dense", dict(features=2, dot_general_cls=lambda: jax.lax.dot_general), (X,)),
+  ("Dense", dict(features=2, kernel_init=jax.nn.initializers.normal()), (jnp.arange(8).reshape(2, 4),)),
+  ("DenseGeneral", dict(features=3), (X,)),
+  ("DenseGeneral", dict(features=(2, 3), axis=(0, -1)), (arr(2, 3, 4),)),
+  ("DenseGeneral", dict(features=(2, 3), axis=-1, batch_dims=0), (arr(2, 3, 4),)),
+  ("DenseGeneral", dict(features=5, axis=(1, 2), batch_dims=(0,), use_bias=False), (arr(2, 3, 4),)),
+  ("DenseGeneral", dict(features=5, axis=-1, batch_dims=(0, 1)), (arr(2, 3, 4),)),
+  ("DenseGeneral", dict(features=5, axis=-1, batch_dims=(1,)), (arr(2, 3, 4),)),
+  ("DenseGeneral", dict(features=(2, 2), dtype=BF16), (X,)),
+  ("Einsum", dict(shape=(4, 5), einsum_str="bi,ij->bj"), (X,)),
+  ("Einsum", dict(shape=(4, 5, 2), einsum_str="...i,ijk->...jk"), (arr(2, 3, 4),)),
+  ("Einsum", dict(shape=(3, 4, 5), einsum_str="abi,bij->abj", use_bias=False), (arr(2, 3, 4),)),
+  ("Einsum", dict(shape=(4, 5)), (X, "bi,ij->jb")),
+  ("Einsum", dict(shape=(4, 5), einsum_str="bi,ij"), (X,)),
+  ("Einsum", dict(shape=(4, 5)), (X,)),
+  ("Embed", dict(num_embeddings=5, features=3), (jnp.array([[0, 1, 4], [2, 2, 3]]),)),
+  ("Embed", dict(num_embeddings=5, features=3, dtype=BF16), (jnp.array([0, 1, 9]),)),
+  ("Embed", dict(num_embeddings=1, features=3), (jnp.array([0, 1]),)),
+  ("Embed", dict(num_embeddings=5, features=3), (X,)),
+  ("Conv", dict(features=3, kernel_size=(3, 3)), (IMAGE,)),
+  ("Conv", dict(features=3, kernel_size=3), (arr(2, 6, 4),)),
+  ("Conv", dict(features=3, kernel_size=(3,)), (arr(6, 4),)),
+  ("Conv", dict(features=3, kernel_size=(3, 2), strides=2, padding="VALID"), (arr(2, 2, 6, 6, 4),)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), feature_group_count=2, use_bias=False), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding="CIRCULAR", kernel_dilation=2), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding="REFLECT"), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3,), padding="CAUSAL", kernel_dilation=(2,)), (arr(2, 6, 4),)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding="CAUSAL"), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding=1, input_dilation=2), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding=[(0, 1), (2, 0)]), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding=(1, 2), strides=None), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), padding=(1, 2, 3)), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), mask=jnp.ones((3, 3, 4, 4))), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(3, 3), mask=jnp.ones((3, 3, 4, 5))), (IMAGE,)),
+  ("Conv", dict(features=4, kernel_size=(2, 2), dtype=BF16), (IMAGE,)),
+  ("ConvLocal", dict(features=3, kernel_size=(3, 3)), (arr(1, 4, 4, 2),)),
+  ("ConvLocal", dict(features=3, kernel_size=(3,), padding="VALID", strides=2, use_bias=False), (arr(2, 6, 4),)),
+  ("ConvTranspose", dict(features=3, kernel_size=(3, 3)), (IMAGE,)),
+  ("ConvTranspose", dict(features=3, kernel_size=(3, 3), strides=(2, 2)), (IMAGE,)),
+  ("ConvTranspose", dict(features=3, kernel_size=4, strides=(2,), padding="VALID"), (arr(2, 6, 4),)),
+  ("ConvTranspose", dict(features=3, kernel_size=(3, 3), strides=(2, 2), padding="CIRCULAR"), (IMAGE,)),
+  ("ConvTranspose", dict(features=3, kernel_size=(4, 3), padding="CIRCULAR", transpose_kernel=True), (IMAGE,)),
+  ("ConvTranspose", dict(features=3, kernel_size=(4, 4), strides=(2, 2), transpose_kernel=True), (IMAGE,)),
+  ("ConvTranspose", dict(features=3, kernel_size=(3,), kernel_dilation=(2,), padding=1), (arr(6, 4),)),
+  ("BatchNorm", dict(use_running_average=True), (X,)),
+  ("BatchNorm", dict(use_running_average=False), (IMAGE,)),
+  ("BatchNorm", dict(use_running_average=False, use_fast_variance=False, momentum=0.9), (IMAGE,)),
+  ("BatchNorm", dict(use_running_average=False, axis=1, use_bias=False), (IMAGE,)),
+  ("BatchNorm", dict(use_running_average=False, axis=(1, -1), use_scale=False), (IMAGE,)),
+  ("BatchNorm", dict(use_running_average=False, dtype=BF16), (IMAGE,)),
+  ("BatchNorm", dict(use_running_average=False, force_float32_reductions=False), (arr(3, 4, dtype=BF16),)),
+  ("BatchNorm", dict(), (X,)),
+  ("LayerNorm", dict(), (arr(2, 3, 4),)),
+  ("LayerNorm", dict(use_fast_variance=False, epsilon=1e-3), (arr(2, 3, 4),)),
+  ("LayerNorm", dict(reduction_axes=(1, 2), feature_axes=(1, 2)), (arr(2, 3, 4),)),
+  ("LayerNorm", dict(use_bias=False, use_scale=False), (arr(2, 3, 4, dtype=BF16),)),
+  ("LayerNorm", dict(dtype=BF16), (arr(2, 3, 4),)),
+  ("RMSNorm", dict(), (arr(2, 3, 4),)),
+  ("RMSNorm", dict(use_scale=False, dtype=BF16), (arr(2, 3, 4),)),
+  ("GroupNorm", dict(num_groups=2), (IMAGE,)),
+  ("GroupNorm", dict(num_groups=None, group_size=2, use_bias=False), (IMAGE,)),
+  ("GroupNorm", dict(num_groups=2, reduction_axes=(-1,)), (IMAGE,)),
+  ("GroupNorm", dict(num_groups=3), (IMAGE,)),
+  ("GroupNorm", dict(num_groups=2, group_size=2), (IMAGE,)),
+  ("InstanceNorm", dict(), (IMAGE,)),
+  ("InstanceNorm", dict(feature_axes=(1, -1)), (IMAGE,)),
+  ("InstanceNorm", dict(feature_axes=0), (IMAGE,)),
+  ("PReLU", dict(), (X,)),
+  ("PReLU", dict(param_dtype=BF16, negative_slope_init=0.2), (X,)),
+  ("Dropout", dict(rate=0.5, deterministic=False), (X,)),
+  ("Dropout", dict(rate=0.5, deterministic=True), (X,)),
+  ("Dropout", dict(rate=0.0, deterministic=False), (X,)),
+  ("Dropout", dict(rate=1.0, deterministic=False), (X,)),
+  ("Dropout", dict(rate=0.5, broadcast_dims=(0,), deterministic=False, rng_collection="noise"), (X,)),
+  ("Dropout", dict(rate=0.5), (X,)),
+  ("MultiHeadDotProductAttention", dict(num_heads=2), (arr(2, 3, 4),)),
+  ("MultiHeadDotProductAttention", dict(num_heads=2, qkv_features=6, out_features=5), (arr(3, 4), arr(5, 4))),
+  ("MultiHeadDotProductAttention", dict(num_heads=3), (arr(2, 3, 4),)),
+  ("MultiHeadDotProductAttention", dict(num_heads=2, normalize_qk=True, use_bias=False), (arr(2, 3, 4),)),
+  ("MultiHeadDotProductAttention", dict(num_heads=2, dtype=BF16, force_fp32_for_softmax=True), (arr(2, 3, 4),)),
+  ("MultiHeadDotProductAttention", dict(num_heads=2, dropout_rate=0.3, deterministic=False), (arr(2, 3, 4),)),
+  (
+    "MultiHeadDotProductAttention",
+    dict(num_heads=2, dropout_rate=0.3, deterministic=False, broadcast_dropout=False),
+    (arr(2, 3, 4),),
+  ),
+  ("MultiHeadAttention", dict(num_heads=2, qkv_dot_general=jax.lax.dot_general), (arr(2, 3, 4),)),
+  ("SelfAttention", dict(num_heads=2), (arr(2, 3, 4),)),
+  ("LSTMCell", dict(features=3), ((arr(2, 3), arr(2, 3)), arr(2, 4))),
+  ("LSTMCell", dict(features=3, dtype=BF16), ((arr(2, 3), arr(2, 3)), arr(2, 4))),
+  ("OptimizedLSTMCell", dict(features=3), ((arr(2, 3), arr(2, 3)), arr(2, 4))),
+]
+
+
+@pytest.mark.parametrize("name,kwargs,args", LAYERS, ids=[f"{i}-{n}" for i, (n, _, _) in enumerate(LAYERS)])
+def test_layer(name, kwargs, args):
+  grad = not any(jnp.issubdtype(getattr(a, "dtype", jnp.float32), jnp.integer) for a in args) or name == "Embed"
+  same_model(
+    lambda nn: getattr(nn, name)(**kwargs),
+    *args,
+    streams=("params", "dropout", "noise"),
+    mutable=["batch_stats"],
+    grad=grad and not isinstance(args[-1], str),
+  ) if not isinstance(args[-1], str) else same(lambda nn: getattr(nn, name)(**kwargs).init_with_output(jax.random.PRNGKey(0), *args))
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in LAYERS} | {"Sequential"}))
+def test_fields_are_flaxs(name):
+  theirs, ours = (
+    [f.name for f in dataclasses.fields(getattr(nn, name)) if f.name not in ("parent", "name")]
+    for nn in (flax.linen, minilinen)
+  )
+  assert ours == theirs
+  defaults = {f.name: f.default for f in dataclasses.fields(getattr(minilinen, name))}
+  for f in dataclasses.fields(getattr(flax.linen, name)):
+    if isinstance(f.default, (int, float, str, bool, tuple)):
+      assert f.default == defaults[f.name], f.name
+
+
+def test_masks():
+  def program(nn):
+    tokens = jnp.array([[1, 1, 0], [1, 1, 1]])
+    padding = nn.make_attention_mask(tokens > 0, tokens > 0)
+    causal = nn.make_causal_mask(tokens, extra_batch_dims=1, dtype=bool)
+    return {
+      "padding": padding,
+      "causal": causal,
+      "both": nn.combine_masks(padding, None, nn.make_causal_mask(tokens)),
+      "none": nn.combine_masks(None, None) is None,
+    }
+
+  ours = same(program)
+  assert ours["both"].shape == (2, 1, 3, 3)
+  assert isinstance(same(lambda nn: nn.combine_masks(jnp.ones((2, 2)), jnp.ones(2))), Exception)
+
+
+def test_attention_with_mask_and_sown_weights():
+  mask = jnp.tril(jnp.ones((3, 3), bool))[None, None]
+  same_model(
+    lambda nn: nn.MultiHeadDotProductAttention(2),
+    arr(2, 3, 4),
+    mask=mask,
+    sow_weights=True,
+    mutable=["intermediates"],
+  )
+  same(lambda nn: nn.MultiHeadDotProductAttention(2).init(jax.random.PRNGKey(0), X, inputs_v=X))
+  same(lambda nn: nn.MultiHeadDotProductAttention(2).init(jax.random.PRNGKey(0), X, X, inputs_kv=X))
+
+
+def test_decode_cache_step_by_step():
+  x = arr(2, 5, 4)
+
+  def program(nn):
+    model = nn.MultiHeadDotProductAttention(2, decode=True)
+    variables = model.init(jax.random.PRNGKey(0), x)
+    params, cache, steps = variables["params"], variables["cache"], []
+    for i in range(3):
+      y, updates = model.apply({"params": params, "cache": cache}, x[:, i : i + 1], mutable=["cache"])
+      cache = updates["cache"]
+      steps.append(y)
+    return variables, steps, cache
+
+  ours = same(program)
+  assert ours[2]["cache_index"] == 3
+
+  def wrong(nn):
+    model = nn.MultiHeadDotProductAttention(2, decode=True)
+    variables = model.init(jax.random.PRNGKey(0), x)
+    return model.apply(variables, x, mutable=["cache"])
+
+  assert "expected query shape (2, 1, 2, 2)" in str(same(wrong))
+
+
+def test_embed_attend():
+  same(lambda nn: nn.Embed(5, 3).init_with_output(jax.random.PRNGKey(0), arr(2, 3), method="attend"))
+
+
+@pytest.mark.parametrize("op", ["avg_pool", "max_pool"])
+@pytest.mark.parametrize(
+  "kwargs",
+  [
+    dict(window_shape=(2, 2)),
+    dict(window_shape=(3, 3), strides=(2, 2), padding="SAME"),
+    dict(window_shape=(3, 2), padding=((1, 1), (0, 1))),
+    dict(window_shape=(2, 2), strides=(1,)),
+  ],
+)
+def test_pooling(op, kwargs):
+  same(lambda nn: getattr(nn, op)(IMAGE, **kwargs))
+  same(lambda nn: getattr(nn, op)(IMAGE[0], **kwargs))
+
+
+def test_avg_pool_without_padding_in_the_mean():
+  same(lambda nn: nn.avg_pool(IMAGE, (3, 3), padding="SAME", count_include_pad=False))
+
+
+ACTIVATIONS = (
+  "celu elu gelu glu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu log_sigmoid log_softmax logsumexp"
+  " relu relu6 selu sigmoid silu soft_sign softmax softplus standardize swish tanh normalize"
+).split()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation(name):
+  same(lambda nn: getattr(nn, name)(X))
+
+
+def test_initializers_are_all_there():
+  theirs = {n for n in dir(flax.linen.initializers) if n[0] != "_" and callable(getattr(flax.linen.initializers, n))}
+  assert theirs - {"Array", "Any"} <= set(dir(minilinen.initializers))
+  key = jax.random.PRNGKey(1)
+  same(lambda nn: [nn.initializers.zeros_init()(key, (2,), BF16), nn.initializers.ones_init()(key, (2,))])
+
+
+def test_sequential_passes_tuples_and_dicts_on():
+  def program(nn):
+    split = nn.Sequential([nn.Dense(4), lambda x: (x, x), lambda a, b: {"x": a + b}, lambda x: x, nn.Dense(2)])
+    return split.init_with_output(jax.random.PRNGKey(0), X)
+
+  ours = same(program)
+  assert jax.tree.map(jnp.shape, ours[1]["params"]) == {
+    "layers_0": {"kernel": (4, 4), "bias": (4,)},
+    "layers_4": {"kernel": (4, 2), "bias": (2,)},
+  }
+  same(lambda nn: nn.Sequential([]).init(jax.random.PRNGKey(0), X))
+
+
+def test_lstm_carry_in_both_forms():
+  key = jax.random.PRNGKey(0)
+  theirs = flax.linen.LSTMCell(3).initialize_carry(key, (2, 5))
+  equal(theirs, minilinen.LSTMCell(3).initialize_carry(key, (2, 5)))
+  equal(theirs, minilinen.LSTMCell.initialize_carry(key, (2,), 3))
+
+
+def test_lstm_reads_features_off_the_carry():
+  with flax_settings():
+    carry, x = (arr(2, 3), arr(2, 3)), arr(2, 4)
+    theirs = flax.linen.LSTMCell(3).init_with_output(jax.random.PRNGKey(0), carry, x)
+    equal(theirs, minilinen.LSTMCell().init_with_output(jax.random.PRNGKey(0), carry, x))
+
+
+def test_batch_norm_averages_over_devices():
+  x = arr(4, 3, 2)
+
+  def program(nn):
+    model = nn.BatchNorm(use_running_average=False, axis_name="devices")
+    variables = model.init(jax.random.PRNGKey(0), x[0])
+    run = functools.partial(model.apply, variables, mutable=["batch_stats"])
+    return jax.vmap(run, axis_name="devices")(x)
+
+  same(program)
+
+
+def test_norm_with_a_mask():
+  mask = jnp.asarray(np.arange(4) < 3)
+  for name in ("LayerNorm", "RMSNorm"):
+    same(lambda nn, name=name: getattr(nn, name)().init_with_output(jax.random.PRNGKey(0), X, mask=mask))
+  same(lambda nn: nn.BatchNorm(False).init_with_output(jax.random.PRNGKey(0), X, mask=mask))
+
+
+def test_promote_dtype():
+  def program(nn):
+    dtypes = nn.dtypes
+    return [
+      dtypes.promote_dtype(jnp.ones(2, BF16), None, jnp.ones(2)),
+      dtypes.promote_dtype(jnp.ones(2, jnp.int32)),
+      dtypes.promote_dtype(jnp.ones(2, jnp.int32), inexact=False),
+      str(dtypes.canonicalize_dtype(jnp.ones(2), dtype=BF16)),
+    ]
+
+  same(program)
+  same(lambda nn: nn.dtypes.canonicalize_dtype(dtype=jnp.int32))
