@@ -8,41 +8,83 @@ Nothing here imports anything else of minilinen.
 """
 
 from minilinen.trace.events import (
-  Body as Body,
-  Call as Call,
-  Create as Create,
-  Key as Key,
-  Lift as Lift,
-  Lifted as Lifted,
-  Name as Name,
-  Path as Path,
-  Perturb as Perturb,
-  Read as Read,
-  Record as Record,
-  Run as Run,
-  Share as Share,
-  Sow as Sow,
-  Span as Span,
-  Variable as Variable,
-  Write as Write,
+  Body,
+  Call,
+  Create,
+  Key,
+  Lift,
+  Lifted,
+  Name,
+  Path,
+  Perturb,
+  Read,
+  Record,
+  Run,
+  Share,
+  Sow,
+  Span,
+  Variable,
+  Write,
 )
-from minilinen.trace.globs import matches as matches
-from minilinen.trace.recorder import Recorder as Recorder, current as current, recording as recording
-from minilinen.trace.replay import replay_key as replay_key
-from minilinen.trace.run import record as record, trace as trace
-from minilinen.trace.serialize import TraceFileError as TraceFileError
-from minilinen.trace.source import Source as Source
+from minilinen.trace.globs import matches
+from minilinen.trace.recorder import Recorder, current, recording
+from minilinen.trace.replay import replay_key
+from minilinen.trace.run import record, trace
+from minilinen.trace.serialize import TraceFileError
+from minilinen.trace.source import Source
 from minilinen.trace.spec import (
-  ModuleRef as ModuleRef,
-  Node as Node,
-  Opaque as Opaque,
-  Spec as Spec,
-  SpecError as SpecError,
-  Value as Value,
-  abstract as abstract,
-  describe as describe,
-  parse_spec as parse_spec,
-  spec_of as spec_of,
+  ModuleRef,
+  Node,
+  Opaque,
+  Spec,
+  SpecError,
+  Value,
+  abstract,
+  describe,
+  parse_spec,
+  spec_of,
 )
-from minilinen.trace.trace import NoSuchPathError as NoSuchPathError, Trace as Trace
-from minilinen.trace.tree import Found as Found
+from minilinen.trace.trace import NoSuchPathError, Trace
+from minilinen.trace.tree import Found
+
+__all__ = [
+  "Body",
+  "Call",
+  "Create",
+  "Found",
+  "Key",
+  "Lift",
+  "Lifted",
+  "ModuleRef",
+  "Name",
+  "NoSuchPathError",
+  "Node",
+  "Opaque",
+  "Path",
+  "Perturb",
+  "Read",
+  "Record",
+  "Recorder",
+  "Run",
+  "Share",
+  "Source",
+  "Sow",
+  "Span",
+  "Spec",
+  "SpecError",
+  "Trace",
+  "TraceFileError",
+  "Value",
+  "Variable",
+  "Write",
+  "abstract",
+  "current",
+  "describe",
+  "matches",
+  "parse_spec",
+  "record",
+  "recording",
+  "replay_key",
+  "spec_of",
+  "trace",
+]

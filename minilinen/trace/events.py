@@ -26,24 +26,24 @@ class Record:
   """What every record says.
 
   Attributes:
-    order: its place in the trace; unique, and a span's number is also its name.
+    order: its place in the trace, counted depth first; a span's number is also its name.
     span: the `order` of the span it stands in, -1 at the top.
     path: the path of the module it happened in, `()` for the root.
     source: the user's file, line and function that caused it, None if no frame
-      of the user's was found.
+      of the user's was found. Records are compared without it.
   """
 
   order: int
   span: int
   path: Path
-  source: Source | None = None
+  source: Source | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span(Record):
   """A record with records inside, in order. `error` is set if an exception left it."""
 
-  items: tuple[Record, ...] = ()
+  items: tuple[Record, ...] = field(default=(), repr=False)
   error: str | None = None
 
 
@@ -226,7 +226,8 @@ class Key(Record):
     served: the stream that answered ("params" may serve for another).
     counter: how many keys this scope drew from the stream before.
     steps: how the key is derived from the stream's root key, in order. A step is
-      ("fold", part, part ...) with names and numbers, or ("split", n).
+      ("fold", part, part ...) with names and numbers, ("fold_sep", part ...) for the
+      same with parts kept apart in the hash, or ("split", n).
     value: spec of the key.
   """
 

@@ -63,7 +63,7 @@ class Recorder:
     """The span that is open and has no open span in it."""
     return self._open[-1]
 
-  def event(self, kind: type[Record], path: Path, **fields: Any) -> None:
+  def event(self, kind: type[Record], path: Path, /, **fields: Any) -> None:
     """Adds an event."""
     fields["path"] = path
     fields["source"] = user_source(2)
@@ -72,7 +72,7 @@ class Recorder:
   def _add(self, draft: Draft) -> None:
     (self._open[-1].items if self._open else self.items).append(draft)
 
-  def span(self, kind: type[Span], path: Path, **fields: Any) -> _Opened:
+  def span(self, kind: type[Span], path: Path, /, **fields: Any) -> _Opened:
     """Opens a span for the length of a `with` block; an exception closes it too, with its text."""
     fields["path"] = path
     fields["source"] = user_source(2)
@@ -152,8 +152,10 @@ def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
   inside: dict[int, list[Record]] = {}
   for order in range(len(numbered) - 1, -1, -1):
     draft, span = numbered[order]
-    items = {"items": tuple(reversed(inside.pop(order, ())))} if issubclass(draft.kind, Span) else {}
-    inside.setdefault(span, []).append(draft.kind(order=order, span=span, **draft.fields, **items))
+    known: dict[str, Any] = {"order": order, "span": span, **draft.fields}
+    if issubclass(draft.kind, Span):
+      known["items"] = tuple(reversed(inside.pop(order, ())))
+    inside.setdefault(span, []).append(draft.kind(**known))
   return tuple(reversed(inside.pop(-1, ())))
 
 

@@ -81,5 +81,7 @@ def fold(key: Any, parts: Step, separated: bool) -> Any:
   for part in parts:
     if separated:
       digest.update(b"\x00")
-    digest.update(part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big"))
+    digest.update(
+      part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
+    )
   return jax.random.fold_in(key, np.uint32(int.from_bytes(digest.digest()[:4], "big")))

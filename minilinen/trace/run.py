@@ -41,9 +41,9 @@ def record() -> Iterator[Trace]:
     with recording(recorder), _caches_aside():
       yield trace
   except BaseException as error:
-    trace.end(error=in_words(error))
+    trace._end(error=in_words(error))
     raise
-  trace.end()
+  trace._end()
 
 
 def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
@@ -67,10 +67,10 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
   def traced(*args: Any, **kwargs: Any) -> Trace:
     args, kwargs = abstract((args, kwargs))
     with record() as found:
-      found.name = _name(fn)
-      found.args, found.kwargs = describe(args), describe(kwargs)
+      found._learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
       try:
-        found.jaxpr, found.result = _run_abstractly(fn, args, kwargs)
+        jaxpr, result = _run_abstractly(fn, args, kwargs)
+        found._learn(jaxpr=jaxpr, result=result)
       except BaseException as error:
         with contextlib.suppress(Exception):
           error.trace = found  # type: ignore[attr-defined]

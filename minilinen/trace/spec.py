@@ -8,6 +8,8 @@ into what JAX traces with.
 
 from __future__ import annotations
 
+import difflib
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -15,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 Dimension = int | str
 
@@ -93,6 +96,8 @@ _SHORT = {
   "complex64": "c64", "complex128": "c128", "bool": "bool",
 }  # fmt: skip
 _LONG = {short: long for long, short in _SHORT.items()}
+_KEYS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
+_KEY_BYTES = {"key<fry>": 8, "key<rbg>": 16, "key<urbg>": 16}
 
 
 def short_dtype(dtype: str) -> str:
@@ -105,66 +110,115 @@ def short_dtype(dtype: str) -> str:
 
 
 def itemsize(dtype: str) -> int:
-  """Bytes of one element of a dtype, given by name; 4-bit integers count as one byte."""
-  if dtype.startswith("key<"):
-    return {"key<fry>": 8, "key<rbg>": 16, "key<urbg>": 16}.get(dtype, 8)
-  return jax.dtypes.canonicalize_dtype(np.dtype(dtype)).itemsize if dtype in _LONG else jax.numpy.dtype(dtype).itemsize
+  """Bytes of one element of a dtype, given by name; a key counts its raw words, a 4-bit number one byte.
+
+  >>> itemsize("bfloat16"), itemsize("key<fry>")
+  (2, 8)
+  """
+  return _KEY_BYTES[dtype] if dtype in _KEY_BYTES else jax.numpy.dtype(dtype).itemsize
 
 
+_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 _interned: dict[tuple[Any, ...], Spec] = {}
+
+
+def is_array(value: Any) -> bool:
+  """Whether a value is an array, a tracer, a NumPy scalar or a `ShapeDtypeStruct`."""
+  return isinstance(value, _ARRAYS)
 
 
 def spec_of(array: Any) -> Spec:
   """The spec of an array, a tracer, a `ShapeDtypeStruct` or an abstract value."""
-  shape, dtype = array.shape, array.dtype
-  weak_type = getattr(array, "weak_type", False)
-  key = (shape, dtype, weak_type)
+  aval = jax.typeof(array) if isinstance(array, Tracer) else array
+  sharding = getattr(aval, "sharding", None)
+  partition = getattr(sharding, "spec", None) or ()
+  key = (aval.shape, aval.dtype, getattr(aval, "weak_type", False), tuple(partition))
   found = _interned.get(key)
   if found is None:
-    dims = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in shape)
-    found = Spec(dims, str(dtype), bool(weak_type))
-    if all(isinstance(d, int) for d in dims):
+    sizes = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in aval.shape)
+    text = str(partition) if any(axes is not None for axes in partition) else ""
+    found = Spec(sizes, str(aval.dtype), bool(key[2]), text)
+    if all(isinstance(size, int) for size in sizes):
       _interned[key] = found
   return found
 
 
 def describe(value: Any) -> Value:
-  """Any Python value as plain data, with a `Spec` where an array stands.
+  """Any Python value as plain data, with a `Spec` where an array stands. Raises nothing.
 
   >>> import jax.numpy as jnp
   >>> describe({"x": jnp.ones((2, 3)), "train": True})
   {'x': Spec(shape=(2, 3), dtype='float32', weak_type=False, sharding=''), 'train': True}
   """
-  if value is None or isinstance(value, (bool, int, float, complex, str)):
+  kind = type(value)
+  if value is None or kind in _PLAIN:
     return value
-  if isinstance(value, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)):
+  if kind is tuple:
+    return tuple(map(describe, value))
+  if kind is list:
+    return list(map(describe, value))
+  if kind is dict:
+    return _describe_dict(value)
+  if isinstance(value, _ARRAYS):
     return spec_of(value)
-  if isinstance(value, tuple) and hasattr(value, "_fields"):
-    return Node(type(value).__name__, {n: describe(v) for n, v in zip(value._fields, value)})
-  if isinstance(value, (tuple, list)):
-    return type(value)(map(describe, value)) if type(value) in (tuple, list) else [*map(describe, value)]
+  own = getattr(kind, "__trace_describe__", None)
+  if own is not None:
+    return own(value)
   if isinstance(value, Mapping):
-    return {k if isinstance(k, str) else repr(k): describe(v) for k, v in value.items()}
-  if isinstance(value, Spec | Node | Opaque | ModuleRef):
+    return _describe_dict(value)
+  if isinstance(value, (Spec, Node, Opaque, ModuleRef)):
     return value
-  described = getattr(type(value), "__trace_describe__", None)
-  if described is not None:
-    return described(value)
-  if is_dataclass(value) and not isinstance(value, type):
-    parts = {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.repr}
-    return Node(type(value).__name__, parts)
-  if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
-    return Opaque("dtype", str(np.dtype(value)))
-  name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-  return Opaque(type(value).__name__, name or _text(value))
-
-
-def _text(value: Any) -> str:
-  """A short repr without the address, so that two runs describe a value alike."""
   try:
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:80]
+    parts = _parts(value)
+    return _opaque(value) if parts is None else Node(kind.__name__, _describe_dict(parts))
   except Exception:
-    return ""
+    return Opaque(kind.__name__)
+
+
+_PLAIN = frozenset({bool, int, float, complex, str})
+
+
+def _describe_dict(value: Mapping[Any, Any]) -> dict[str, Value]:
+  if all(isinstance(key, str) for key in value):
+    return {str(key): describe(inner) for key, inner in value.items()}
+  return {repr(key): describe(inner) for key, inner in value.items()}
+
+
+def _parts(value: Any) -> Mapping[str, Any] | None:
+  """The parts of a named tuple, a dataclass or a pytree of the user's by name; None if it has none."""
+  if isinstance(value, tuple):
+    names = getattr(value, "_fields", range(len(value)))
+    return {str(name): part for name, part in zip(names, value)}
+  if is_dataclass(value) and not isinstance(value, type):
+    return {f.name: getattr(value, f.name) for f in fields(value) if f.repr and hasattr(value, f.name)}
+  if isinstance(value, list):
+    return {str(i): part for i, part in enumerate(value)}
+  if callable(value):
+    return None
+  leaves, structure = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda x: x is not value)
+  if jax.tree_util.treedef_is_leaf(structure):
+    return None
+  return {jax.tree_util.keystr(path, simple=True): part for path, part in leaves}
+
+
+def _opaque(value: Any) -> Opaque:
+  """A value of which only a name is kept."""
+  if isinstance(value, np.dtype) or isinstance(getattr(value, "dtype", None), np.dtype):
+    return Opaque("dtype", np.dtype(value).name)
+  if isinstance(value, type) and issubclass(value, np.generic):
+    return Opaque("dtype", np.dtype(value).name)
+  if isinstance(value, (set, frozenset)):
+    return Opaque(type(value).__name__, _short("{" + ", ".join(sorted(map(repr, value))) + "}"))
+  function = value.func if isinstance(value, functools.partial) else value
+  name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+  if isinstance(name, str):
+    return Opaque(type(value).__name__, name)
+  return Opaque(type(value).__name__, "" if type(value).__repr__ is object.__repr__ else _short(repr(value)))
+
+
+def _short(text: str) -> str:
+  """A repr without addresses, so that two runs describe a value alike, and not a long one."""
+  return re.sub(r" at 0x[0-9a-f]+", "", text)[:80]
 
 
 class SpecError(ValueError):
@@ -177,19 +231,20 @@ class SpecError(ValueError):
     )
 
 
-_SPEC = re.compile(r"\s*([A-Za-z_]\w*)\s*\[(.*)\]\s*")
+_SPEC = re.compile(r"\s*([A-Za-z_]\w*(?:<\w+>)?)\s*\[(.*)\]\s*")
+_START = re.compile(r"\s*[A-Za-z_]\w*(<\w+>)?\[")
 
 
 def looks_like_spec(text: str) -> bool:
-  """Whether a string argument is meant as a spec: it has a bracket in it."""
-  return "[" in text
+  """Whether a string argument is meant as a spec: a word with a bracket behind it."""
+  return _START.match(text) is not None
 
 
 def parse_spec(text: str, scope: jax.export.SymbolicScope | None = None) -> jax.ShapeDtypeStruct:
   """Reads "f32[8,28,28,1]"; names in the dimensions are symbolic ("f32[b,2*t,512]").
 
   Args:
-    text: a dtype by short or long name, and dimensions in brackets.
+    text: a dtype by short or long name ("f32", "float32", "key<fry>"), and dimensions in brackets.
     scope: where symbolic dimensions live; inputs that are traced together need one.
 
   Raises:
@@ -201,23 +256,30 @@ def parse_spec(text: str, scope: jax.export.SymbolicScope | None = None) -> jax.
   match = _SPEC.fullmatch(text)
   if match is None:
     raise SpecError(text, "it has no dtype followed by [dimensions]")
-  name, inside = match.groups()
-  try:
-    dtype = jax.numpy.dtype(_LONG.get(name, name))
-  except TypeError:
-    close = ", ".join(sorted(_LONG))
-    raise SpecError(text, f"{name!r} is no dtype (short names are {close})") from None
-  parts = [part.strip() for part in inside.split(",")] if inside.strip() else []
+  dtype = _parse_dtype(text, match[1])
+  parts = [part.strip() for part in match[2].split(",")] if match[2].strip() else []
   if any(not part for part in parts):
     raise SpecError(text, "a dimension between two commas is empty")
   if any(re.fullmatch(r"-\d+", part) for part in parts):
     raise SpecError(text, "a dimension is negative")
-  if all(part.isdigit() for part in parts):
+  if all(re.fullmatch(r"[0-9]+", part) for part in parts):
     return jax.ShapeDtypeStruct(tuple(map(int, parts)), dtype)
   try:
     return jax.ShapeDtypeStruct(jax.export.symbolic_shape(",".join(parts), scope=scope), dtype)
   except Exception as error:
     raise SpecError(text, f"its dimensions do not parse ({str(error).splitlines()[0]})") from None
+
+
+def _parse_dtype(text: str, name: str) -> Any:
+  if name in _KEYS:
+    return jax.eval_shape(lambda: jax.random.key(0, impl=_KEYS[name])).dtype
+  try:
+    return jax.dtypes.canonicalize_dtype(jax.numpy.dtype(_LONG.get(name, name)))
+  except TypeError:
+    known = sorted([*_LONG, *_KEYS])
+    near = difflib.get_close_matches(name, [*known, *_SHORT], n=1)
+    hint = f", the nearest is {near[0]!r}" if near else ""
+    raise SpecError(text, f"{name!r} is no dtype{hint} (short names are {', '.join(known)})") from None
 
 
 def abstract(tree: Any) -> Any:
@@ -233,6 +295,17 @@ def abstract(tree: Any) -> Any:
       return parse_spec(value, scope)
     if isinstance(value, (np.ndarray, np.generic)):
       return jax.ShapeDtypeStruct(value.shape, jax.dtypes.canonicalize_dtype(value.dtype))
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer):
+      return _abstract_array(value)
     return value
 
   return jax.tree.map(leaf, tree)
+
+
+def _abstract_array(array: jax.Array) -> jax.ShapeDtypeStruct:
+  sharding = array.sharding if isinstance(array.sharding, jax.sharding.NamedSharding) else None
+  return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding, weak_type=_is_weak(array))
+
+
+def _is_weak(array: Any) -> bool:
+  return bool(getattr(array, "weak_type", False))

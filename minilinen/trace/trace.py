@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from minilinen.trace import serialize, tree
+from minilinen.trace import document, serialize, tree
 from minilinen.trace.events import Call, Key, Lift, Name, Record, Run, Span
 from minilinen.trace.globs import matches, split_path
 from minilinen.trace.recorder import Recorder
@@ -48,6 +48,13 @@ class Trace:
       neither compared nor saved.
   """
 
+  name: str
+  args: tuple[Value, ...]
+  kwargs: dict[str, Value]
+  result: Value
+  error: str | None
+  jaxpr: Any
+
   def __init__(
     self,
     items: Iterable[Record] = (),
@@ -65,26 +72,29 @@ class Trace:
     Args:
       items: the top-level records, whose `order` counts all records depth first.
       name, args, kwargs, result, error, jaxpr: as the attributes.
-      recorder: where the records come from as long as `end` has not been called.
+      recorder: where the records come from as long as it records.
     """
-    self.name = name
-    self.args = args
-    self.kwargs = dict(kwargs or {})
-    self.result = result
-    self.error = error
-    self.jaxpr = jaxpr
+    self._learn(name=name, args=args, kwargs=dict(kwargs or {}), result=result, error=error, jaxpr=jaxpr)
     self._recorder = recorder
     self._items = tuple(items)
     self._flat: tuple[Record, ...] | None = None
     self._calls: dict[tuple[str, ...], tuple[Call, ...]] | None = None
     self._found: tuple[Found, ...] | None = None
 
-  def end(self, **facts: Any) -> None:
-    """Takes what the recorder has and parts from it; `facts` are attributes learnt meanwhile."""
+  def _learn(self, **facts: Any) -> None:
+    """Sets attributes, which only a recording may do."""
+    self.__dict__.update(facts)
+
+  def __setattr__(self, name: str, value: Any) -> None:
+    if not name.startswith("_"):
+      raise AttributeError(f"a trace does not change: its {name!r} cannot be set")
+    super().__setattr__(name, value)
+
+  def _end(self, **facts: Any) -> None:
+    """Takes what the recorder has, parts from it, and learns the last facts."""
     self._refresh()
     self._recorder = None
-    for name, value in facts.items():
-      setattr(self, name, value)
+    self._learn(**facts)
 
   def _refresh(self) -> None:
     if self._recorder is not None:
@@ -116,7 +126,9 @@ class Trace:
   def __bool__(self) -> bool:
     return True
 
-  def events(self, kind: type[R] | tuple[type[R], ...], path: str | Iterable[str] | None = None) -> tuple[R, ...]:
+  def events(
+    self, kind: type[R] | tuple[type[R], ...], path: str | Iterable[str] | None = None
+  ) -> tuple[R, ...]:
     """The records of a kind, in order.
 
     Args:
@@ -240,12 +252,12 @@ class Trace:
   def __eq__(self, other: object) -> bool:
     if not isinstance(other, Trace):
       return NotImplemented
-    return serialize.document(self, sources=False) == serialize.document(other, sources=False)
+    return document.document(self, comparing=True) == document.document(other, comparing=True)
 
   __hash__ = None  # type: ignore[assignment]
 
   def __reduce__(self) -> tuple[Any, ...]:
-    return _from_document, (serialize.document(self),)
+    return _from_document, (document.document(self),)
 
   def __repr__(self) -> str:
     records = self.records
@@ -273,8 +285,8 @@ def depth_first(items: Iterable[Record]) -> Iterator[Record]:
       stack.append(iter(record.items))
 
 
-def _from_document(document: dict[str, Any]) -> Trace:
-  return Trace(**serialize.read(document))
+def _from_document(whole: dict[str, Any]) -> Trace:
+  return Trace(**document.read(whole))
 
 
 def _counted(n: int, what: str) -> str:

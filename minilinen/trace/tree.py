@@ -75,19 +75,19 @@ def variable_tree(items: Iterable[Record]) -> dict[str, Any]:
     match record:
       case events.Run():
         for place, value in leaves(record.given):
-          _put(tree, place, value)
+          put(tree, place, value)
       case events.Lift():
         for lifted in record.variables:
           place = (lifted.collection, *lifted.path, lifted.name)
           if lifted.written or not _has(tree, place):
-            _put(tree, place, lifted.outside)
+            put(tree, place, lifted.outside)
       case events.Create():
-        _put(tree, place_of(record), record.value)
+        put(tree, place_of(record), record.value)
       case events.Write():
-        _put(tree, place_of(record), record.after)
+        put(tree, place_of(record), record.after)
       case events.Read():
         if not _has(tree, place_of(record)):
-          _put(tree, place_of(record), record.value)
+          put(tree, place_of(record), record.value)
   return tree
 
 
@@ -126,7 +126,7 @@ def place_of(record: events.Variable) -> Place:
 
 
 def leaves(value: Value, place: Place = ()) -> Iterator[tuple[Place, Value]]:
-  """Everything in nested dicts that is no dict, or an empty one, with its address; in order."""
+  """Everything inside nested dicts that is no dict, or an empty one, with its address; in order."""
   stack = [iter([(place, value)])]
   while stack:
     entry = next(stack[-1], None)
@@ -136,11 +136,11 @@ def leaves(value: Value, place: Place = ()) -> Iterator[tuple[Place, Value]]:
     at, below = entry
     if isinstance(below, Mapping) and below:
       stack.append(iter([((*at, name), inner) for name, inner in below.items()]))
-    else:
+    elif at:
       yield at, below
 
 
-def _put(tree: dict[str, Any], place: Place, value: Value) -> None:
+def put(tree: dict[str, Any], place: Place, value: Value) -> None:
   """Sets what stands at an address, and makes the dicts on the way."""
   node = tree
   for name in place[:-1]:
@@ -153,8 +153,7 @@ def _put(tree: dict[str, Any], place: Place, value: Value) -> None:
     return
   node[place[-1]] = {}
   for inner, leaf in leaves(value):
-    if inner:
-      _put(tree, (*place, *inner), leaf)
+    put(tree, (*place, *inner), leaf)
 
 
 def _has(tree: Mapping[str, Any], place: Place) -> bool:

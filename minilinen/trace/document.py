@@ -1,0 +1,322 @@
+"""A trace as plain lists and dicts, and back.
+
+`Trace` is saved (as JSON, by `serialize`), pickled and compared through the document that is built here. It
+is flat however deep the modules are nested, and its size grows linearly with the trace.
+
+The document, version 1:
+
+    {"format": "minilinen.trace", "version": 1,
+     "name": ..., "error": ..., "args": value, "kwargs": value, "result": value,
+     "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
+     "sources": [[file, line, function], ...],   # the user's lines
+     "records": [{"record": "Call", "span": -1, "path": 3, "source": 0, ...}, ...]}
+
+Records stand depth first, so a record's number is its `order`, and `span` is the number of the span around
+it. Fields that have their default are left out. Paths and derivation steps of keys are numbers into `names`.
+None, booleans, numbers and strings stand for themselves. Any other value is an object with one entry that names
+its kind: "tuple", "list", "dict" (a list of [path, value] for its leaves, an empty dict being a leaf), "spec",
+"node", "opaque", "module", "lifted", "complex", and "float" for the floats that JSON lacks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from operator import itemgetter
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+from minilinen.trace import events
+from minilinen.trace.events import Lifted, Path, Record, Span
+from minilinen.trace.source import Source
+from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
+from minilinen.trace.tree import leaves, put
+
+if TYPE_CHECKING:
+  from minilinen.trace.trace import Trace
+
+FORMAT, VERSION = "minilinen.trace", 1
+HEAD = {"name": str, "error": (str, NoneType), "args": tuple, "kwargs": dict, "result": object}
+_APART = ("order", "span", "path", "source", "items")
+_RECORDS: dict[str, type[Record]] = {
+  kind.__name__: kind
+  for kind in vars(events).values()
+  if isinstance(kind, type) and issubclass(kind, Record) and kind not in (Record, Span, events.Variable)
+}
+
+
+class DocumentError(ValueError):
+  """A document does not describe a trace."""
+
+
+# Writing.
+
+
+def document(trace: Trace, comparing: bool = False) -> dict[str, Any]:
+  """A trace as plain data.
+
+  Args:
+    trace: the trace.
+    comparing: whether to leave out what two equal traces may differ in: the user's lines, the order in dicts.
+  """
+  writer = _Writer(comparing)
+  records = [writer.record(record) for record in trace.records]
+  head = {key: writer.value(getattr(trace, key)) for key in HEAD}
+  sources = [[source.file, source.line, source.function] for source in writer.sources]
+  tables = {"names": writer.names, "sources": sources, "records": records}
+  return {"format": FORMAT, "version": VERSION, **head, **tables}
+
+
+class _Writer:
+  """Turns records into plain data, and keeps the tables of paths and sources."""
+
+  def __init__(self, comparing: bool) -> None:
+    self.names: list[list[Any]] = []
+    self.sources: dict[Source, int] = {}
+    self._numbers: dict[tuple[int, type, str | int], int] = {}
+    self._comparing = comparing
+
+  def path(self, path: tuple[str | int, ...]) -> int:
+    """The number of a path; -1 is the root."""
+    at = -1
+    for name in path:
+      key = (at, type(name), name)
+      number = self._numbers.get(key)
+      if number is None:
+        number = self._numbers[key] = len(self.names)
+        self.names.append([at, name])
+      at = number
+    return at
+
+  def record(self, record: Record) -> dict[str, Any]:
+    """A record without what is in it."""
+    plain: dict[str, Any] = {
+      "record": type(record).__name__,
+      "span": record.span,
+      "path": self.path(record.path),
+    }
+    if record.source is not None and not self._comparing:
+      plain["source"] = self.sources.setdefault(record.source, len(self.sources))
+    for f in fields(record):
+      value = getattr(record, f.name)
+      if f.name not in _APART and not _is_default(f, value):
+        plain[f.name] = self.field(f.name, value)
+    return plain
+
+  def field(self, name: str, value: Any) -> Any:
+    """The value of one field of a record or a `Lifted`."""
+    if name in ("path", "other"):
+      return self.path(value)
+    return [self.path(step) for step in value] if name == "steps" else self.value(value)
+
+  def value(self, value: Value) -> Any:
+    """Any value."""
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+      return value
+    if kind is float:
+      return value if math.isfinite(value) else {"float": repr(value)}
+    if kind is Spec:
+      return {"spec": {**self.parts(value), "shape": list(value.shape)}}
+    if kind is tuple or kind is list:
+      return {kind.__name__: [self.value(v) for v in value]}
+    if kind is dict:
+      entries = list(leaves(value))
+      if self._comparing:
+        entries.sort(key=itemgetter(0))
+      return {"dict": [[self.path(at), self.value(v)] for at, v in entries]}
+    return self.tagged(value)
+
+  def tagged(self, value: Value) -> Any:
+    """A value of the rarer kinds."""
+    match value:
+      case Opaque():
+        return {"opaque": [value.type, value.text]}
+      case Node():
+        return {"node": [value.type, self.value(dict(value.parts))]}
+      case ModuleRef():
+        return {"module": [value.module, None if value.path is None else self.path(value.path)]}
+      case Lifted():
+        return {"lifted": self.parts(value)}
+      case complex():
+        return {"complex": [self.value(value.real), self.value(value.imag)]}
+    raise TypeError(f"a trace holds plain data only, but found {value!r} of type {type(value).__name__}")
+
+  def parts(self, value: Any) -> dict[str, Any]:
+    """The fields of a value that don't have their default."""
+    kept = [f.name for f in fields(value) if not _is_default(f, getattr(value, f.name))]
+    return {name: self.field(name, getattr(value, name)) for name in kept}
+
+
+def _is_default(f: Field[Any], value: Any) -> bool:
+  if f.default_factory is not MISSING:
+    return value == f.default_factory()
+  return type(value) is type(f.default) and value == f.default
+
+
+# Reading.
+
+
+def read(whole: Any) -> dict[str, Any]:
+  """The constructor arguments of the trace that a document describes.
+
+  Raises:
+    DocumentError: if it describes none.
+  """
+  if not isinstance(whole, dict) or whole.get("format") != FORMAT:
+    raise DocumentError(f'it is no trace: it lacks "format": "{FORMAT}"')
+  if whole.get("version") != VERSION:
+    raise DocumentError(
+      f"it is of version {whole.get('version')!r}, and this minilinen reads version {VERSION}"
+    )
+  reader = _Reader(whole)
+  unknown = whole.keys() - {"format", "version", "names", "sources", "records", *HEAD}
+  if unknown:
+    raise DocumentError(f"it has the unknown entry {sorted(unknown)[0]!r}")
+  head = {key: reader.checked(whole, key, kind) for key, kind in HEAD.items()}
+  return {"items": reader.items(whole["records"]), **head}
+
+
+class _Reader:
+  """Turns plain data into records, with the tables of a document at hand."""
+
+  def __init__(self, whole: dict[str, Any]):
+    for table in ("names", "sources", "records"):
+      if not isinstance(whole.get(table), list):
+        raise DocumentError(f"its entry {table!r} is missing or no list")
+    self._names = whole["names"]
+    self._paths: dict[int, tuple[Any, ...]] = {-1: ()}
+    try:
+      self._sources = [Source(*entry) for entry in whole["sources"]]
+    except TypeError as error:
+      raise DocumentError(f"its sources are damaged ({error})") from None
+
+  def checked(self, plain: dict[str, Any], key: str, kind: Any) -> Any:
+    """The value of one entry."""
+    if key not in plain:
+      raise DocumentError(f"it lacks the entry {key!r}")
+    try:
+      value = self.value(plain[key])
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+      raise DocumentError(f"its entry {key!r} is damaged ({error})") from None
+    if not isinstance(value, kind):
+      raise DocumentError(f"its entry {key!r} is {value!r}, which is of the wrong type")
+    return value
+
+  def items(self, records: list[Any]) -> tuple[Record, ...]:
+    """The tree of records; from the last to the first, so that a span comes after what is in it."""
+    self._check_nesting(records)
+    inside: dict[int, list[Record]] = {}
+    for order in range(len(records) - 1, -1, -1):
+      plain = records[order]
+      items = tuple(reversed(inside.pop(order, ())))
+      try:
+        record = self.record(order, plain, items)
+      except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise DocumentError(f"its record {order} ({plain['record']}) is damaged ({error})") from None
+      inside.setdefault(plain["span"], []).append(record)
+    return tuple(reversed(inside.pop(-1, ())))
+
+  def _check_nesting(self, records: list[Any]) -> None:
+    """Every record has a known kind and stands in a span that is still open."""
+    around = [-1]
+    for order, plain in enumerate(records):
+      kind = plain.get("record") if isinstance(plain, dict) else None
+      if kind not in _RECORDS:
+        near = difflib.get_close_matches(str(kind), _RECORDS, n=1)
+        hint = f"; the nearest is {near[0]!r}" if near else ""
+        raise DocumentError(f"its record {order} is of the unknown kind {kind!r}{hint}")
+      while around and around[-1] != plain.get("span"):
+        around.pop()
+      if not around:
+        raise DocumentError(
+          f"its record {order} ({kind}) stands in {plain.get('span')!r}, which is no open span"
+        )
+      if issubclass(_RECORDS[kind], Span):
+        around.append(order)
+
+  def record(self, order: int, plain: dict[str, Any], items: tuple[Record, ...]) -> Record:
+    """One record."""
+    kind = _RECORDS[plain["record"]]
+    known = {f.name: f for f in fields(kind)}
+    given: dict[str, Any] = {"order": order, "span": plain["span"]}
+    if issubclass(kind, Span):
+      given["items"] = items
+    for name, value in plain.items():
+      if name == "source":
+        given[name] = self._sources[value]
+      elif name in known:
+        given[name] = self.field(name, value, _kinds(known[name].type))
+      elif name != "record":
+        raise ValueError(f"{kind.__name__} has no field {name!r}")
+    return kind(**given)
+
+  def field(self, name: str, plain: Any, kinds: tuple[type, ...] = (object,)) -> Any:
+    """The value of one field of a record or a `Lifted`."""
+    if name in ("path", "other"):
+      return self.path(plain)
+    value = tuple(self.path(step) for step in plain) if name == "steps" else self.value(plain)
+    if not isinstance(value, kinds):
+      raise TypeError(f"its field {name!r} is {value!r}")
+    return value
+
+  def path(self, number: int) -> Path:
+    """The path of a number."""
+    found = self._paths.get(number)
+    if found is None:
+      names: list[Any] = []
+      at = number
+      while at != -1:
+        if not isinstance(at, int) or not 0 <= at < len(self._names):
+          raise ValueError(f"there is no path {number!r}")
+        above, name = self._names[at]
+        names.append(name)
+        at = above if above == -1 or above < at else None
+      found = self._paths[number] = tuple(reversed(names))
+    return found
+
+  def value(self, plain: Any) -> Value:
+    """Any value."""
+    if not isinstance(plain, dict):
+      if isinstance(plain, list):
+        raise ValueError("a list that says not what it is")
+      return plain
+    ((kind, content),) = plain.items()
+    if kind not in _READ:
+      raise ValueError(f"a value of the unknown kind {kind!r}")
+    return _READ[kind](self, content)
+
+  def mapping(self, entries: list[Any]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for path, value in entries:
+      put(found, self.path(path), self.value(value))
+    return found
+
+  def module(self, content: Any) -> ModuleRef:
+    name, path = content
+    return ModuleRef(name, None if path is None else self.path(path))
+
+  def parts(self, content: dict[str, Any]) -> dict[str, Any]:
+    return {name: self.field(name, value) for name, value in content.items()}
+
+
+_READ: dict[str, Callable[[_Reader, Any], Value]] = {
+  "tuple": lambda self, c: tuple(self.value(v) for v in c),
+  "list": lambda self, c: [self.value(v) for v in c],
+  "dict": _Reader.mapping,
+  "spec": lambda self, c: Spec(**{**c, "shape": tuple(c["shape"])}),
+  "node": lambda self, c: Node(c[0], self.value(c[1])),
+  "opaque": lambda self, c: Opaque(*c),
+  "module": _Reader.module,
+  "lifted": lambda self, c: Lifted(**self.parts(c)),
+  "complex": lambda self, c: complex(*map(self.value, c)),
+  "float": lambda self, c: float(c),
+}
+
+
+def _kinds(annotation: Any) -> tuple[type, ...]:
+  """The types that a field's annotation allows, as `isinstance` takes them."""
+  plain = {"str": str, "int": int, "bool": bool, "tuple": tuple, "dict": dict, "None": NoneType}
+  return tuple(plain.get(part.split("[")[0], object) for part in str(annotation).split(" | "))
