@@ -32,7 +32,9 @@ class Builder:
       yield
 
   @contextlib.contextmanager
-  def call(self, name: str, module: str, x: Any, y: Any, method: str = "__call__", **kwargs: Any) -> Iterator[None]:
+  def call(
+    self, name: str, module: str, x: Any, y: Any, method: str = "__call__", **kwargs: Any
+  ) -> Iterator[None]:
     """A call of a submodule, or of the root if its name is empty."""
     above = self.path
     self.path = (*above, name) if name else above
@@ -128,7 +130,9 @@ def _transformer_block(b: Builder, x: Spec, heads: int = 8) -> None:
   d = x.shape[-1]
   split = f32(*x.shape[:-1], heads, d // heads)
   b.leaf("LayerNorm_0", "LayerNorm", x, x, scale=(d,), bias=(d,))
-  with b.call("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention", (x, x, x), x, mask=f32(2, 1, 64, 64)):
+  with b.call(
+    "MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention", (x, x, x), x, mask=f32(2, 1, 64, 64)
+  ):
     for name in ("query", "key", "value"):
       b.leaf(name, "DenseGeneral", x, split, kernel=(d, heads, d // heads), bias=(heads, d // heads))
     b.leaf("out", "DenseGeneral", split, x, kernel=(heads, d // heads, d), bias=(d,))

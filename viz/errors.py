@@ -22,6 +22,7 @@ class SuffixError(VizError, ValueError):
   def __init__(self, path: str, suffix: str, known: Iterable[str]):
     known = sorted(known)
     name = path.removesuffix(suffix) if suffix else path
+    name = next((name.removesuffix(k) for k in known if name.endswith(k)), name)
     super().__init__(
       f"Cannot save a view as {path!r}: "
       + (f"the suffix {suffix!r} is no form it can be written in." if suffix else "the name has no suffix.")
@@ -52,8 +53,9 @@ class NoMatchError(VizError, LookupError):
 
   def __init__(self, pattern: str, paths: Iterable[str]):
     paths = list(paths)
-    names = {pattern.replace("**", path.rpartition("/")[0]): path for path in paths}
-    close = nearest(pattern, [*names, *paths]).partition(" There:")[0]
+    above = pattern.rpartition("/")[0]
+    ends = dict.fromkeys(f"{above}/{path.rpartition('/')[2]}" for path in paths)
+    close = nearest(pattern, ends or paths).partition(" There:")[0]
     some = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
     super().__init__(
       f"No variable fits the pattern {pattern!r}.{close} There: {some or 'no variables'}.",

@@ -67,7 +67,10 @@ class _Tree:
     """Draws the guides with two characters for each level, or again with three."""
     self.guides = guides(self.rows, 3 if back else 2, deepest=max(3, self.width // 10))
     self.widest = max(
-      (len(g) + cell_len(r.label) + (1 + len(r.mark) if r.mark else 0) for g, r in zip(self.guides, self.rows)),
+      (
+        len(g) + cell_len(r.label) + (1 + len(r.mark) if r.mark else 0)
+        for g, r in zip(self.guides, self.rows)
+      ),
       default=0,
     )
     self.text = min(self.widest, max(24, self.width * 3 // 5))
@@ -108,7 +111,9 @@ class _Beside:
     self.bare = self.dropped = False
     self.fullest = max((cell_len(c.text[0]) for c in cells if c.text), default=0)
     self.text = self.least = min(least, max((cell_len(c.text[-1]) for c in cells if c.text), default=0))
-    self.levels = [_field_widths(cells, level) for level in range(max((len(c.numbers) for c in cells), default=0))]
+    self.levels = [
+      _field_widths(cells, level) for level in range(max((len(c.numbers) for c in cells), default=0))
+    ]
 
   def give_up(self, what: str, back: bool = False) -> None:
     """One step of `Outline.shrink`, or its taking back."""

@@ -16,7 +16,6 @@ from minilinen.trace.trace import Trace
 from minilinen.trace.tree import leaves
 
 
-
 @dataclass(eq=False)
 class Entry:
   """One time that a module was entered from outside.
@@ -67,17 +66,16 @@ class Model:
 
   def at(self, path: Path) -> ModuleNode:
     """The node at a path; it is made if it isn't there."""
-    if not path:
-      return self.root
-    node = self.nodes.get(path)
-    if node is None:
-      missing = [path]
-      while missing[-1][:-1] and missing[-1][:-1] not in self.nodes:
-        missing.append(missing[-1][:-1])
-      for part in reversed(missing):
-        above = self.nodes[part[:-1]] if len(part) > 1 else self.root
-        node = self.nodes[part] = above.children[part[-1]] = ModuleNode(part[-1], part)
-    assert node is not None
+    node = self.root
+    known = len(path)
+    while known and path[:known] not in self.nodes:
+      known -= 1
+    if known:
+      node = self.nodes[path[:known]]
+    for end in range(known, len(path)):
+      below = ModuleNode(path[end], path[: end + 1])
+      self.nodes[below.path] = node.children[below.name] = below
+      node = below
     return node
 
 
@@ -140,7 +138,12 @@ def _target_class(lift: Lift) -> str:
 
 
 def _entered(
-  model: Model, record: Call, call: Call | None, entry: Entry | None, lifts: tuple[Lift, ...], known: set[Path]
+  model: Model,
+  record: Call,
+  call: Call | None,
+  entry: Entry | None,
+  lifts: tuple[Lift, ...],
+  known: set[Path],
 ) -> tuple[Entry, tuple[Lift, ...]]:
   """What a call means: a new entry, or a method that calls another of its own module.
 

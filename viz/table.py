@@ -56,7 +56,10 @@ def tabulate(
   found = models(trace)
   if not found:
     raise NothingToDrawError(
-      "viz.tabulate", "a trace in which a model ran", trace, mend="trace model.init or model.apply: nn.trace(model.init)(key, x)."
+      "viz.tabulate",
+      "a trace in which a model ran",
+      trace,
+      mend="trace model.init or model.apply: nn.trace(model.init)(key, x).",
     )
   outline = _outline(found, depth, show_repeated, fold, rows if fold else None)
   return OutlineView("table", outline, table_kwargs, column_kwargs, console_kwargs or {})
@@ -255,7 +258,9 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
     "module": _class(item),
     "method": entry.method if entry is not None else "",
     "calls": len(item.node.entries),
-    "lifts": [{"kind": lift.kind, "length": lift.length} for lift in (entry.lifts if entry is not None else ())],
+    "lifts": [
+      {"kind": lift.kind, "length": lift.length} for lift in (entry.lifts if entry is not None else ())
+    ],
     "inputs": "".join(_inputs(item)[:1]),
     "outputs": "".join(_outputs(item)[:1]),
     "collections": {c: _collection_data(item, c) for c in collections if c in item.total},

@@ -20,7 +20,9 @@ from rich.text import Text
 from viz.layout import Fitted, cut_end, fit
 from viz.outline import Outline
 
-_LIFTS = "scan|vmap|remat|checkpoint|jit|map_variables|while_loop|cond|switch|vjp|jvp|grad|value_and_grad|custom_vjp"
+_LIFTS = (
+  "scan|vmap|remat|checkpoint|jit|map_variables|while_loop|cond|switch|vjp|jvp|grad|value_and_grad|custom_vjp"
+)
 
 # Colours say what kind of thing a word is; explicit styles, so that any console of the user's shows them.
 _TREE = (
@@ -44,6 +46,10 @@ def _coloured(text: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> Tex
   return result
 
 
+# Without a box of the user's own: lines below the head and above the totals, nothing at the sides.
+_OPEN: dict[str, Any] = {"box": box.SIMPLE, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+
+
 def renderable(
   outline: Outline,
   width: int,
@@ -58,8 +64,8 @@ def renderable(
     table_kwargs: for `rich.table.Table`.
     column_kwargs: for every `add_column`.
   """
-  frame = {"box": box.SIMPLE, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)} | dict(table_kwargs)
-  frame = {"title": Text(outline.title), "title_justify": "left", "title_style": "bold"} | frame
+  frame = {"title": Text(outline.title), "title_justify": "left", "title_style": "bold"}
+  frame |= ({} if "box" in table_kwargs else _OPEN) | dict(table_kwargs)
   edge, gap = _borders(frame, column_kwargs)
   fitted = fit(outline, max(8, width - edge), gap)
   table = _table(fitted, frame, column_kwargs)

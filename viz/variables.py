@@ -124,7 +124,7 @@ def _parts(value: Any) -> dict[str, Any] | None:
     return {str(k): v for k, v in value.items()}
   if isinstance(value, Node):
     return None if boxed(value)[0] is not value else dict(value.parts)
-  if value is None or isinstance(value, (Spec, Opaque, _Boxed)) or isinstance(value, AxisMetadata):
+  if value is None or isinstance(value, (Spec, Opaque, _Boxed, AxisMetadata)):
     return None
   if isinstance(value, tuple) and hasattr(value, "_fields"):
     return dict(zip(value._fields, value))  # type: ignore[attr-defined]
@@ -198,7 +198,12 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
     rows=tuple(_row(s) for s in shown),
     totals={"size": Cell(numbers=total.numbers())},
     notes=tuple(notes),
-    shrink=(("", "indent"), *([("axes", "column")] if boxes else []), ("size", "numbers"), ("size", "numbers")),
+    shrink=(
+      ("", "indent"),
+      *([("axes", "column")] if boxes else []),
+      ("size", "numbers"),
+      ("size", "numbers"),
+    ),
     data={"total": {"count": total.count, "bytes": total.nbytes}},
   )
 

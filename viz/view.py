@@ -20,7 +20,8 @@ from viz.outline import Outline
 from viz.terminal import console, renderable
 
 _FILE_WIDTH = 120
-_PRE = '<pre style="font-family:Menlo,\'DejaVu Sans Mono\',consolas,\'Courier New\',monospace;line-height:1.25">{code}</pre>'
+_FONTS = "Menlo,'DejaVu Sans Mono',consolas,'Courier New',monospace"
+_PRE = f'<pre style="font-family:{_FONTS};line-height:1.25">{{code}}</pre>'
 
 
 class View(ABC):

@@ -43,7 +43,15 @@ def brief_count(n: int) -> str:
   >>> [brief_count(n) for n in (64, 9408, 25_610_152, 175_000_000_000)]
   ['64', '9.41K', '25.6M', '175B']
   """
-  return _scaled(n, 1000, ("", "K", "M", "B", "T"), "")
+  if n < 1000:
+    return str(n)
+  scaled, unit = n / 1000, "K"
+  for above in "MBT":
+    if scaled < 999.5:
+      break
+    scaled, unit = scaled / 1000, above
+  digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+  return f"{scaled:.{digits}f}{unit}"
 
 
 def bytes_text(n: int) -> str:
@@ -52,21 +60,14 @@ def bytes_text(n: int) -> str:
   >>> [bytes_text(n) for n in (480, 4_812_280, 102_440_608)]
   ['480 B', '4.8 MB', '102.4 MB']
   """
+  if n < 1000:
+    return f"{n} B"
+  scaled: float = n
   for unit in ("B", "KB", "MB", "GB"):
-    if n < 1000:
-      return f"{n} B" if unit == "B" else f"{n:.1f} {unit}"
-    n = n / 1000  # type: ignore[assignment]
-  return f"{n:,.1f} TB"
-
-
-def _scaled(n: float, base: int, units: Sequence[str], gap: str) -> str:
-  if n < base:
-    return f"{n}{gap}{units[0]}"
-  index = 0
-  while n >= base and index < len(units) - 1:
-    n, index = n / base, index + 1
-  digits = 2 if n < 10 else 1 if n < 100 else 0
-  return f"{n:.{digits}f}{gap}{units[index]}"
+    if scaled < 999.95:
+      return f"{scaled:.1f} {unit}"
+    scaled /= 1000
+  return f"{scaled:,.1f} TB"
 
 
 def boxed(value: Value) -> tuple[Value, Value]:

@@ -1,0 +1,137 @@
+"""`viz.tree`: order, totals, patterns, boxes and every kind of leaf."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import viz_traces as models
+
+import viz
+from minilinen.core.meta import Partitioned
+from minilinen.trace.spec import Spec
+
+
+def tree() -> dict:
+  layer = {"kernel": np.ones((3, 4), np.float32), "bias": np.zeros(4, np.float32)}
+  return {
+    "batch_stats": {"norm": {"mean": np.zeros(4, np.float32)}},
+    "params": {
+      "layers_10": {"kernel": np.ones((3, 5), np.float32)},
+      "layers_2": dict(layer),
+      "head": {"kernel": jnp.ones((4, 2), jnp.bfloat16)},
+    },
+  }
+
+
+def paths(view: viz.View) -> list[str]:
+  return [r["path"] for r in view.to_rows()]
+
+
+def test_params_first_and_natural_order() -> None:
+  top = [p for p in paths(viz.tree(tree())) if p.count("/") < 2]
+  assert top == [
+    "params", "params/head", "params/layers_2", "params/layers_10", "batch_stats", "batch_stats/norm",
+  ]  # fmt: skip
+
+
+def test_shapes_bytes_and_totals() -> None:
+  view = viz.tree(tree())
+  rows = {r["path"]: r for r in view.to_rows()}
+  assert rows["params/layers_2/kernel"]["value"] == "f32[3,4]"
+  assert (
+    rows["params/head/kernel"] | {"value": "bf16[4,2]", "count": 8, "bytes": 16} == rows["params/head/kernel"]
+  )
+  assert (rows["params/layers_2"]["count"], rows["params/layers_2"]["bytes"]) == (16, 64)
+  assert (rows["params"]["count"], rows["params"]["bytes"]) == (39, 140)
+  assert view.to_dict()["total"] == {"count": 43, "bytes": 156}
+  assert "Total: 43 (156 B)" in str(view)
+
+
+def test_patterns() -> None:
+  def leaves(pattern: str) -> list[str]:
+    return [r["path"] for r in viz.tree(tree(), pattern).to_rows() if r["value"]]
+
+  kernels = ["params/head/kernel", "params/layers_2/kernel", "params/layers_10/kernel"]
+  assert leaves("params/**/kernel") == kernels
+  assert leaves("**/kernel") == kernels
+  assert leaves("params/layers_*/*") == ["params/layers_2/bias", *kernels[1:]]
+  assert leaves("params/head") == ["params/head/kernel"]
+  assert leaves("batch_stats/**") == ["batch_stats/norm/mean"]
+  assert viz.tree(tree(), "**/bias").to_dict()["total"]["count"] == 4
+
+
+def test_a_pattern_that_fits_nothing() -> None:
+  with pytest.raises(viz.NoMatchError) as caught:
+    viz.tree(tree(), "params/**/kernal")
+  text = str(caught.value)
+  assert "'params/**/kernal'" in text
+  assert "Did you mean 'params/**/kernel'?" in text
+  assert "mend" in text and '"**" for any number' in text
+
+
+class Carry(NamedTuple):
+  c: jax.Array
+  h: jax.Array
+
+
+def test_any_leaf_and_any_pytree() -> None:
+  view = viz.tree({
+    "spec": Spec((2, 3), "bfloat16"),
+    "struct": jax.ShapeDtypeStruct((7,), jnp.int8),
+    "key": jax.random.key(0),
+    "number": 3,
+    "none": None,
+    "carry": Carry(jnp.ones(2), jnp.ones(3)),
+    "list": [jnp.ones(1), (jnp.ones(2),)],
+    "partial": jax.tree_util.Partial(print, jnp.ones(4)),
+    "empty": {},
+  })  # fmt: skip
+  values = {r["path"]: r["value"] for r in view.to_rows()}
+  assert values["spec"] == "bf16[2,3]"
+  assert values["struct"] == "i8[7]"
+  assert values["key"].startswith("key<")
+  assert values["number"] == "3" and values["none"] == "None"
+  assert values["carry/c"] == "f32[2]" and values["list/1/0"] == "f32[2]"
+  assert "f32[4]" in values.values()
+
+
+def test_boxes_show_their_axes() -> None:
+  boxed = {"params": {"kernel": Partitioned(jnp.ones((3, 4)), names=("embed", None))}}
+  view = viz.tree(boxed)
+  assert view.to_rows()[1]["axes"] == "(embed, -)"
+  assert "(embed, -)" in view.text(width=60)
+  assert "axes" not in viz.tree(tree()).text(width=100)
+
+
+def test_trees_of_a_trace_fold() -> None:
+  view = viz.tree(models.transformer())
+  rows = {r["path"]: r for r in view.to_rows()}
+  assert rows["params/encoderblock_0"]["times"] == 12
+  assert view.to_dict()["total"]["count"] == 70_629_632
+  assert len(viz.tree(models.transformer(), fold=False).to_rows()) > 200
+  assert len(viz.tree(models.transformer(), depth=1).to_rows()) == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_widths(width: int) -> None:
+  for source in (tree(), models.transformer(), models.resnet50()):
+    assert max(map(len, viz.tree(source).text(width=width).split("\n"))) <= width
+
+
+def test_deep_trees() -> None:
+  nested: dict = {"kernel": np.ones(2)}
+  for i in range(2000):
+    nested = {f"inner_{i}": nested}
+  view = viz.tree({"params": nested})
+  assert len(view.to_rows()) == 2002
+  assert max(map(len, view.text(width=60).split("\n"))) <= 60
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "params", print])
+def test_not_a_tree(wrong: object) -> None:
+  with pytest.raises(viz.NothingToDrawError, match=r"viz\.tree draws variables"):
+    viz.tree(wrong)
