@@ -61,7 +61,7 @@ def load_digits(test: int = 360, seed: int = 0) -> Digits:
     seed: of the shuffle.
   """
   with (
-    importlib.resources.files(__package__).joinpath("digits.npz").open("rb") as file,
+    importlib.resources.files("minilinen.examples").joinpath("digits.npz").open("rb") as file,
     np.load(file) as data,
   ):
     images, labels = data["images"], data["labels"]

@@ -1,6 +1,6 @@
 """ResNet-50 as it is written in Linen: a network for 224 by 224 images that is mostly equal blocks.
 
-The demo tabulates it and the benchmarks trace it: with its 161 modules it is what a model of ordinary size looks like.
+The demo tabulates it and the benchmarks trace it: with its 124 modules it is what a model of ordinary size looks like.
 """
 
 from __future__ import annotations

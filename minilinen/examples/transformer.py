@@ -33,7 +33,8 @@ class Block(nn.Module):
     )
     x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
     y = nn.LayerNorm()(x)
-    y = nn.Dense(features)(nn.gelu(nn.Dense(4 * features)(y)))
+    y = nn.gelu(nn.Dense(4 * features)(y))
+    y = nn.Dense(features)(y)
     return x + nn.Dropout(self.dropout, deterministic=not train)(y), None
 
 

@@ -1,0 +1,279 @@
+"""The command `minilinen`: pictures of the user's own model, without writing a script.
+
+`main` reads the command line, finds the model that it names, traces `init` with the inputs it gives, draws the trace
+with `viz`, and prints or saves the picture. Nothing is computed: an input is a shape. The picture is what the function
+of the same name draws (`viz.tabulate` and so on). Like `demo.py`, this is a program on top of the two packages, and
+nothing imports it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import importlib.metadata
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from rich.console import Console
+
+import minilinen as nn
+import viz
+from minilinen import demo
+from minilinen.errors import MinilinenError
+from minilinen.target import TargetError, load_model
+from minilinen.trace import Call, SpecError, Trace, TraceFileError
+from minilinen.trace.source import Source, _is_internal
+from minilinen.trace.spec import looks_like_spec, parse_spec
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+DESCRIPTION = """\
+Shows what a model does, from a trace of its init. Nothing is computed: inputs are given as shapes.
+"""
+
+EXAMPLES = """\
+examples:
+  minilinen demo
+  minilinen tabulate minilinen.examples.resnet:ResNet() -i "f32[8,224,224,3]"
+  minilinen tabulate model.py:Net(features=32) -i "f32[b,28,28,1]" -k train=False --depth 2
+  minilinen tree     model.py:net -i "i32[8,128]" --pattern "params/**/kernel" -o kernels.svg
+  minilinen trace    package.model:Net() -i "f32[8,16]" --rngs params,dropout --mutable params,cache
+
+exit codes:
+  0  done
+  1  the model failed: its code raised an error
+  2  the command line was not understood, or names something that is not there
+"""
+
+MODEL_HELP = """\
+the model: package.module:expression or file.py:expression, where the expression gives a module ("Net(features=32)",
+"net"); or a trace that was saved (trace.json)"""
+
+INPUT_HELP = """\
+inputs of the model, in order: a dtype with a shape ("f32[8,28,28,1]", "i32[b,128]" with a size left open), or a Python
+literal (None, 3, "['f32[2]', 'f32[3]']")"""
+
+
+class UsageError(Exception):
+  """Something on the command line is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Runs the command.
+
+  Args:
+    arguments: the words of the command line; those of this process by default.
+
+  Returns:
+    The exit code: 0 if all went well, 1 if the model failed, 2 if the command line was wrong.
+  """
+  parser = _parser()
+  options = parser.parse_args(arguments)
+  try:
+    options.run(options)
+    sys.stdout.flush()
+    return OK
+  except KeyboardInterrupt:
+    return INTERRUPTED
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
+  except Exception as error:
+    if options.debug:
+      traceback.print_exc()
+    print(f"minilinen: {_one_line(error)}", file=sys.stderr)
+    return USAGE if isinstance(error, _USAGE_ERRORS) else FAILED
+
+
+_USAGE_ERRORS = (UsageError, TargetError, SpecError, TraceFileError, viz.SuffixError, viz.NoMatchError)
+
+
+def _parser() -> argparse.ArgumentParser:
+  form = argparse.RawDescriptionHelpFormatter
+  parser = argparse.ArgumentParser(
+    "minilinen", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=form
+  )
+  parser.add_argument(
+    "--version", action="version", version=f"minilinen {importlib.metadata.version('minilinen')}"
+  )
+  commands = parser.add_subparsers(metavar="command", required=True)
+  for name, (summary, _) in PICTURES.items():
+    command = commands.add_parser(
+      name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=form
+    )
+    _add_model_arguments(command)
+    _add_picture_arguments(command, name)
+    command.set_defaults(run=_picture, picture=name)
+  command = commands.add_parser("demo", help="ResNet-50, transformers and a training run in your terminal")
+  command.add_argument("--out", default="out", metavar="DIR", help="the folder for its files (%(default)s)")
+  command.add_argument("--debug", action="store_true", help="show the stack of an error")
+  command.set_defaults(run=lambda options: demo.run(options.out))
+  return parser
+
+
+def _add_model_arguments(command: argparse.ArgumentParser) -> None:
+  add = command.add_argument
+  add("model", help=MODEL_HELP)
+  add("-i", "--input", action="extend", nargs="+", default=[], metavar="SPEC", help=INPUT_HELP)
+  add(
+    "-k",
+    "--keyword",
+    action="extend",
+    nargs="+",
+    default=[],
+    metavar="NAME=VALUE",
+    help="keyword inputs, alike",
+  )
+  add("--rngs", default="params", metavar="NAMES", help="the random streams that init gets (%(default)s)")
+  add("--seed", type=int, default=0, help="of their keys (%(default)s)")
+  add("--method", metavar="NAME", help="the method to trace (__call__)")
+  add(
+    "--mutable",
+    metavar="NAMES",
+    help='collections that are created: "params,cache" or "all" (all but intermediates)',
+  )
+
+
+def _add_picture_arguments(command: argparse.ArgumentParser, picture: str) -> None:
+  add = command.add_argument
+  add("--depth", type=int, metavar="N", help="how many levels to show (all)")
+  add("--no-fold", action="store_true", help="give every one of many equal blocks its rows")
+  if picture == "tree":
+    add("--pattern", help='the variables to show, as collection/path/name: "params/**/kernel"')
+  saved = ".txt, .svg, .html or .json" + ("; .json is the whole trace" if picture == "trace" else "")
+  add("-o", "--output", metavar="FILE", help=f"write to a file, as its suffix says: {saved}")
+  add("--width", type=int, metavar="N", help="characters per line (the terminal's; 120 in a file)")
+  add("--debug", action="store_true", help="show the stack of an error")
+
+
+# Pictures.
+
+
+def _tabulate(trace: Trace, options: argparse.Namespace) -> viz.View:
+  return viz.tabulate(trace, depth=options.depth, fold=not options.no_fold)
+
+
+def _tree(trace: Trace, options: argparse.Namespace) -> viz.View:
+  return viz.tree(trace, options.pattern, depth=options.depth, fold=not options.no_fold)
+
+
+def _timeline(trace: Trace, options: argparse.Namespace) -> viz.View:
+  return viz.render(trace, "trace", depth=options.depth, fold=not options.no_fold)
+
+
+PICTURES = {
+  "tabulate": ("one row per module: inputs, outputs, parameters", _tabulate),
+  "tree": ("one row per variable: shape, dtype, bytes", _tree),
+  "trace": ("everything that happened, in order", _timeline),
+}
+
+
+def _picture(options: argparse.Namespace) -> None:
+  """Draws what the options ask for, and prints or saves it."""
+  trace = _trace(options)
+  if options.picture == "trace" and str(options.output).endswith(".json"):
+    trace.save(options.output)
+    return
+  view = PICTURES[options.picture][1](trace, options)
+  if options.output is None:
+    Console(width=options.width).print(view)
+  else:
+    view.save(options.output, **({} if options.width is None else {"width": options.width}))
+
+
+# The trace.
+
+
+def _trace(options: argparse.Namespace) -> Trace:
+  """Traces the model's init, or reads the trace from a file."""
+  if options.model.endswith(".json"):
+    try:
+      return Trace.load(options.model)
+    except OSError as error:
+      raise UsageError(f"cannot read the trace {options.model}: {error.strerror}") from error
+  inputs = [_value(text, "-i") for text in options.input]
+  keywords = dict(_keyword(text) for text in options.keyword)
+  model = load_model(options.model)
+  init = functools.partial(model.init, method=_method(model, options.method), **_mutable(options.mutable))
+  return nn.trace(init)(_rngs(options.rngs, options.seed), *inputs, **keywords)
+
+
+def _value(text: str, option: str) -> Any:
+  """An input: a spec as it is, anything else as a Python literal."""
+  if looks_like_spec(text):
+    parse_spec(text)
+    return text
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    raise UsageError(
+      f'{option} {text!r} is neither a dtype with a shape, as "f32[8,28,28,1]", nor a Python literal, as 3, None'
+      f" or \"'a text'\""
+    ) from None
+
+
+def _keyword(text: str) -> tuple[str, Any]:
+  name, equals, value = text.partition("=")
+  if not equals or not name.isidentifier():
+    raise UsageError(f'-k {text!r} is no keyword input: it is written NAME=VALUE, as in "-k train=False"')
+  return name, _value(value, f"-k {name}=")
+
+
+def _names(text: str) -> list[str]:
+  return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _rngs(text: str, seed: int) -> dict[str, jax.Array]:
+  names = _names(text)
+  return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)))) if names else {}
+
+
+def _mutable(text: str | None) -> dict[str, Any]:
+  if text is None:
+    return {}
+  return {"mutable": True if text == "all" else _names(text)}
+
+
+def _method(model: nn.Module, name: str | None) -> str | None:
+  if name is not None and not callable(getattr(type(model), name, None)):
+    methods = sorted(n for n, f in vars(type(model)).items() if callable(f) and not n.startswith("_"))
+    raise UsageError(
+      f"--method {name}: {type(model).__name__} has no such method. There: {', '.join(methods) or 'none'}"
+    )
+  return name
+
+
+# Errors.
+
+
+def _one_line(error: Exception) -> str:
+  """An error as one line: its class, what it says, and where in the model it happened."""
+  if isinstance(error, _USAGE_ERRORS):
+    return " ".join(str(error).split())
+  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+  told = f"{type(error).__name__}: {'; '.join(' '.join(line.split()) for line in lines)}"
+  if isinstance(error, MinilinenError):
+    return told
+  path = _failed_path(getattr(error, "trace", None))
+  source = _source(error)
+  where = [f"module {path}" if path else "", str(source) if source else ""]
+  return f"{told} ({', '.join(filter(None, where))})" if any(where) else told
+
+
+def _source(error: Exception) -> Source | None:
+  """The user's line that an error came from: the innermost that is no library's."""
+  for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+    if not _is_internal(frame.f_code.co_filename):
+      return Source(frame.f_code.co_filename, line, frame.f_code.co_qualname)
+  return None
+
+
+def _failed_path(trace: Trace | None) -> str:
+  """The path of the innermost module that an error left."""
+  failed = [] if trace is None else [call for call in trace.events(Call) if call.error is not None]
+  return "/".join(failed[-1].path) if failed else ""

@@ -1,0 +1,118 @@
+"""Finds the model that a command line names: `package.module:expression` or `file.py:expression`.
+
+The left half is imported as Python would, with the current folder first on the path; the right half is evaluated
+in that module. `cli.py` traces what comes out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+import minilinen as nn
+
+
+class TargetError(Exception):
+  """The command line names no model."""
+
+
+def load_model(target: str) -> nn.Module:
+  """The module that a target stands for.
+
+  Args:
+    target: "package.module:expression" or "file.py:expression". A class is called without arguments.
+
+  Raises:
+    TargetError: if there is no such file, module or name, or if it is no `nn.Module`.
+
+  >>> load_model("minilinen.examples.digits:CNN(features=8)").features
+  8
+  """
+  place, colon, expression = target.partition(":")
+  if not colon or not expression.strip():
+    raise TargetError(
+      f"{target!r} does not say which model: write {place or 'model.py'}:Net(), the file or module, a colon and an"
+      " expression that gives the model"
+    )
+  source = _from_file(place) if place.endswith(".py") else _from_module(place)
+  return _checked(_evaluated(expression, source, place), expression)
+
+
+def _from_file(file: str) -> ModuleType:
+  """Runs a file as a module of its own name, with its folder first on the path, as `python file.py` has it."""
+  if not os.path.isfile(file):
+    raise TargetError(f"there is no file {file!r}{_near(file, _python_files(file))}")
+  folder, name = os.path.split(os.path.abspath(file))
+  name = name.removesuffix(".py")
+  sys.path.insert(0, folder)
+  spec = importlib.util.spec_from_file_location(name, file)
+  assert spec is not None and spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module
+  spec.loader.exec_module(module)
+  return module
+
+
+def _from_module(name: str) -> ModuleType:
+  if "" not in sys.path and os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
+  try:
+    return importlib.import_module(name)
+  except ModuleNotFoundError as error:
+    missing = error.name or ""
+    if name == missing or name.startswith(f"{missing}."):
+      hint = f". For a file, write {name}.py:..." if os.path.isfile(f"{name}.py") else ""
+      raise TargetError(f"there is no module {missing!r}{hint}") from error
+    raise
+  except (ValueError, TypeError) as error:
+    raise TargetError(f"{name!r} is no name of a module") from error
+
+
+def _evaluated(expression: str, source: ModuleType, place: str) -> Any:
+  try:
+    code = compile(expression.strip(), "<expression>", "eval")
+  except SyntaxError as error:
+    raise TargetError(f"{expression!r} is no Python expression: {error.msg}") from error
+  try:
+    return eval(code, dict(vars(source)))
+  except NameError as error:
+    if error.name is None or error.name not in code.co_names:
+      raise
+    names = [name for name in vars(source) if not name.startswith("_")]
+    raise TargetError(f"{place} has no {error.name!r}{_near(error.name, names)}") from error
+
+
+def _checked(model: Any, expression: str) -> nn.Module:
+  """The model, made if it is a class that needs no arguments."""
+  if isinstance(model, type) and issubclass(model, nn.Module):
+    try:
+      model = model()
+    except TypeError as error:
+      raise TargetError(
+        f"{expression} is a class that needs arguments: write {expression}(...) ({error})"
+      ) from error
+  if isinstance(model, nn.Module):
+    return model
+  kind = type(model) if not isinstance(model, type) else model
+  if any(base.__module__.startswith("flax.") for base in kind.__mro__):
+    raise TargetError(
+      f"{expression} is a module of Flax; with `import minilinen as nn` it would be one of minilinen"
+    )
+  raise TargetError(f"{expression} is no nn.Module but {type(model).__name__}")
+
+
+def _near(name: str, names: list[str]) -> str:
+  close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+  return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _python_files(file: str) -> list[str]:
+  folder = os.path.dirname(file)
+  if not os.path.isdir(folder or "."):
+    return []
+  return [os.path.join(folder, f) for f in os.listdir(folder or ".") if f.endswith(".py")]
