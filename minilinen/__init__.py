@@ -97,3 +97,9 @@ from minilinen.transforms import map_variables as map_variables
 from minilinen.transforms import remat as remat
 from minilinen.transforms import scan as scan
 from minilinen.transforms import vmap as vmap
+from minilinen.trace import Spec as Spec
+from minilinen.trace import Trace as Trace
+from minilinen.trace import events as events
+from minilinen.trace import record as record
+from minilinen.trace import replay_key as replay_key
+from minilinen.trace import trace as trace

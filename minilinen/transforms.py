@@ -117,7 +117,12 @@ def _fingerprint(module: Module) -> tuple[Any, ...]:
   """What decides how a module computes: its class, settings and state, without parents and scopes."""
   settings = tuple(_comparable(module.__dict__.get(f)) for f in module._fields())
   state = module._state
-  return type(module), module.name, settings, (state.in_compact, state.setup_done, tuple(state.cursors.items()))
+  return (
+    type(module),
+    module.name,
+    settings,
+    (state.in_compact, state.setup_done, tuple(state.cursors.items())),
+  )
 
 
 def _comparable(value: Any) -> Any:
@@ -208,7 +213,11 @@ def lift_target(
       methods = (methods,)
     if not isinstance(methods, Mapping):
       methods = {name: {} for name in methods}
-    namespace: dict[str, Any] = {"lifted_class": True, "__module__": target.__module__, "__doc__": target.__doc__}
+    namespace: dict[str, Any] = {
+      "lifted_class": True,
+      "__module__": target.__module__,
+      "__doc__": target.__doc__,
+    }
     for name, own in methods.items():
       fn = raw_method(getattr(target, name))
       namespace[name] = wrapped(lift_method(transform, fn, target, {**options, **own}))

@@ -18,7 +18,7 @@ from minilinen.layers.dtypes import Array, Dtype, promote_dtype
 from minilinen.layers.initializers import Initializer, zeros
 from minilinen.layers.linear import DenseGeneral, default_kernel_init
 from minilinen.layers.normalization import LayerNorm
-from minilinen.module import Module, compact, merge_param
+from minilinen.module import Module, compact, merge_param, nowrap
 
 
 def dot_product_attention_weights(
@@ -248,6 +248,7 @@ class MultiHeadDotProductAttention(Module):
       name="out",
     )(x)
 
+  @nowrap
   def _keys_and_values(
     self, q: Array, k: Array | None, v: Array | None, kv: Array | None
   ) -> tuple[Array, Array]:
@@ -261,6 +262,7 @@ class MultiHeadDotProductAttention(Module):
       k = q
     return k, k if v is None else v
 
+  @nowrap
   def _with_cache(
     self, query: Array, key: Array, value: Array, mask: Array | None
   ) -> tuple[Array, Array, Array | None]:
@@ -290,6 +292,7 @@ class MultiHeadDotProductAttention(Module):
     seen = jnp.broadcast_to(jnp.arange(length) <= index, (*batch, 1, 1, length))
     return key, value, combine_masks(mask, seen)
 
+  @nowrap
   def _attend(
     self, query: Array, key: Array, value: Array, mask: Any, deterministic: Any, dropout_rng: Any, sow: bool
   ) -> Array:

@@ -13,7 +13,7 @@ from jax import lax
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
 from minilinen.layers.initializers import Initializer, lecun_normal, zeros
 from minilinen.layers.linear import _chosen
-from minilinen.module import Module, compact
+from minilinen.module import Module, compact, nowrap
 
 default_kernel_init = lecun_normal()
 
@@ -242,6 +242,7 @@ class ConvTranspose(Module):
       y += jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
     return y if batch_shape is None else jnp.reshape(y, batch_shape + y.shape[1:])
 
+  @nowrap
   def _wrapped_around(self, y: Array, input_shape: tuple[int, ...], strides: Sequence[int]) -> Array:
     """The full result, with what hangs over one end added at the other."""
     scaled = [size * stride for size, stride in zip(input_shape[1:-1], strides)]

@@ -13,7 +13,7 @@ from jax import lax
 
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
 from minilinen.layers.initializers import Initializer, lecun_normal, variance_scaling, zeros
-from minilinen.module import Module, compact
+from minilinen.module import Module, compact, nowrap
 
 default_kernel_init = lecun_normal()
 default_embed_init = variance_scaling(1.0, "fan_in", "normal", out_axis=0)
@@ -188,6 +188,7 @@ class Einsum(Module):
       y += jnp.reshape(bias, broadcast)
     return y
 
+  @nowrap
   def _bias_shapes(self, equation: str, lhs: Array, rhs: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The bias's own shape, and the one that broadcasts against the output."""
     inputs, kernel, output = equation.replace("->", ",").split(",")

@@ -10,7 +10,7 @@ from jax import lax
 
 from minilinen.layers.dtypes import Array, Dtype, canonicalize_dtype
 from minilinen.layers.initializers import Initializer, ones, zeros
-from minilinen.module import Module, compact, merge_param
+from minilinen.module import Module, compact, merge_param, nowrap
 
 Axes = int | Sequence[int]
 
@@ -78,6 +78,7 @@ def compute_stats(
 class _Norm(Module):
   """What normalizing layers have in common: they scale and shift what they normalized."""
 
+  @nowrap
   def _normalize(self, x: Array, mean: Array, var: Array, reduction_axes: Axes, feature_axes: Axes) -> Array:
     """(x - mean) / sqrt(var + epsilon) * scale + bias.
 
@@ -278,6 +279,7 @@ class GroupNorm(_Norm):
     )  # fmt: skip
     return self._normalize(x, broadcast(mean), broadcast(var), reduction_axes[:-1], (x.ndim - 1,))
 
+  @nowrap
   def _number_of_groups(self, channels: int) -> int:
     if (self.num_groups is None) == (self.group_size is None):
       raise ValueError(

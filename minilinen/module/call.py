@@ -93,7 +93,7 @@ def intercept_methods(interceptor: Callable[..., Any]) -> Iterator[None]:
 
   Args:
     interceptor: called as `interceptor(next_fun, args, kwargs, context)`; it calls
-      `next_fun(*args, **kwargs)` to go on. The latest is the outermost... of those in one block.
+      `next_fun(*args, **kwargs)` to go on. Of several the one that was set first is asked first.
   """
   context.interceptors.append(interceptor)
   try:
@@ -216,7 +216,7 @@ def _through_interceptors(
     return fun(self, *args, **kwargs)
   told = InterceptorContext(self, name, functools.partial(fun, self))
   run = told.orig_method
-  for interceptor in context.interceptors:
+  for interceptor in reversed(context.interceptors):
     run = functools.partial(_intercepted, interceptor, run, told)
   return run(*args, **kwargs)
 

@@ -10,6 +10,7 @@ needed, and is cloned. What methods may say about variables is in `variables.py`
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, Self, dataclass_transform
 
@@ -102,7 +103,7 @@ class Module(VariableMethods, RunMethods):
     if self.scope is not None:
       for field in self._fields():
         register(self, field, getattr(self, field))
-    self._state.initialized = True
+      self._state.initialized = True
 
   def setup(self) -> None:
     """Declares submodules and variables as attributes; runs when a bound module is first used.
@@ -143,6 +144,12 @@ class Module(VariableMethods, RunMethods):
       self._try_setup()
     if name in self.__dict__:
       return self.__dict__[name]
+    descriptor = inspect.getattr_static(type(self), name, None)
+    if hasattr(descriptor, "__get__"):
+      try:
+        return descriptor.__get__(self, type(self))
+      except AttributeError as error:
+        raise errors.DescriptorAttributeError() from error
     message = f'"{type(self).__name__}" object has no attribute "{name}".'
     if self.scope is None:
       message += (

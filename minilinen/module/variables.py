@@ -52,15 +52,9 @@ class VariableMethods:
     """
     scope = self.scope
     assert scope is not None
-    used_by = ""
-    if name in self.__dict__ or hasattr(type(self), name):
-      held = self.__dict__.get(name)
-      if getattr(held, "name", None) != name or not hasattr(held, "_state"):
-        used_by = "a field" if name in self.__dataclass_fields__ else "an attribute or method"  # type: ignore[attr-defined]
-    if not used_by and scope.name_reserved(name, collection):
+    if scope.name_reserved(name, collection):
       child = self._state.children.get(name)
       used_by = f"a variable of {child!r}" if isinstance(child, str) else "a submodule"
-    if used_by:
       raise errors.NameInUseError(kind, name, type(self).__name__, path=scope.path_text, used_by=used_by)
 
   def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, unbox: bool = True, **init_kwargs: Any) -> Any:
