@@ -36,10 +36,10 @@ def outlines(draw: st.DrawFn) -> Outline:
 @given(outlines(), st.integers(30, 200))
 def test_everything_fits(outline: Outline, width: int) -> None:
   fitted = fit(outline, width)
-  assert sum(w for _, _, w in fitted.columns) + 2 * (len(fitted.columns) - 1) <= width
+  assert sum(h.width for h in fitted.heads) + 2 * (len(fitted.heads) - 1) <= width
   for row in fitted.rows:
-    for text, (_, _, room) in zip(row, fitted.columns, strict=True):
-      assert cell_len(text) <= room
+    for text, head in zip(row, fitted.heads, strict=True):
+      assert cell_len(text) <= head.width
   for row, (text, *_) in zip(outline.rows, fitted.rows):
     assert text.endswith(row.mark)
 

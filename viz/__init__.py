@@ -9,7 +9,14 @@ by suffix. A new view is a function from a `Trace` or a variable tree to an inte
 which the back ends (`viz.terminal`) know how to draw.
 """
 
-from viz.errors import NoMatchError, NothingToDrawError, SuffixError, UnknownKindError, VizError
+from viz.errors import (
+  CostsMissingError,
+  NoMatchError,
+  NothingToDrawError,
+  SuffixError,
+  UnknownKindError,
+  VizError,
+)
 from viz.outline import Cell, Column, Outline, Row
 from viz.render import render
 from viz.table import tabulate
@@ -20,6 +27,7 @@ from viz.view import OutlineView, View
 __all__ = [
   "Cell",
   "Column",
+  "CostsMissingError",
   "NoMatchError",
   "NothingToDrawError",
   "Outline",

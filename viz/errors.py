@@ -48,6 +48,17 @@ class NothingToDrawError(VizError, TypeError):
     super().__init__(f"{view} draws {expected}, but got {_found(found)}.", mend=mend)
 
 
+class CostsMissingError(VizError, NotImplementedError):
+  """A table was asked for costs, and a trace does not know them."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "viz.tabulate has no column of FLOPs: a trace tells what was called with which shapes, not what it costs.",
+      mend="leave out compute_flops and compute_vjp_flops; for a whole function, XLA counts: "
+      "jax.jit(model.apply).lower(variables, x).cost_analysis().",
+    )
+
+
 class NoMatchError(VizError, LookupError):
   """A path pattern fits no variable."""
 

@@ -16,17 +16,26 @@ from viz.outline import EMPTY, Cell, Outline, guides
 
 
 @dataclass(frozen=True)
+class Head:
+  """A column that stays: its heading, its width, and whether only numbers stand below."""
+
+  title: str
+  width: int
+  numbers: bool = False
+
+
+@dataclass(frozen=True)
 class Fitted:
   """An outline as text that fits.
 
   Attributes:
-    columns: (key, title, width) of the columns that stay; the tree's has the key "".
+    heads: the columns that stay; the tree's is the first.
     rows: text of each row by column.
     totals: text of the last row by column, empty if there is none.
     left_out: titles of the columns that do not fit.
   """
 
-  columns: tuple[tuple[str, str, int], ...]
+  heads: tuple[Head, ...]
   rows: tuple[tuple[str, ...], ...]
   totals: tuple[str, ...]
   left_out: tuple[str, ...]
@@ -48,7 +57,7 @@ def fit(outline: Outline, width: int, gap: int = 2) -> Fitted:
   kept = [c for c in columns if not c.dropped]
   rows = zip(tree.written(), *([c.written(cell) for cell in c.cells[:-1]] for c in kept))
   last = ("Total", *(c.written(c.cells[-1]) for c in kept)) if outline.totals else ()
-  heads = [("", outline.heading, tree.wide), *((c.key, c.title, c.wide) for c in kept)]
+  heads = [Head(outline.heading, tree.wide), *(Head(c.title, c.wide, c.text == 0) for c in kept)]
   return Fitted(tuple(heads), tuple(rows), last, tuple(c.title for c in columns if c.dropped))
 
 
@@ -83,7 +92,7 @@ class _Tree:
   @property
   def wide(self) -> int:
     """Its whole width, as things stand."""
-    return max(self.text, len(self.title))
+    return max(self.text, len(self.title), len("Total"))
 
   def written(self) -> list[str]:
     """Its text, row by row."""
@@ -110,7 +119,7 @@ class _Beside:
     self.level = 0
     self.bare = self.dropped = False
     self.fullest = max((cell_len(c.text[0]) for c in cells if c.text), default=0)
-    self.text = self.least = min(least, max((cell_len(c.text[-1]) for c in cells if c.text), default=0))
+    self.text = self.least = max((_shortest(c, least) for c in cells if c.text), default=0)
     self.levels = [
       _field_widths(cells, level) for level in range(max((len(c.numbers) for c in cells), default=0))
     ]
@@ -162,6 +171,15 @@ def _numbers(cell: Cell, level: int) -> tuple[str, ...]:
   return cell.numbers[min(level, len(cell.numbers) - 1)] if cell.numbers else ()
 
 
+_CUT = 16
+"""The width to which a text may be cut that has no brief form."""
+
+
+def _shortest(cell: Cell, least: int) -> int:
+  """The width that a cell's text needs before something else is given up: that of its briefest form."""
+  return min(cell_len(cell.text[-1]), least if len(cell.text) > 1 else _CUT)
+
+
 def _field_widths(cells: Sequence[Cell], level: int) -> list[int]:
   """How wide each field of the numbers is at a level."""
   fields: list[int] = []
@@ -203,8 +221,8 @@ _READABLE = 20
 
 
 def _widen(columns: Sequence[_Tree | _Beside], left: Callable[[], int], most: int | None = None) -> None:
-  """Hands out what is left to texts that are cut, the least cut first, but to none more than `most`."""
-  for column in sorted(columns, key=lambda c: c.widest - c.text):
+  """Hands out what is left to texts that are cut: up to `most` in their order, or all, the least cut first."""
+  for column in columns if most else sorted(columns, key=lambda c: c.widest - c.text):
     if not column.dropped:
       room = column.text + max(0, left()) + column.wide - column.needed
       wanted = column.widest if most is None else min(column.widest, max(most, column.text))

@@ -27,6 +27,7 @@ class Entry:
     method: the method entered.
     args, kwargs, result: what went in and out, as seen from outside a lifted module.
     lifts: the transforms between this module and the one that called it, outermost first.
+    error: the exception that left it, None if none did.
   """
 
   module: str
@@ -35,6 +36,7 @@ class Entry:
   kwargs: Mapping[str, Value]
   result: Value
   lifts: tuple[Lift, ...] = ()
+  error: str | None = None
 
 
 @dataclass(eq=False)
@@ -154,7 +156,7 @@ def _entered(
     return entry, lifts
   outer = next((lift for lift in lifts if lift.path == record.path and lift.args), None)
   seen = outer if outer is not None else record
-  entry = Entry(record.module, record.method, seen.args, seen.kwargs, seen.result, lifts)
+  entry = Entry(record.module, record.method, seen.args, seen.kwargs, seen.result, lifts, record.error)
   if record.path not in known:
     model.at(record.path).entries.append(entry)
   return entry, ()

@@ -36,7 +36,7 @@ class Column:
   Attributes:
     key: its name in `Row.cells`.
     title: its heading.
-    least: the width to which its text may be cut before something has to go.
+    least: the width that brief forms of its text are given before something has to go.
     style: how its text looks, in rich's words.
   """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from minilinen.trace.events import Lift
 from minilinen.trace.trace import Trace
-from viz.errors import NothingToDrawError
+from viz.errors import CostsMissingError, NothingToDrawError
 from viz.folding import Branch, Shown, folded, preorder
 from viz.layout import cut_end
 from viz.modules import Entry, Model, ModuleNode, models
@@ -28,6 +28,8 @@ def tabulate(
   console_kwargs: Mapping[str, Any] | None = None,
   table_kwargs: Mapping[str, Any] = {},
   column_kwargs: Mapping[str, Any] = {},
+  compute_flops: bool = False,
+  compute_vjp_flops: bool = False,
   *,
   fold: bool = True,
   rows: int | None = 32,
@@ -44,12 +46,16 @@ def tabulate(
     console_kwargs: for the `rich.console.Console` that `str()` and `text()` write with.
     table_kwargs: for the `rich.table.Table`.
     column_kwargs: for every `Table.add_column`.
+    compute_flops, compute_vjp_flops: whether to show costs, which a trace does not tell.
     fold: whether equal neighbours become one row.
     rows: where there would be more rows, a block built like one above in other sizes stays closed; never if None.
 
   Raises:
     NothingToDrawError: if `trace` is no trace, or no module ran in it.
+    CostsMissingError: if costs are asked for.
   """
+  if compute_flops or compute_vjp_flops:
+    raise CostsMissingError()
   if not isinstance(trace, Trace):
     mend = "viz.tree draws variables; a trace comes from nn.trace(model.init)(key, x) or nn.record()."
     raise NothingToDrawError("viz.tabulate", "a Trace", trace, mend=mend)
@@ -113,8 +119,8 @@ def _ordered(collections: Mapping[str, Any]) -> list[str]:
 def _columns(collections: Sequence[str]) -> tuple[Column, ...]:
   fixed = (
     Column("\0module", "module", least=24),
-    Column("\0inputs", "inputs", least=16),
-    Column("\0outputs", "outputs", least=16),
+    Column("\0inputs", "inputs", least=18),
+    Column("\0outputs", "outputs", least=18),
   )
   return (*fixed, *(Column(c, printable(c), least=28) for c in collections))
 
@@ -214,7 +220,9 @@ def _inputs(item: _Item) -> tuple[str, ...]:
 def _outputs(item: _Item) -> tuple[str, ...]:
   if item.entry is None:
     return ()
-  result = item.entry.result
+  result, error = item.entry.result, item.entry.error
+  if error is not None:
+    return (f"left by {error}", error.partition(":")[0])
   if isinstance(result, tuple):
     return arguments(result, {})
   return (value_text(result),)
@@ -241,7 +249,7 @@ def _module_cell(item: _Item) -> tuple[str, ...]:
   """The class and how it is lifted; what is left last is how."""
   name, lifts = _module_text(item), _lift_text(item.entry)
   if not lifts:
-    return (name, cut_end(name, 14))
+    return (name,)
   return (f"{name} {lifts}", f"{cut_end(name, 8)} {lifts}", lifts)
 
 
@@ -282,9 +290,9 @@ def _notes(shown: Sequence[Shown], totals: Mapping[str, Amount], depth: int | No
   parts = ", ".join(f"{c} {totals[c]}" for c in _ordered(totals)) if len(totals) > 1 else ""
   notes = [f"Total Parameters: {whole}" + (f" = {parts}" if parts else "")]
   if any(len(s.copies) > 1 for s in shown):
-    notes.append("×n in path: that many equal modules in one row; the numbers are of one of them.")
+    notes.append("×n: that many equal modules in one row; its numbers are of one of them.")
   if any(s.closed == "alike" for s in shown):
-    notes.append("⋯ built like the module of that class above, in other sizes; rows=None opens all.")
+    notes.append("⋯ built like that class above, in other sizes; rows=None opens all.")
   if any(s.closed == "depth" for s in shown):
     notes.append(f"⋯ has modules inside, below depth={depth}.")
   return tuple(notes)

@@ -64,7 +64,7 @@ def renderable(
     table_kwargs: for `rich.table.Table`.
     column_kwargs: for every `add_column`.
   """
-  frame = {"title": Text(outline.title), "title_justify": "left", "title_style": "bold"}
+  frame = {"title": Text(outline.title, style="bold"), "title_justify": "left"}
   frame |= ({} if "box" in table_kwargs else _OPEN) | dict(table_kwargs)
   edge, gap = _borders(frame, column_kwargs)
   fitted = fit(outline, max(8, width - edge), gap)
@@ -88,10 +88,12 @@ def _borders(frame: Mapping[str, Any], column_kwargs: Mapping[str, Any]) -> tupl
 
 def _table(fitted: Fitted, frame: Mapping[str, Any], column_kwargs: Mapping[str, Any]) -> Table:
   table = Table(**{"show_footer": bool(fitted.totals), **frame})
-  totals = fitted.totals or ("",) * len(fitted.columns)
-  for (_, title, width), total in zip(fitted.columns, totals):
-    column = {"width": width, "no_wrap": True, "overflow": "ellipsis", **column_kwargs}
-    table.add_column(Text(cut_end(title, width)), footer=_coloured(total, _CELLS), **column)
+  totals = fitted.totals or ("",) * len(fitted.heads)
+  for head, total in zip(fitted.heads, totals):
+    title = cut_end(head.title, head.width)
+    column = {"width": head.width, "no_wrap": True, "overflow": "ellipsis", **column_kwargs}
+    title = title.rjust(head.width) if head.numbers else title
+    table.add_column(Text(title), footer=_coloured(total, _CELLS), **column)
   for row in fitted.rows:
     table.add_row(_coloured(row[0], _TREE), *(_coloured(text, _CELLS) for text in row[1:]))
   return table

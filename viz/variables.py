@@ -188,7 +188,7 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
   columns.append(Column("size", "size"))
   notes = [f"Total: {total}"]
   if any(len(s.copies) > 1 for s in shown):
-    notes.append("×n: that many equal branches in one row; the numbers are of one of them.")
+    notes.append("×n: that many equal branches in one row; its numbers are of one of them.")
   if any(s.closed == "depth" for s in shown):
     notes.append("⋯ has more inside, below depth.")
   return Outline(

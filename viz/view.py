@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,10 +60,10 @@ class View(ABC):
     """The picture as text.
 
     Args:
-      **console_kwargs: for `rich.console.Console`: `width` (by default the terminal's), `force_terminal=True`
-        for colours, ...
+      **console_kwargs: for `rich.console.Console`: `width`, by default the terminal's; `force_terminal`,
+        by default True, which means colours, where the standard output is a terminal; ...
     """
-    pen = console(**console_kwargs)
+    pen = console(**{"force_terminal": sys.stdout.isatty(), **console_kwargs})
     with pen.capture() as captured:
       pen.print(self)
     return "\n".join(line.rstrip() if "\x1b" not in line else line for line in captured.get().split("\n"))
@@ -101,7 +102,7 @@ class View(ABC):
       ".html": lambda width: self.html(width),
       ".json": lambda width: self.json(),
       ".svg": lambda width: self.svg(width),
-      ".txt": lambda width: self.text(width=width),
+      ".txt": lambda width: self.text(width=width, force_terminal=False),
     }
 
   def save(self, path: str | os.PathLike[str], width: int = _FILE_WIDTH) -> None:

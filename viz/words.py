@@ -167,17 +167,18 @@ def arguments(args: Sequence[Value], kwargs: dict[str, Value]) -> tuple[str, ...
 
 
 def variables_text(variables: Mapping[str, Value]) -> tuple[str, ...]:
-  """Variables by name and shape: all of them, then the largest and how many more there are.
+  """Variables by name and shape, the largest first: all of them, then that one and how many more there are.
 
   >>> variables_text({"scale": Spec((64,), "float32"), "bias": Spec((64,), "float32")})
-  ('scale, bias f32[64]',)
+  ('bias, scale f32[64]',)
   """
+  sizes = {name: amount(value).count for name, value in variables.items()}
+  order = sorted(variables, key=lambda name: (-sizes[name], name))
   names: dict[str, list[str]] = {}
-  for name, value in variables.items():
-    names.setdefault(value_text(boxed(value)[0]), []).append(printable(name))
-  texts = [f"{', '.join(several)} {text}" for text, several in names.items()]
+  for name in order:
+    names.setdefault(value_text(boxed(variables[name])[0]), []).append(printable(name))
+  texts = [f"{', '.join(same)} {text}" for text, same in names.items()]
   if len(texts) < 2:
     return tuple(texts)
-  largest = max(variables, key=lambda name: amount(variables[name]).count)
-  brief = f"{printable(largest)} {value_text(boxed(variables[largest])[0])} +{len(variables) - 1}"
+  brief = f"{printable(order[0])} {value_text(boxed(variables[order[0]])[0])} +{len(variables) - 1}"
   return ("; ".join(texts) if len(texts) < len(variables) else ", ".join(texts), brief)
