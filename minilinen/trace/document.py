@@ -21,6 +21,7 @@ its kind: "tuple", "list", "dict" (a list of [path, value] for its leaves, an em
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -75,20 +76,21 @@ class _Writer:
   def __init__(self, comparing: bool) -> None:
     self.names: list[list[Any]] = []
     self.sources: dict[Source, int] = {}
-    self._numbers: dict[tuple[int, type, str | int], int] = {}
+    self._numbers: dict[tuple[str | int, ...], int] = {(): -1}
     self._comparing = comparing
 
   def path(self, path: tuple[str | int, ...]) -> int:
     """The number of a path; -1 is the root."""
-    at = -1
-    for name in path:
-      key = (at, type(name), name)
-      number = self._numbers.get(key)
-      if number is None:
-        number = self._numbers[key] = len(self.names)
-        self.names.append([at, name])
-      at = number
-    return at
+    number = self._numbers.get(path)
+    if number is None:
+      known = len(path) - 1
+      while path[:known] not in self._numbers:
+        known -= 1
+      number = self._numbers[path[:known]]
+      for end in range(known, len(path)):
+        self.names.append([number, path[end]])
+        number = self._numbers[path[: end + 1]] = len(self.names) - 1
+    return number
 
   def record(self, record: Record) -> dict[str, Any]:
     """A record without what is in it."""
@@ -99,7 +101,7 @@ class _Writer:
     }
     if record.source is not None and not self._comparing:
       plain["source"] = self.sources.setdefault(record.source, len(self.sources))
-    for f in fields(record):
+    for f in _fields(type(record)):
       value = getattr(record, f.name)
       if f.name not in _APART and not _is_default(f, value):
         plain[f.name] = self.field(f.name, value)
@@ -146,8 +148,11 @@ class _Writer:
 
   def parts(self, value: Any) -> dict[str, Any]:
     """The fields of a value that don't have their default."""
-    kept = [f.name for f in fields(value) if not _is_default(f, getattr(value, f.name))]
+    kept = [f.name for f in _fields(type(value)) if not _is_default(f, getattr(value, f.name))]
     return {name: self.field(name, getattr(value, name)) for name in kept}
+
+
+_fields = functools.cache(fields)
 
 
 def _is_default(f: Field[Any], value: Any) -> bool:
@@ -240,15 +245,15 @@ class _Reader:
   def record(self, order: int, plain: dict[str, Any], items: tuple[Record, ...]) -> Record:
     """One record."""
     kind = _RECORDS[plain["record"]]
-    known = {f.name: f for f in fields(kind)}
+    kinds = _kinds_of(kind)
     given: dict[str, Any] = {"order": order, "span": plain["span"]}
     if issubclass(kind, Span):
       given["items"] = items
     for name, value in plain.items():
       if name == "source":
         given[name] = self._sources[value]
-      elif name in known:
-        given[name] = self.field(name, value, _kinds(known[name].type))
+      elif name in kinds:
+        given[name] = self.field(name, value, kinds[name])
       elif name != "record":
         raise ValueError(f"{kind.__name__} has no field {name!r}")
     return kind(**given)
@@ -264,18 +269,17 @@ class _Reader:
 
   def path(self, number: int) -> Path:
     """The path of a number."""
-    found = self._paths.get(number)
-    if found is None:
-      names: list[Any] = []
-      at = number
-      while at != -1:
-        if not isinstance(at, int) or not 0 <= at < len(self._names):
-          raise ValueError(f"there is no path {number!r}")
-        above, name = self._names[at]
-        names.append(name)
-        at = above if above == -1 or above < at else None
-      found = self._paths[number] = tuple(reversed(names))
-    return found
+    names: list[Any] = []
+    at = number
+    while at not in self._paths:
+      if not isinstance(at, int) or not 0 <= at < len(self._names):
+        raise ValueError(f"there is no path {number!r}")
+      above, name = self._names[at]
+      names.append(name)
+      at = above if above == -1 or above < at else None
+    if names:
+      self._paths[number] = (*self._paths[at], *reversed(names))
+    return self._paths[number]
 
   def value(self, plain: Any) -> Value:
     """Any value."""
@@ -316,7 +320,11 @@ _READ: dict[str, Callable[[_Reader, Any], Value]] = {
 }
 
 
-def _kinds(annotation: Any) -> tuple[type, ...]:
-  """The types that a field's annotation allows, as `isinstance` takes them."""
+@functools.cache
+def _kinds_of(record: type[Record]) -> dict[str, tuple[type, ...]]:
+  """The types that each field of a record allows, as `isinstance` takes them."""
   plain = {"str": str, "int": int, "bool": bool, "tuple": tuple, "dict": dict, "None": NoneType}
-  return tuple(plain.get(part.split("[")[0], object) for part in str(annotation).split(" | "))
+  return {
+    f.name: tuple(plain.get(part.split("[")[0], object) for part in str(f.type).split(" | "))
+    for f in fields(record)
+  }

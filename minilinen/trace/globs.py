@@ -6,6 +6,7 @@ of names; a pattern is matched name by name, so that a slash inside a name means
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -26,7 +27,7 @@ def split_path(path: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def matches(pattern: str | Sequence[str], path: str | Sequence[str]) -> bool:
-  """Whether a whole path fits a pattern.
+  """Whether a whole path fits a pattern. Of a long path only the ends are read, if the pattern has one `**`.
 
   Args:
     pattern: names with `*`, `?` and `[seq]` as in a shell, or `**` for any number of levels, none included.
@@ -37,28 +38,30 @@ def matches(pattern: str | Sequence[str], path: str | Sequence[str]) -> bool:
   >>> matches("params/*/kernel", "params/a/b/kernel"), matches("params/Dense_*/*", "params/Dense_7/bias")
   (False, True)
   """
-  wanted = split_path(pattern)
-  places = _skip(wanted, {0})
-  for name in split_path(path):
-    places = _skip(wanted, {after for place in places for after in _step(wanted, place, name)})
-    if not places:
-      return False
-  return len(wanted) in places
+  names = split_path(path)
+  first, *rest = _chunks(split_path(pattern))
+  if not rest:
+    return len(first) == len(names) and _fit(first, names, 0)
+  *middle, last = rest
+  start, end = len(first), len(names) - len(last)
+  if start > end or not _fit(first, names, 0) or not _fit(last, names, end):
+    return False
+  for chunk in middle:
+    while start + len(chunk) <= end and not _fit(chunk, names, start):
+      start += 1
+    start += len(chunk)
+  return start <= end
 
 
-def _step(wanted: tuple[str, ...], place: int, name: str) -> Iterable[int]:
-  """Where in the pattern one can stand after reading a name."""
-  if place == len(wanted):
-    return ()
-  if wanted[place] == ANY:
-    return (place,)
-  return (place + 1,) if wanted[place] == name or fnmatchcase(name, wanted[place]) else ()
+def _chunks(wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
+  """The parts of a pattern between its `**`."""
+  borders = [-1, *(i for i, name in enumerate(wanted) if name == ANY), len(wanted)]
+  return [wanted[start + 1 : end] for start, end in itertools.pairwise(borders)]
 
 
-def _skip(wanted: tuple[str, ...], places: set[int]) -> set[int]:
-  """The same places, and those behind a `**` that stands for no level at all."""
-  for place in sorted(places):
-    while place < len(wanted) and wanted[place] == ANY:
-      place += 1
-      places.add(place)
-  return places
+def _fit(chunk: tuple[str, ...], names: tuple[str, ...], start: int) -> bool:
+  """Whether a chunk fits the names that begin at `start`."""
+  return all(
+    wanted == name or fnmatchcase(name, wanted)
+    for wanted, name in zip(chunk, itertools.islice(names, start, start + len(chunk)))
+  )

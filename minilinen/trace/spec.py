@@ -136,15 +136,20 @@ def spec_of(array: Any) -> Spec:
   found = _interned.get(key)
   if found is None:
     sizes = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in aval.shape)
-    text = str(partition) if any(axes is not None for axes in partition) else ""
+    named = any(axes is not None for axes in partition)
+    text = f"P({', '.join(map(repr, partition))})" if named else ""
     found = Spec(sizes, str(aval.dtype), bool(key[2]), text)
     if all(isinstance(size, int) for size in sizes):
       _interned[key] = found
   return found
 
 
-def describe(value: Any) -> Value:
+def describe(value: Any, around: tuple[int, ...] = ()) -> Value:
   """Any Python value as plain data, with a `Spec` where an array stands. Raises nothing.
+
+  Args:
+    value: the value.
+    around: the ids of the objects that it is a part of; such an object in itself is kept by name.
 
   >>> import jax.numpy as jnp
   >>> describe({"x": jnp.ones((2, 3)), "train": True})
@@ -153,24 +158,25 @@ def describe(value: Any) -> Value:
   kind = type(value)
   if value is None or kind in _PLAIN:
     return value
-  if kind is tuple:
-    return tuple(map(describe, value))
-  if kind is list:
-    return list(map(describe, value))
-  if kind is dict:
-    return _describe_dict(value)
   if isinstance(value, _ARRAYS):
     return spec_of(value)
   own = getattr(kind, "__trace_describe__", None)
   if own is not None:
     return own(value)
-  if isinstance(value, Mapping):
-    return _describe_dict(value)
   if isinstance(value, (Spec, Node, Opaque, ModuleRef)):
     return value
+  if id(value) in around:
+    return Opaque(kind.__name__, "itself")
+  around = (*around, id(value))
+  if kind is tuple:
+    return tuple([describe(part, around) for part in value])
+  if kind is list:
+    return [describe(part, around) for part in value]
+  if isinstance(value, Mapping):
+    return _describe_dict(value, around)
   try:
     parts = _parts(value)
-    return _opaque(value) if parts is None else Node(kind.__name__, _describe_dict(parts))
+    return _opaque(value) if parts is None else Node(kind.__name__, _describe_dict(parts, around))
   except Exception:
     return Opaque(kind.__name__)
 
@@ -178,10 +184,9 @@ def describe(value: Any) -> Value:
 _PLAIN = frozenset({bool, int, float, complex, str})
 
 
-def _describe_dict(value: Mapping[Any, Any]) -> dict[str, Value]:
-  if all(isinstance(key, str) for key in value):
-    return {str(key): describe(inner) for key, inner in value.items()}
-  return {repr(key): describe(inner) for key, inner in value.items()}
+def _describe_dict(value: Mapping[Any, Any], around: tuple[int, ...]) -> dict[str, Value]:
+  name = str if all(isinstance(key, str) for key in value) else repr
+  return {name(key): describe(part, around) for key, part in value.items()}
 
 
 def _parts(value: Any) -> Mapping[str, Any] | None:
