@@ -16,7 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from rich.console import Console
@@ -63,6 +63,14 @@ class UsageError(Exception):
   """Something on the command line is wrong."""
 
 
+class Parser(argparse.ArgumentParser):
+  """A parser whose errors take one line."""
+
+  def error(self, message: str) -> NoReturn:
+    """Ends the program with what is wrong and where help is."""
+    self.exit(USAGE, f"minilinen: {message} ({self.prog} --help shows how)\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs the command.
 
@@ -93,14 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _USAGE_ERRORS = (UsageError, TargetError, SpecError, TraceFileError, viz.SuffixError, viz.NoMatchError)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
   form = argparse.RawDescriptionHelpFormatter
-  parser = argparse.ArgumentParser(
-    "minilinen", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=form
-  )
-  parser.add_argument(
-    "--version", action="version", version=f"minilinen {importlib.metadata.version('minilinen')}"
-  )
+  parser = Parser("minilinen", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=form)
+  parser.add_argument("--version", action="version", version=f"minilinen {_version()}")
   commands = parser.add_subparsers(metavar="command", required=True)
   for name, (summary, _) in PICTURES.items():
     command = commands.add_parser(
@@ -114,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
   command.add_argument("--debug", action="store_true", help="show the stack of an error")
   command.set_defaults(run=lambda options: demo.run(options.out))
   return parser
+
+
+def _version() -> str:
+  try:
+    return importlib.metadata.version("minilinen")
+  except importlib.metadata.PackageNotFoundError:
+    return "that is not installed"
 
 
 def _add_model_arguments(command: argparse.ArgumentParser) -> None:
@@ -253,14 +264,14 @@ def _method(model: nn.Module, name: str | None) -> str | None:
 
 def _one_line(error: Exception) -> str:
   """An error as one line: its class, what it says, and where in the model it happened."""
+  lines = [" ".join(line.split()) for line in str(error).splitlines()]
+  told = "; ".join(filter(None, lines))
   if isinstance(error, _USAGE_ERRORS):
-    return " ".join(str(error).split())
-  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-  told = f"{type(error).__name__}: {'; '.join(' '.join(line.split()) for line in lines)}"
+    return told
+  told = f"{type(error).__name__}: {told}"
   if isinstance(error, MinilinenError):
     return told
-  path = _failed_path(getattr(error, "trace", None))
-  source = _source(error)
+  path, source = _failed_path(getattr(error, "trace", None)), _source(error)
   where = [f"module {path}" if path else "", str(source) if source else ""]
   return f"{told} ({', '.join(filter(None, where))})" if any(where) else told
 
