@@ -21,3 +21,8 @@ def evaluate_independent(closed: Any, wanted: list[bool]) -> list[Any] | None:
   if any(used):
     return None
   return jax.core.eval_jaxpr(jaxpr, closed.consts) if not jaxpr.invars else None
+
+
+def is_staged(x: Any) -> bool:
+  """Whether a value stands for one of a program that JAX is writing down, not for a number or a batch of them."""
+  return isinstance(x, partial_eval.DynamicJaxprTracer)

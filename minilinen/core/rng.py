@@ -46,6 +46,10 @@ class LazyRng:
     """The key itself."""
     return fold(self.rng, self.suffix)
 
+  def number(self) -> np.uint32:
+    """The number that is folded into the root key; there must be something to fold."""
+    return np.uint32(_hash(self.suffix, config.fix_rng_separator))
+
   def derivation(self) -> tuple[Step, ...]:
     """Every step from the user's key to `as_jax_rng()`, for the trace."""
     return (*self.steps, fold_step(self.suffix)) if self.suffix else self.steps

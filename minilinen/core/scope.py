@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import types
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -25,7 +24,8 @@ from minilinen import errors
 from minilinen.config import config
 from minilinen.core import meta
 from minilinen.core.filters import CollectionFilter, in_filter
-from minilinen.core.frozen_dict import FrozenDict, freeze
+from minilinen.core.frozen_dict import freeze
+from minilinen.core.initial import initial_shapes, initial_value
 from minilinen.core.rng import LazyRng
 from minilinen.trace import events
 from minilinen.trace.recorder import current
@@ -405,7 +405,7 @@ class Scope:
         if self.is_collection_empty("params"):
           raise errors.ScopeCollectionNotFound("params", name, self.path_text)
         raise errors.ScopeParamNotFoundError(name, self.path_text, candidates=[*self._collection("params")])
-      value = init_fn(self.make_rng("params"), *init_args, **init_kwargs)
+      value = initial_value(init_fn, self._draw("params"), init_args, init_kwargs)
       self._create("params", name, value)
     else:
       self._check_shapes(name, value, init_fn, init_args, init_kwargs)
@@ -414,7 +414,7 @@ class Scope:
   def _check_shapes(
     self, name: str, value: Any, init_fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
   ) -> None:
-    expected = init_shapes(init_fn, args, kwargs)
+    expected = initial_shapes(init_fn, args, kwargs)
     if isinstance(value, jax.Array) and len(expected) == 1:
       found = [value.shape]
     else:
@@ -503,30 +503,3 @@ def _merge(target: dict[str, Any], name: str, value: Any) -> None:
 def _outward(variables: dict[str, Any]) -> Mapping[str, Any]:
   """Variables as users get them: frozen, or as plain dicts if the setting says so."""
   return freeze(variables) if config.return_frozendict else variables
-
-
-_shapes: weakref.WeakKeyDictionary[Any, dict[Any, list[tuple[int, ...]]]] = weakref.WeakKeyDictionary()
-
-
-def init_shapes(
-  init_fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> list[tuple[int, ...]]:
-  """The shapes of the leaves that an initializer would give, without running it.
-
-  They are remembered for plain functions of hashable arguments: the same few initializers
-  are asked for the same shapes at every trace of a model.
-  """
-  known: dict[Any, list[tuple[int, ...]]] | None = None
-  call = (args, tuple(kwargs.items())) if kwargs else args
-  if type(init_fn) is types.FunctionType:
-    try:
-      known = _shapes.setdefault(init_fn, {})
-      if call in known:
-        return known[call]
-    except TypeError:
-      known = None
-  result = jax.eval_shape(lambda: init_fn(jax.random.key(0), *args, **kwargs))
-  shapes = [leaf.shape for leaf in jax.tree.leaves(result)]
-  if known is not None:
-    known[call] = shapes
-  return shapes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import string
 from collections.abc import Callable, Iterable, Sequence
@@ -99,19 +100,10 @@ class DenseGeneral(Module):
     batch_shape = tuple(inputs.shape[ax] for ax in batch_dims)
     n_features, n_axis = len(features), len(axis)
 
-    def kernel_init(rng: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
-      """Draws the kernel as a matrix, one for each entry of the batch axes."""
-      size = math.prod(shape[:n_batch])
-      flat = (size * math.prod(shape[n_batch : n_batch + n_axis]), math.prod(shape[-n_features:]))
-      flat = tuple(map(int, flat))
-      return _map_boxed(lambda k: jnp.reshape(k, shape), self.kernel_init(rng, flat, dtype))
-
-    def bias_init(rng: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
-      size = math.prod(shape[:n_batch]) * math.prod(shape[-n_features:])
-      return _map_boxed(lambda b: jnp.reshape(b, shape), self.bias_init(rng, (size,), dtype))
-
     kernel_shape = tuple(inputs.shape[ax] for ax in axis) + features
+    kernel_init = _as_matrix(self.kernel_init, n_batch, n_axis, n_features)
     kernel = self.param("kernel", kernel_init, batch_shape + kernel_shape, self.param_dtype)
+    bias_init = _as_matrix(self.bias_init, n_batch, 0, n_features)
     bias = self.param("bias", bias_init, batch_shape + features, self.param_dtype) if self.use_bias else None
     inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
     dot_general = _chosen(self.dot_general_cls, self.dot_general, lax.dot_general)
@@ -125,8 +117,18 @@ class DenseGeneral(Module):
     return out
 
 
-def _map_boxed(fn: Callable[[Any], Any], value: Any) -> Any:
-  return jax.tree.map(fn, value)
+@functools.lru_cache(maxsize=256)
+def _as_matrix(init: Initializer, n_batch: int, n_in: int, n_out: int) -> Initializer:
+  """An initializer that draws a kernel as a matrix [batch * in, out], and without input axes as a vector."""
+
+  @functools.wraps(init)
+  def draw(rng: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
+    rows = math.prod(shape[:n_batch]) * math.prod(shape[n_batch : n_batch + n_in])
+    columns = math.prod(shape[-n_out:])
+    flat = (rows, columns) if n_in else (rows * columns,)
+    return jax.tree.map(lambda x: jnp.reshape(x, shape), init(rng, flat, dtype))
+
+  return draw
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:

@@ -20,12 +20,14 @@ from minilinen import errors
 from minilinen.config import config
 from minilinen.module.context import context
 from minilinen.trace import events
+from minilinen.trace.caches import caches_back
 from minilinen.trace.recorder import current
 from minilinen.trace.spec import describe
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
 
+_LAYERS = "minilinen.layers."
 _PLAIN = {"__init__", "__post_init__", "__eq__", "__hash__", "__repr__", "__setattr__", "__getattr__"}
 
 
@@ -194,7 +196,7 @@ def _run(self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...]
       with recorder.span(
         events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
         method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
-      ) as draft:  # fmt: skip
+      ) as draft, caches_back() if cls.__module__.startswith(_LAYERS) else _NOTHING:  # fmt: skip
         y = _through_interceptors(self, fun, name, args, kwargs)
         draft.set(result=describe(y))
   if context.captures and context.captures[-1](self, name):

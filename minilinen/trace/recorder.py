@@ -9,12 +9,16 @@ as a `Draft`, which costs little; `freeze` numbers the drafts and makes records 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from minilinen.trace.events import Body, Lift, Path, Record, Span
 from minilinen.trace.source import user_source
+
+
+_numbers = itertools.count(1)
 
 
 class _State(threading.local):
@@ -53,9 +57,10 @@ class Draft:
 
 
 class Recorder:
-  """Collects records in order. One recorder serves one thread."""
+  """Collects records in order. One recorder serves one thread, and no two have the same `number`."""
 
   def __init__(self) -> None:
+    self.number = next(_numbers)
     self.items: list[Draft] = []
     self._open: list[Draft] = []
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import jax
 
+from minilinen.trace.caches import caches_aside
 from minilinen.trace.recorder import Recorder, in_words, recording
 from minilinen.trace.spec import abstract, describe, is_array
 from minilinen.trace.trace import Trace
-
-_recording_number = jax.make_user_context()
 
 
 @contextlib.contextmanager
@@ -38,7 +37,7 @@ def record() -> Iterator[Trace]:
   recorder = Recorder()
   trace = Trace(recorder=recorder)
   try:
-    with recording(recorder), _caches_aside():
+    with recording(recorder), caches_aside():
       yield trace
   except BaseException as error:
     trace._end(error=in_words(error))
@@ -98,13 +97,6 @@ def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
 
   closed = jax.make_jaxpr(run)(*(leaves[i] for i in dynamic))
   return closed.jaxpr, result
-
-
-@contextlib.contextmanager
-def _caches_aside() -> Iterator[None]:
-  """JAX's caches take a number of ours into their keys; a new one finds nothing in them."""
-  with _recording_number(object()):
-    yield
 
 
 def _name(fn: Callable[..., Any]) -> str:

@@ -12,6 +12,7 @@ from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
+from minilinen.trace.recorder import current
 
 
 class _Static:
@@ -127,6 +128,7 @@ def _parts(crossing: Crossing) -> Any:
       for top in crossing.tops
     ),
     tuple(vars(config).items()),
+    recorder.number if (recorder := current()) is not None else 0,  # who records wants the body traced again
   )
 
 

@@ -1,0 +1,81 @@
+"""First values of parameters, and their shapes, without doing the same work twice.
+
+A model asks the same few initializers for the same shapes again and again. Shapes are remembered, so that `apply`
+checks parameters against their initializers at no cost; and JAX's own initializers are traced once for each shape
+and then copied, equation by equation, into whatever is being traced. `Scope.param` is the only caller.
+"""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from minilinen.core.jax_internals import is_staged
+from minilinen.core.rng import LazyRng
+
+Init = Callable[..., Any]
+
+# Initializer -> (args, kwargs) -> what is known of the call. Weak, since an initializer may close over tracers.
+_shapes: weakref.WeakKeyDictionary[Init, dict[Any, list[tuple[int, ...]]]] = weakref.WeakKeyDictionary()
+_traced: weakref.WeakKeyDictionary[Init, dict[Any, Init | None]] = weakref.WeakKeyDictionary()
+
+
+def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, ...]]:
+  """The shapes of the leaves that an initializer would give, without running it."""
+  known = _known(_shapes, init_fn) if type(init_fn) is types.FunctionType else None
+  call = _call(args, kwargs)
+  if known is not None and call is not None and call in known:
+    return known[call]
+  result = jax.eval_shape(lambda: init_fn(jax.random.key(0), *args, **kwargs))
+  shapes = [leaf.shape for leaf in jax.tree.leaves(result)]
+  if known is not None and call is not None:
+    known[call] = shapes
+  return shapes
+
+
+def initial_value(init_fn: Init, key: LazyRng, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  """What an initializer gives for a key."""
+  if is_staged(key.rng) and _is_pure(init_fn) and (call := _call(args, kwargs)) is not None:
+    known = _known(_traced, init_fn)
+    if call in known:
+      copied = known[call] = known[call] or _copied_in(init_fn, args, kwargs)
+      return copied(key.rng, key.number())
+    known[call] = None
+  return init_fn(key.as_jax_rng(), *args, **kwargs)
+
+
+def _is_pure(init_fn: Init) -> bool:
+  """Whether a function is one of JAX's initializers, or wraps one (`functools.wraps` hands on where it is from).
+
+  Others might draw from numpy: they run each time.
+  """
+  return type(init_fn) is types.FunctionType and init_fn.__module__.startswith("jax.")
+
+
+def _copied_in(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Init:
+  reference = weakref.ref(init_fn)
+
+  def value(rng: Any, number: Any) -> Any:
+    init_fn = reference()
+    assert init_fn is not None
+    return init_fn(jax.random.fold_in(rng, number), *args, **kwargs)
+
+  return jax.jit(value, inline=True)
+
+
+def _known(memory: Any, init_fn: Init) -> dict[Any, Any]:
+  return memory.setdefault(init_fn, {})
+
+
+def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  """A call's arguments as a key, None if they are not hashable."""
+  call = (args, tuple(kwargs.items()))
+  try:
+    hash(call)
+  except TypeError:
+    return None
+  return call
