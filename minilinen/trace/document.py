@@ -269,16 +269,17 @@ class _Reader:
 
   def path(self, number: int) -> Path:
     """The path of a number."""
-    names: list[Any] = []
+    unknown: list[int] = []
     at = number
     while at not in self._paths:
       if not isinstance(at, int) or not 0 <= at < len(self._names):
         raise ValueError(f"there is no path {number!r}")
-      above, name = self._names[at]
-      names.append(name)
+      unknown.append(at)
+      above = self._names[at][0]
       at = above if above == -1 or above < at else None
-    if names:
-      self._paths[number] = (*self._paths[at], *reversed(names))
+    for at in reversed(unknown):
+      above, name = self._names[at]
+      self._paths[at] = (*self._paths[above], name)
     return self._paths[number]
 
   def value(self, plain: Any) -> Value:
