@@ -99,5 +99,8 @@ def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
   return closed.jaxpr, result
 
 
-def _name(fn: Callable[..., Any]) -> str:
-  return getattr(fn, "__name__", "") or type(getattr(fn, "func", fn)).__name__
+def _name(fn: Any) -> str:
+  """A function's name; that of what a partial calls; the class of another callable."""
+  while isinstance(fn, functools.partial):
+    fn = fn.func
+  return getattr(fn, "__name__", type(fn).__name__)

@@ -1,0 +1,101 @@
+"""Traces in files: what is written, and what is said of a file that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trace_records import small_trace
+
+from minilinen.trace import Trace, TraceFileError
+
+
+def test_a_trace_reads_back_from_its_file(tmp_path: Path):
+  trace = small_trace()
+  trace.save(tmp_path / "t.json")
+  assert Trace.load(tmp_path / "t.json") == trace
+  assert Trace.load(str(tmp_path / "t.json")).to_json() == trace.to_json()
+
+
+def test_a_file_is_plain_json_with_a_line_for_each_record():
+  text = small_trace().to_json()
+  plain = json.loads(text)
+  assert (plain["format"], plain["version"]) == ("minilinen.trace", 1)
+  assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
+  assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
+  assert text.isascii()
+
+
+def changed(change: Any) -> str:
+  plain = json.loads(small_trace().to_json())
+  change(plain)
+  return json.dumps(plain)
+
+
+def record_changed(**fields: Any) -> str:
+  return changed(lambda plain: plain["records"][5].update(fields))
+
+
+@pytest.mark.parametrize(
+  ("text", "what"),
+  [
+    ("", "it is empty"),
+    ("hello", "it is no trace: it is not JSON (Expecting value"),
+    ("[1, 2]", 'it is no trace: it lacks "format": "minilinen.trace"'),
+    ('{"format": "other"}', 'it is no trace: it lacks "format": "minilinen.trace"'),
+    (small_trace().to_json()[:700], "it is cut off after 700 characters"),
+    (small_trace().to_json().replace('"Key"', "Key"), "it is damaged: Expecting value"),
+    (changed(lambda p: p.update(version=2)), "it is of version 2, and this minilinen reads version 1"),
+    (changed(lambda p: p.pop("names")), "its entry 'names' is missing or no list"),
+    (changed(lambda p: p.pop("args")), "it lacks the entry 'args'"),
+    (changed(lambda p: p.update(args=3)), "its entry 'args' is 3, which is of the wrong type"),
+    (changed(lambda p: p.update(extra=3)), "it has the unknown entry 'extra'"),
+    (changed(lambda p: p.update(sources=[[1]])), "its sources are damaged"),
+    (changed(lambda p: p["names"].insert(0, [5, "x"])), "is damaged (there is no path"),
+    (changed(lambda p: p["records"].insert(0, 5)), "its record 0 is of the unknown kind None"),
+    (record_changed(record="Creat"), "its record 5 is of the unknown kind 'Creat'; the nearest is 'Create'"),
+    (record_changed(span=4), "its record 5 (Create) stands in 4, which is no open span"),
+    (record_changed(path=99), "its record 5 (Create) is damaged (there is no path 99)"),
+    (record_changed(colour="red"), "its record 5 (Create) is damaged (Create has no field 'colour')"),
+    (record_changed(name=7), "its record 5 (Create) is damaged (its field 'name' is 7)"),
+    (record_changed(value={"spec": {"shape": [3]}}), "its record 5 (Create) is damaged"),
+    (record_changed(value={"matrix": 1}), "(a value of the unknown kind 'matrix')"),
+    (record_changed(value=[1]), "(a list that says not what it is)"),
+    (
+      changed(lambda p: p["records"][5].pop("collection")),
+      "missing 1 required keyword-only argument: 'collection'",
+    ),
+  ],
+)
+def test_a_file_that_cannot_be_read_is_told_what_and_what_to_do(tmp_path: Path, text: str, what: str):
+  file = tmp_path / "bad.json"
+  file.write_text(text)
+  with pytest.raises(TraceFileError) as caught:
+    Trace.load(file)
+  message = str(caught.value)
+  assert message.startswith(f"{file}: {what}") or what in message
+  assert message.endswith(("`trace.save(file)`.", "wrote."))
+  assert isinstance(caught.value, ValueError)
+  assert caught.value.__suppress_context__
+  with pytest.raises(TraceFileError, match=r"^the text: "):
+    Trace.from_json(text)
+
+
+def test_a_file_that_is_no_text_is_no_trace(tmp_path: Path):
+  (tmp_path / "image.png").write_bytes(b"\x89PNG\xff\xfe")
+  with pytest.raises(TraceFileError, match="it is no trace: it is no text"):
+    Trace.load(tmp_path / "image.png")
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path: Path):
+  with pytest.raises(FileNotFoundError):
+    Trace.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_wherever_a_file_is_cut_off_it_is_said(share: float):
+  text = small_trace().to_json()
+  with pytest.raises(TraceFileError, match=r"cut off|damaged"):
+    Trace.from_json(text[: int(len(text.rstrip()) * share)])
