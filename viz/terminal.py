@@ -25,7 +25,9 @@ _LIFTS = (
 )
 
 # Colours say what kind of thing a word is; explicit styles, so that any console of the user's shows them.
+_EVENTS = "name|key|create|read|write|sow|perturb|share"
 _TREE = (
+  (re.compile(rf"^(?:\d+⋯ )?[│├└─ ]*(?P<dim>{_EVENTS}) "), None),
   (re.compile(r"^(\d+⋯ )?[│├└─ ]*[├└]─* "), "bright_black"),
   (re.compile(r"×\d+"), "bold cyan"),
   (re.compile(r"⋯$"), "bright_black"),
@@ -39,7 +41,7 @@ _CELLS = (
 )
 
 
-def _coloured(text: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> Text:
+def _coloured(text: str, patterns: Sequence[tuple[re.Pattern[str], str | None]]) -> Text:
   result = Text(text)
   for pattern, style in patterns:
     result.highlight_regex(pattern, style)
@@ -76,12 +78,12 @@ def renderable(
 
 def _borders(frame: Mapping[str, Any], column_kwargs: Mapping[str, Any]) -> tuple[int, int]:
   """How wide the borders at both ends are together, and what stands between two columns."""
-  widths = []
+  widths, pen = [], Console(width=200, file=io.StringIO())
   for number in (1, 2, 3):
     table = Table(**{**frame, "title": None})
     for _ in range(number):
       table.add_column("", **{**column_kwargs, "width": 1})
-    widths.append(Console(width=200, file=io.StringIO()).measure(table).maximum)
+    widths.append(pen.measure(table).maximum)
   gap = widths[2] - widths[1] - 1
   return widths[0] - 1, gap
 

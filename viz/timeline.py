@@ -16,6 +16,7 @@ from minilinen.trace.events import (
   Key,
   Lift,
   Name,
+  Path,
   Perturb,
   Read,
   Record,
@@ -64,7 +65,7 @@ def timeline(
   outline = Outline(
     title="Trace",
     heading="what",
-    columns=(Column("says", "says", least=20), Column("line", "line", least=16)),
+    columns=(Column("says", "says", least=22), Column("line", "line", least=16)),
     rows=tuple(_row(s) for s in shown),
     notes=tuple(notes),
     shrink=(("", "indent"), ("line", "column"), ("says", "column")),
@@ -78,20 +79,21 @@ def _branches(trace: Trace) -> list[Branch]:
   while stack:
     above, record = stack.pop()
     says = _says(record)
-    branch = Branch(_label(record), (record, says), (type(record), says, _line(record)))
+    around = above.item[0].path if above.item is not None else ()
+    branch = Branch(_label(record, around), (record, says), (type(record), says, _line(record)))
     above.children.append(branch)
     if isinstance(record, Span):
       stack.extend((branch, item) for item in reversed(record.items))
   return top.children
 
 
-def _label(record: Record) -> str:
+def _label(record: Record, around: Path) -> str:
   """What happened and to whom: "call Dense_0", "create params/kernel", "key dropout"."""
-  return f"{_event(record)} {_name(record)}"
+  return " ".join(part for part in (_event(record), _name(record, around)) if part)
 
 
-def _name(record: Record) -> str:
-  """The name a record goes by: a module's last name, a variable's, a transform's kind."""
+def _name(record: Record, around: Path = ()) -> str:
+  """The name a record goes by; of what is not of the module `around` it, with the path from there."""
   if isinstance(record, Run):
     return record.name
   if isinstance(record, Call):
@@ -99,11 +101,12 @@ def _name(record: Record) -> str:
   if isinstance(record, Lift):
     return record.kind if record.length is None else f"{record.kind} ×{record.length}"
   if isinstance(record, Body):
-    return record.name
+    return "" if record.name == "body" else record.name
+  inside = record.path[len(around) :] if record.path[: len(around)] == around else record.path
   if isinstance(record, Variable):
-    return f"{record.collection}/{record.name}"
+    return "/".join((record.collection, *inside, record.name))
   if isinstance(record, Key):
-    return record.stream
+    return f"{record.stream} of {'/'.join(inside)}" if inside else record.stream
   return record.path[-1] if record.path else "."
 
 
@@ -119,19 +122,22 @@ def _says(record: Record) -> tuple[str, ...]:
   if isinstance(record, Run):
     return (record.module,) if record.module else ()
   if isinstance(record, Call):
-    return _flow(f"{record.module}.{record.method}", arguments(record.args, record.kwargs), record.result)
+    name = record.module if record.method == "__call__" else f"{record.module}.{record.method}"
+    return _flow(name, arguments(record.args, record.kwargs), record.result)
   if isinstance(record, Lift):
-    return _flow(record.target, arguments(record.args, record.kwargs), record.result)
+    return _flow(
+      record.target.removesuffix(".__call__"), arguments(record.args, record.kwargs), record.result
+    )
   if isinstance(record, Body):
     times = f"traced {record.traced} times " if record.traced != 1 else ""
-    return tuple(times + text for text in _flow("", arguments(record.args, {}), record.result))
+    return tuple(times + text for text in _flow("", arguments(record.args, {}), record.result)[:-1])
   return _event_says(record)
 
 
 def _event_says(record: Record) -> tuple[str, ...]:
   match record:
     case Name():
-      return (f"{record.module}, {record.how}",)
+      return (f"{record.module}, {record.how}", record.module)
     case Create():
       axes = f" axes {value_text(record.axes)}" if record.axes is not None else ""
       return (f"{value_text(record.value)}{axes}", value_text(record.value))
@@ -142,16 +148,19 @@ def _event_says(record: Record) -> tuple[str, ...]:
     case Sow() | Perturb():
       return (value_text(record.value) + ("" if record.accepted else ", not accepted"),)
     case Key():
-      served = f" served by {record.served}" if record.served != record.stream else ""
-      return (f"number {record.counter}{served}",)
+      served = f", served by {record.served}" if record.served != record.stream else ""
+      steps = " → ".join(f"{kind} {'/'.join(map(str, parts))}" for kind, *parts in record.steps)
+      return (f"number {record.counter}{served}: {steps}", f"number {record.counter}{served}")
     case Share():
       return (f"also stands for {'/'.join(record.other) or '.'}",)
   return ()
 
 
 def _flow(name: str, args: tuple[str, ...], result: Any) -> tuple[str, ...]:
+  """What went in and out, in full; with fewer arguments; without the name; and what came out alone."""
   out = several(result) if isinstance(result, tuple) else value_text(result)
-  return tuple(f"{name}({text}) → {out}" for text in args or ("",))
+  texts = [f"{name}({text}) → {out}" for text in args or ("",)]
+  return (*texts, f"({args[-1] if args else ''}) → {out}", f"→ {out}")
 
 
 def _line(record: Record) -> str:

@@ -186,7 +186,7 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
   if boxes:
     columns.append(Column("axes", "axes", least=12))
   columns.append(Column("size", "size"))
-  notes = [f"Total: {total}"]
+  notes = ["?: arrays of symbolic size, which have no number."] if total.unknown else []
   if any(len(s.copies) > 1 for s in shown):
     notes.append("×n: that many equal branches in one row; its numbers are of one of them.")
   if any(s.closed == "depth" for s in shown):

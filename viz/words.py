@@ -6,6 +6,7 @@ all pictures read alike.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,13 +96,22 @@ def specs(value: Value) -> Iterator[Spec]:
 def amount(value: Value) -> Amount:
   """How much a value holds."""
   if isinstance(value, Spec):
-    if any(isinstance(d, str) for d in value.shape):
-      return Amount(unknown=1)
-    return Amount(value.size, value.nbytes)
+    return _amount(value)
   total = Amount()
   for spec in specs(value):
     total = total + amount(spec)
   return total
+
+
+# A model has many arrays and few shapes.
+@functools.lru_cache(4096)
+def _amount(spec: Spec) -> Amount:
+  if any(isinstance(d, str) for d in spec.shape):
+    return Amount(unknown=1)
+  return Amount(spec.size, spec.nbytes)
+
+
+_spec_text = functools.lru_cache(4096)(Spec.__str__)
 
 
 def printable(text: str) -> str:
@@ -116,7 +126,7 @@ def value_text(value: Value, depth: int = 4) -> str:
   '{a: f32[2,4], b: (None, True)}'
   """
   if isinstance(value, Spec):
-    return str(value)
+    return _spec_text(value)
   if isinstance(value, str):
     return repr(value if len(value) <= 24 else value[:23] + "…")
   if isinstance(value, ModuleRef):
