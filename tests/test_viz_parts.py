@@ -26,7 +26,7 @@ def outlines(draw: st.DrawFn) -> Outline:
       "b": Cell(tuple(draw(st.lists(NAMES, max_size=2))), Amount(number, 4 * number).numbers()),
     }
     rows.append(Row(draw(NAMES), depth, draw(st.sampled_from(["", "×6", "×12 ⋯"])), cells))
-  shrink = (("b", "text"), ("a", "column"), ("", "indent"), ("b", "numbers"), ("b", "numbers"))
+  shrink = (("b", "text"), ("a", "column"), ("", "indent"), ("b", "numbers"), ("", "room"), ("b", "numbers"))
   return Outline(
     "title", "path", (Column("a", "a"), Column("b", "long title of b")), tuple(rows), {}, (), shrink
   )

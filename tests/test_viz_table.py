@@ -144,6 +144,19 @@ def test_a_module_called_again_shows_once() -> None:
   assert rows[2]["collections"] == {}
 
 
+def test_many_equal_calls_fold_too() -> None:
+  b = Builder()
+  x = f32(2, 8)
+  with b.run("RNN"), b.call("", "RNN", x, x):
+    models.dense(b, "cell", x, 8)
+    for _ in range(19):
+      with b.call("cell", "Dense", x, x):
+        pass
+  view = viz.tabulate(b.trace(), show_repeated=True)
+  assert [(r["path"], r["times"]) for r in view.to_rows()] == [("", 1), ("cell", 1), ("cell", 19)]
+  assert "cell ×19 (again)" in view.text(width=80)
+
+
 def test_other_methods_are_named() -> None:
   b = Builder()
   x = f32(2, 8)

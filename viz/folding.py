@@ -175,7 +175,12 @@ _TOKENS = re.compile(r"(\d+)")
 
 
 def _step(before: str, after: str) -> tuple[int, int] | None:
-  """Where two names differ in just one number, that number's place and by how much it grows."""
+  """Where two names differ in just one number, that number's place and by how much it grows.
+
+  Equal names, of calls of one module, differ by nothing.
+  """
+  if before == after:
+    return (-1, 0)
   a, b = _TOKENS.split(before), _TOKENS.split(after)
   places = [i for i, (x, y) in enumerate(zip(a, b)) if x != y]
   if len(a) != len(b) or len(places) != 1 or places[0] % 2 == 0:
@@ -191,7 +196,7 @@ def range_label(labels: Sequence[str]) -> str:
   >>> range_label(["block_1", "block_2", "block_3"]), range_label(["a0_b", "a2_b", "a4_b"])
   ('block_1…3', 'a0,2…4_b')
   """
-  if len(labels) == 1:
+  if labels[0] == labels[-1]:
     return labels[0]
   step = _step(labels[0], labels[1])
   if step is None:

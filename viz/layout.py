@@ -70,11 +70,19 @@ class _Tree:
     self.rows = outline.rows
     self.width = width
     self.title = outline.heading
-    self.give_up("indent", back=True)
+    self.indent, self.share = 3, 0.6
+    self._measure()
 
   def give_up(self, what: str, back: bool = False) -> None:
-    """Draws the guides with two characters for each level, or again with three."""
-    self.guides = guides(self.rows, 3 if back else 2, deepest=max(3, self.width // 10))
+    """Draws the guides with two characters for each level, or asks for less room; or takes that back."""
+    if what == "indent":
+      self.indent = 3 if back else 2
+    else:
+      self.share = 0.6 if back else 0.4
+    self._measure()
+
+  def _measure(self) -> None:
+    self.guides = guides(self.rows, self.indent, deepest=max(3, self.width // 10))
     self.widest = max(
       (
         len(g) + cell_len(r.label) + (1 + len(r.mark) if r.mark else 0)
@@ -82,7 +90,7 @@ class _Tree:
       ),
       default=0,
     )
-    self.text = min(self.widest, max(24, self.width * 3 // 5))
+    self.text = min(self.widest, max(24, int(self.width * self.share)))
 
   @property
   def needed(self) -> int:
@@ -211,9 +219,11 @@ def _decide(
     tree.text = width
   _widen((tree, *columns), left, most=_READABLE)
   for column, what in reversed(taken[:-1]):
+    text = column.text
     column.give_up(what, back=True)
     if left() < 0 or (column.dropped and what != "column"):
       column.give_up(what)
+      column.text = text
   _widen((tree, *columns), left)
 
 
@@ -221,11 +231,18 @@ _READABLE = 20
 
 
 def _widen(columns: Sequence[_Tree | _Beside], left: Callable[[], int], most: int | None = None) -> None:
-  """Hands out what is left to texts that are cut: up to `most` in their order, or all, the least cut first."""
-  for column in columns if most else sorted(columns, key=lambda c: c.widest - c.text):
+  """Hands out what is left to texts that are cut, the tree first, then the least cut.
+
+  Args:
+    columns: who gets it.
+    left: how much there still is.
+    most: the width to which texts beside the tree are brought; as wide as they like if None.
+  """
+  for column in sorted(columns, key=lambda c: 0 if isinstance(c, _Tree) else c.widest - c.text):
     if not column.dropped:
       room = column.text + max(0, left()) + column.wide - column.needed
-      wanted = column.widest if most is None else min(column.widest, max(most, column.text))
+      whole = most is None or isinstance(column, _Tree)
+      wanted = column.widest if whole else min(column.widest, max(most or 0, column.text))
       column.text = min(wanted, room)
 
 

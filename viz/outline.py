@@ -77,7 +77,8 @@ class Outline:
     totals: column key -> cell of the last row, if there are any.
     notes: sentences below the picture.
     shrink: what to give up, first to last, where the width does not do: (column key, "text"),
-      (key, "numbers") for briefer numbers, or (key, "column").
+      (key, "numbers") for briefer numbers, or (key, "column"). The tree's own column has the key "" and
+      gives up "indent" or "room".
     data: what a program may want to know besides the rows.
   """
 
@@ -108,6 +109,7 @@ def guides(rows: Sequence[Row], indent: int = 3, deepest: int = 16) -> list[str]
   through, blank = "│" + " " * (indent - 1), " " * indent
   dashes = "─" * (indent - 2) + " "
   result = [""] * len(rows)
+  digits = len(str(max((row.depth for row in rows), default=0) - deepest))
   more: list[bool] = []
   for index in range(len(rows) - 1, -1, -1):
     depth = rows[index].depth
@@ -117,6 +119,6 @@ def guides(rows: Sequence[Row], indent: int = 3, deepest: int = 16) -> list[str]
       hidden = max(0, depth - deepest)
       lead = "".join(through if more[d] else blank for d in range(hidden + 1, depth))
       branch = ("├" if more[depth] else "└") + dashes
-      result[index] = (f"{hidden}⋯ " if hidden else "") + lead + branch
+      result[index] = (f"{hidden:{digits}}⋯ " if hidden else "") + lead + branch
     more[depth] = True
   return result

@@ -133,7 +133,8 @@ def _shrink(collections: Sequence[str]) -> tuple[tuple[str, str], ...]:
   steps += [(c, "numbers") for c in (*others, *first)]
   steps += [(c, "column") for c in others[: max(0, len(others) - 1)]]
   steps += [(c, "numbers") for c in first] + [(c, "column") for c in others[-1:]]
-  return (*steps, ("\0outputs", "column"), *((c, "column") for c in first), ("\0module", "column"))
+  steps += [("\0outputs", "column"), ("", "room")]
+  return (*steps, *((c, "column") for c in first), ("\0module", "column"))
 
 
 # From modules to branches.
@@ -250,7 +251,7 @@ def _module_cell(item: _Item) -> tuple[str, ...]:
   name, lifts = _module_text(item), _lift_text(item.entry)
   if not lifts:
     return (name,)
-  return (f"{name} {lifts}", f"{cut_end(name, 8)} {lifts}", lifts)
+  return (f"{name} {lifts}", f"{cut_end(name, 8)} {lifts}", f"{cut_end(name, 4)} {lifts}", lifts)
 
 
 def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
