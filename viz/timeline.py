@@ -144,7 +144,8 @@ def _event_says(record: Record) -> tuple[str, ...]:
     case Read():
       return (value_text(record.value),)
     case Write():
-      return (f"{value_text(record.before)} → {value_text(record.after)}", value_text(record.after))
+      before, after = value_text(record.before), value_text(record.after)
+      return (after,) if before == after else (f"{before} → {after}", after)
     case Sow() | Perturb():
       return (value_text(record.value) + ("" if record.accepted else ", not accepted"),)
     case Key():
