@@ -1,0 +1,164 @@
+"""`make bench`: the same user code on minilinen and on Flax, interleaved in one run; medians and their ratios."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Iterable
+
+import flax
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import cases, models, programs
+from tests.benchmarks.timing import geometric_mean, medians
+from tests.twins import flax_twin
+
+# Wide enough that no column is cut where the output is no terminal.
+console = Console(width=120)
+
+
+def main() -> None:
+  """Runs the parts that the command line names, or all."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help=f"what to run: {', '.join(PARTS)} (all)")
+  parser.add_argument("--rounds", type=int, default=7, help="how often everything is timed (%(default)s)")
+  options = parser.parse_args()
+  console.print(
+    f"Python {platform.python_version()}, JAX {jax.__version__}, Flax {flax.__version__},"
+    f" {options.rounds} rounds; times are medians, ratios are minilinen / Flax",
+    highlight=False,
+  )
+  for name in options.parts or PARTS:
+    console.print(f"\n[bold]{name}[/]")
+    PARTS[name](options.rounds)
+
+
+def _table(*columns: str) -> Table:
+  table = Table(box=None, pad_edge=False)
+  for number, column in enumerate(columns):
+    table.add_column(column, justify="right" if number else "left", no_wrap=True)
+  return table
+
+
+def _ms(seconds: float) -> str:
+  return f"{seconds * 1e3:,.2f} ms" if seconds < 0.01 else f"{seconds * 1e3:,.0f} ms"
+
+
+def _goal(found: float, goal: float) -> str:
+  return f"{found:.2f} [{'green' if found <= goal else 'red'}](goal {goal})[/]"
+
+
+def tracing(rounds: int) -> None:
+  """`eval_shape(init)` and `make_jaxpr(apply)` of five models, with and without recording."""
+  table = _table("tracing", "Flax", "minilinen", "ratio", "recording", "ratio")
+  plain, recording = [], []
+  for case in cases.TRACED:
+    flax_runs = cases.tracing(case.flax(), case.inputs)
+    for what, ours in cases.tracing(case.ours(), case.inputs).items():
+      with console.status(f"{case.name}: {what}"):
+        found = medians({"flax": flax_runs[what], "ours": ours, "recorded": cases.recorded(ours)}, rounds)
+      plain.append(found["ours"] / found["flax"])
+      recording.append(found["recorded"] / found["flax"])
+      table.add_row(
+        f"{case.name}, {what}",
+        _ms(found["flax"]),
+        _ms(found["ours"]),
+        f"{plain[-1]:.2f}",
+        _ms(found["recorded"]),
+        f"{recording[-1]:.2f}",
+      )
+  means = geometric_mean(plain), geometric_mean(recording)
+  table.add_row("geometric mean", "", "", _goal(means[0], 0.6), "", _goal(means[1], 0.9))
+  console.print(table)
+
+
+def growth(rounds: int) -> None:
+  """Time per module of trees of 100, 1,000 and 10,000 modules; it should not grow."""
+  table = _table("eval_shape(init), per module", "plain functions", "minilinen", "recording", "Flax")
+  for size in (100, 1_000, 10_000):
+    ours = cases.tracing(models.Tree(size), [cases.f32(4)])["eval_shape(init)"]
+    variants = {
+      "plain": lambda size=size: jax.eval_shape(lambda x: models.plain_tree(size, x), cases.f32(4)),
+      "ours": ours,
+      "recorded": cases.recorded(ours),
+    }
+    if size < 10_000:
+      flax_model = flax_twin(models.__name__).Tree(size)
+      variants["flax"] = cases.tracing(flax_model, [cases.f32(4)])["eval_shape(init)"]
+    with console.status(f"{size:,} modules"):
+      found = medians(variants, rounds if size < 10_000 else min(rounds, 3))
+    cells = [
+      f"{found[v] / size * 1e6:,.0f} µs" if v in found else "" for v in ("plain", "ours", "recorded", "flax")
+    ]
+    table.add_row(f"{size:,} modules", *cells)
+  console.print(table)
+
+
+def eager(rounds: int) -> None:
+  """`apply` outside of jit, where nothing but Python takes time."""
+  x = jnp.ones((8, 32))
+  made = {"flax": flax_twin(models.__name__).MLP(3, 32), "ours": models.MLP(3, 32)}
+  variables = {name: model.init(cases.KEY, x) for name, model in made.items()}
+  found = medians(
+    {
+      name: lambda model=model, v=variables[name]: jax.block_until_ready(model.apply(v, x))
+      for name, model in made.items()
+    },
+    rounds,
+    repeats=50,
+  )
+  table = _table("eager apply", "Flax", "minilinen", "ratio")
+  ratio = found["ours"] / found["flax"]
+  table.add_row("MLP, 3 layers of 32", _ms(found["flax"]), _ms(found["ours"]), _goal(ratio, 0.6))
+  console.print(table)
+
+
+def tabulate(rounds: int) -> None:
+  """`model.tabulate(key, x)`, from nothing to text."""
+  table = _table("tabulate", "Flax", "minilinen", "ratio")
+  for case in cases.TABULATED:
+    inputs = [jnp.zeros(x.shape, x.dtype) for x in case.inputs]
+    made = {"flax": case.flax(), "ours": case.ours()}
+    variants = {n: lambda m=m, inputs=inputs: m.tabulate(cases.KEY, *inputs) for n, m in made.items()}
+    with console.status(case.name):
+      found = medians(variants, min(rounds, 5))
+    ratio = found["ours"] / found["flax"]
+    table.add_row(case.name, _ms(found["flax"]), _ms(found["ours"]), _goal(ratio, 1.0))
+  console.print(table)
+
+
+def compiled(rounds: int) -> None:
+  """Whether both libraries' programs are the same, metadata aside, after XLA optimised them."""
+  table = _table("optimised program", "forward", "gradient")
+  for case in cases.COMPILED:
+    with console.status(case.name):
+      table.add_row(case.name, *map(_verdict, same_programs(case)))
+  console.print(table)
+
+
+def same_programs(case: cases.Case) -> Iterable[tuple[str, str]]:
+  """The text of the forward program on Flax and on minilinen, and then that of the gradient."""
+  kwargs = {"train": True} if case.name in cases.TRAINED else {}
+  made = []
+  for model in (case.flax(), case.ours()):
+    variables = jax.eval_shape(lambda *args, model=model: model.init(cases.KEY, *args), *case.inputs)
+    made.append((model, variables))
+  for program in (programs.forward, programs.gradient):
+    theirs, ours = (program(model, variables, *case.inputs, **kwargs) for model, variables in made)
+    yield theirs, ours
+
+
+def _verdict(both: tuple[str, str]) -> str:
+  theirs, ours = both
+  lines = len(ours.splitlines())
+  return f"[green]same[/], {lines:,} lines" if theirs == ours else "[red]differs[/]"
+
+
+PARTS = {"tracing": tracing, "growth": growth, "eager": eager, "tabulate": tabulate, "compiled": compiled}
+
+
+if __name__ == "__main__":
+  main()
