@@ -46,7 +46,7 @@ FlaxError = MinilinenError
 
 
 def nearest(name: str, names: Iterable[Any]) -> str:
-  """ "did you mean ...?" for a name that isn't there, and the names that are."""
+  """For a name that isn't there: the nearest that is, and all of them."""
   known = [str(n) for n in names]
   close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
   hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -61,6 +61,18 @@ class InvalidRngError(MinilinenError, ValueError):
 
   def __init__(self, msg: str, *, path: str = "", mend: str = "", right: str = ""):
     super().__init__(msg, path=path, mend=mend, right=right)
+
+  @classmethod
+  def missing(cls, stream: str, path: str, available: Iterable[str]) -> InvalidRngError:
+    """For a stream that was asked for and not passed."""
+    streams = list(available)
+    close = difflib.get_close_matches(stream, streams, n=1)
+    misspelt = f" Is {close[0]!r} misspelt?" if close else ""
+    return cls(
+      f'{path} needs PRNG for "{stream}", but the streams passed are: {", ".join(streams) or "none"}.{misspelt}',
+      path=path,
+      right=f'model.apply(variables, x, rngs={{"{stream}": key}})',
+    )
 
 
 class ApplyScopeInvalidVariablesTypeError(MinilinenError):
@@ -106,25 +118,52 @@ class ScopeCollectionNotFound(MinilinenError):
   """A variable was asked of a collection that is empty and may not be written."""
 
   def __init__(self, col_name: str, var_name: str, scope_path: str, available: Iterable[str] = ()):
+    passed = sorted(available)
+    what = f"Tried to access {var_name!r} from collection {col_name!r} in {scope_path!r}, but the collection is empty."
+    place = [*scope_path.strip("/").split("/"), var_name]
+    if col_name == "params" and next(filter(None, place)) in passed:
+      super().__init__(
+        f"{what} The dict passed has the keys {', '.join(passed)}: it looks like the params themselves.",
+        path=scope_path,
+        wrong="model.apply(params, x)",
+        right='model.apply({"params": params}, x)',
+      )
+      return
     super().__init__(
-      f"Tried to access {var_name!r} from collection {col_name!r}, but the collection is empty."
-      f" Collections passed: {', '.join(sorted(available)) or 'none'}.",
+      f"{what} Collections passed: {', '.join(passed) or 'none'}.",
       path=scope_path,
-      mend=f"pass the collection, or let it be created: mutable=[{col_name!r}].",
-      right=f'model.apply({{"params": params, "{col_name}": ...}}, x)' if col_name != "params" else
-      'model.apply({"params": params}, x)',
-    )  # fmt: skip
+      right=f'model.apply({{..., "{col_name}": variables["{col_name}"]}}, x)',
+      mend=f"or let it be created: mutable=[{col_name!r}].",
+    )
 
 
 class ScopeParamNotFoundError(MinilinenError):
-  """A parameter is not among those that were passed."""
+  """A parameter is not among those that were passed.
 
-  def __init__(self, param_name: str, scope_path: str, candidates: Iterable[str] = ()):
+  `candidates` are the parameters that its module has; if it has none, `beside` are the modules beside it, one of which
+  may be it under another name.
+  """
+
+  def __init__(
+    self,
+    param_name: str,
+    scope_path: str,
+    candidates: Iterable[str] = (),
+    module: str = "",
+    beside: Iterable[str] = (),
+  ):
+    known, others = list(candidates), list(beside)
+    if module in others:
+      hint = f" {scope_path!r} itself is there, but it is no dict of parameters."
+    elif not known and others:
+      hint = f" There are no parameters for {module!r}.{nearest(module, others)}"
+    else:
+      hint = nearest(param_name, known)
     super().__init__(
-      f"Could not find parameter {param_name!r} in {scope_path!r}.{nearest(param_name, candidates)}",
+      f"Could not find parameter {param_name!r} in {scope_path!r}.{hint}",
       path=scope_path,
-      mend="pass the parameters of this very model, as its init returns them; "
-      "if a layer was added or renamed, init again.",
+      mend="pass the parameters of this very model, as its init returns them; if a layer was added or renamed, init"
+      " again.",
     )
 
 
@@ -148,6 +187,19 @@ class ScopeParamShapeError(MinilinenError):
       f"{tuple(init_shape)}{f' ({implied})' if implied else ''}.",
       path=scope_path,
       mend="pass an input of the size that the parameters were made for, or init again for this one.",
+    )
+
+
+class ScopeParamTypeError(MinilinenError, TypeError):
+  """A parameter that was passed is no array, where its initializer gives one."""
+
+  def __init__(self, param_name: str, scope_path: str, found: Any, init_shapes: Any):
+    expected = ", ".join(map(str, init_shapes))
+    super().__init__(
+      f"Parameter {param_name!r} in {scope_path!r} is {_short(found)}, but its initializer gives arrays of shape"
+      f" {expected}.",
+      path=scope_path,
+      mend="pass the parameters as init returns them; a checkpoint may have lost or renamed a part of them.",
     )
 
 
@@ -191,7 +243,9 @@ class ScopeNameInUseError(MinilinenError, ValueError):
 
   def __init__(self, name: str, path: str):
     super().__init__(
-      f'Duplicate use of scope name: "{name}" in {path!r}.', path=path, mend="give one of the two another name."
+      f'Duplicate use of scope name: "{name}" in {path!r}.',
+      path=path,
+      mend="give one of the two another name.",
     )
 
 
@@ -201,6 +255,18 @@ class InvalidFilterError(MinilinenError):
   def __init__(self, filter_like: Any):
     super().__init__(
       f"Invalid filter: {filter_like!r}. A filter is True, False, a name, a list of names, or DenyList(...)."
+    )
+
+
+class NestingTooDeepError(MinilinenError, RecursionError):
+  """Modules are nested deeper than Python's stack allows."""
+
+  def __init__(self, limit: int):
+    super().__init__(
+      f"The modules are nested deeper than Python can call: its limit is {limit} calls, and a module in a module"
+      " takes about five.",
+      right="sys.setrecursionlimit(100_000) before init and apply",
+      mend="or build the depth with a loop, or with nn.scan, instead of modules in modules.",
     )
 
 
@@ -317,7 +383,8 @@ class CallUnbindOnUnboundModuleError(MinilinenError):
 
   def __init__(self) -> None:
     super().__init__(
-      "Can't call `.unbind()` on unbound modules.", right="module, variables = model.bind(variables).layer.unbind()"
+      "Can't call `.unbind()` on unbound modules.",
+      right="module, variables = model.bind(variables).layer.unbind()",
     )
 
 
@@ -386,7 +453,7 @@ class PartitioningUnspecifiedError(MinilinenError):
     super().__init__(
       f"Trying to transform a Partitioned variable but metadata_params[{_PARTITION_NAME!r}] is not specified: "
       f"{target!r}",
-      right=f'nn.scan(..., metadata_params={{nn.PARTITION_NAME: "layers"}})',
+      right='nn.scan(..., metadata_params={nn.PARTITION_NAME: "layers"})',
     )
 
 
@@ -398,6 +465,13 @@ class TraceContextError(MinilinenError):
 
 
 _PARTITION_NAME = "partition_name"
+
+
+def _short(found: Any) -> str:
+  """What a value is, in a few words."""
+  if isinstance(found, dict):
+    return f"a dict with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
+  return "None" if found is None else f"a {type(found).__name__}, {str(found)[:40]!r}"
 
 
 def _got(found: Any) -> str:

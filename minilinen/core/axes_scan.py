@@ -98,13 +98,13 @@ def _aval(x: Any) -> jax.ShapeDtypeStruct:
   return jax.eval_shape(lambda: x)
 
 
-def _front(axis: ScanAxis, tree: Any) -> Any:
+def _front(axis: Any, tree: Any) -> Any:
   if axis is broadcast:
     return ()
   return tree if axis == 0 else jax.tree.map(lambda x: _moved(x, axis, 0), tree)
 
 
-def _back(axis: int, tree: Any) -> Any:
+def _back(axis: Any, tree: Any) -> Any:
   return tree if axis == 0 else jax.tree.map(lambda x: _moved(x, 0, axis), tree)
 
 

@@ -35,16 +35,18 @@ class FrozenDict(Mapping[K, V]):
   __slots__ = ("_dict", "_hash")
 
   def __init__(self, *args: Any, __unsafe_skip_copy__: bool = False, **kwargs: Any):
-    xs = dict(*args, **kwargs)
-    self._dict = xs if __unsafe_skip_copy__ else _copied(xs)
+    xs: dict[Any, Any] = dict(*args, **kwargs)
+    self._dict: dict[Any, Any] = xs if __unsafe_skip_copy__ else _copied(xs)
     self._hash: int | None = None
 
-  def __getitem__(self, key: K) -> V:
+  def __getitem__(self, key: K) -> Any:
     value = self._dict[key]
     return _wrapped(value) if isinstance(value, dict) else value
 
   def __setitem__(self, key: K, value: V) -> None:
-    raise ValueError("FrozenDict is immutable: use .copy({key: value}), or unfreeze(d) for a dict of your own.")
+    raise ValueError(
+      "FrozenDict is immutable: use .copy({key: value}), or unfreeze(d) for a dict of your own."
+    )
 
   def __contains__(self, key: object) -> bool:
     return key in self._dict

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
+from jax import core
 from jax.interpreters import partial_eval
 
 
@@ -20,7 +20,7 @@ def evaluate_independent(closed: Any, wanted: list[bool]) -> list[Any] | None:
   jaxpr, used = partial_eval.dce_jaxpr(closed.jaxpr, wanted)
   if any(used):
     return None
-  return jax.core.eval_jaxpr(jaxpr, closed.consts) if not jaxpr.invars else None
+  return core.eval_jaxpr(jaxpr, closed.consts) if not jaxpr.invars else None
 
 
 def is_staged(x: Any) -> bool:

@@ -36,8 +36,10 @@ def known_outputs(fn: Callable[..., Any], *unknown: Any) -> Any:
   closed, specs = jax.make_jaxpr(fn, return_shape=True)(*unknown)
   leaves, treedef = jax.tree.flatten(specs)
   values = jax_internals.evaluate_independent(closed, [True] * len(leaves))
-  if values is None:
-    for index, leaf in enumerate(leaves):
-      if jax_internals.evaluate_independent(closed, [i == index for i in range(len(leaves))]) is None:
-        raise DependsOnInput(leaf)
-  return jax.tree.unflatten(treedef, values)
+  if values is not None:
+    return jax.tree.unflatten(treedef, values)
+  alone = ([i == index for i in range(len(leaves))] for index in range(len(leaves)))
+  dependent = (
+    leaf for leaf, wanted in zip(leaves, alone) if jax_internals.evaluate_independent(closed, wanted) is None
+  )
+  raise DependsOnInput(next(dependent))

@@ -104,7 +104,9 @@ class Partitioned(AxisMetadata[A]):
     if apply_constraint and (mesh_in_force() or self.mesh is not None):
       axis_resource = self.get_partition_spec()
       if self.mesh is not None:
-        return jax.lax.with_sharding_constraint(self.value, jax.sharding.NamedSharding(self.mesh, axis_resource))
+        return jax.lax.with_sharding_constraint(
+          self.value, jax.sharding.NamedSharding(self.mesh, axis_resource)
+        )
       return jax.lax.with_sharding_constraint(self.value, axis_resource)
     return self.value
 

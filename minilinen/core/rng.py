@@ -108,9 +108,9 @@ def is_key(value: Any) -> bool:
   """Whether a value is one random key, typed or raw, of JAX's present default kind."""
   if not hasattr(value, "dtype") or not hasattr(value, "shape"):
     return False
-  if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+  if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
     return value.shape == ()
-  return value.dtype == np.uint32 and value.shape == _raw_shape(jax.config.jax_default_prng_impl)
+  return value.dtype == np.uint32 and value.shape == _raw_shape(getattr(jax.config, "jax_default_prng_impl"))  # noqa: B009
 
 
 @functools.cache

@@ -8,6 +8,7 @@ user passes, runs the function in it, and hands back the collections that were m
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ def apply(
   def run(variables: Mapping[str, Any], *args: Any, rngs: Any = None, **kwargs: Any) -> Any:
     with _run_span(fn, variables, rngs, mutable, flags) as done:
       with bind(variables, rngs, mutable, flags).temporary() as root:
-        y = fn(root, *args, **kwargs)
+        y = _called(fn, root, args, kwargs)
       if mutable is False:
         return y
       mutated = root.mutable_variables()
@@ -78,6 +79,15 @@ def apply(
       return y, mutated
 
   return run
+
+
+def _called(fn: Callable[..., Any], root: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  try:
+    return fn(root, *args, **kwargs)
+  except RecursionError as error:
+    if isinstance(error, errors.NestingTooDeepError):
+      raise
+    raise errors.NestingTooDeepError(sys.getrecursionlimit()) from error
 
 
 def init(
@@ -161,7 +171,7 @@ def _check_variables(variables: Any) -> None:
   if not isinstance(variables, Mapping) or not all(
     isinstance(col, str) and isinstance(tree, Mapping) for col, tree in variables.items()
   ):
-    raise errors.ApplyScopeInvalidVariablesTypeError()
+    raise errors.ApplyScopeInvalidVariablesTypeError(variables)
   params = variables.get("params")
   if isinstance(params, Mapping) and isinstance(params.get("params"), Mapping):
     raise errors.ApplyScopeInvalidVariablesStructureError(variables)
@@ -170,11 +180,17 @@ def _check_variables(variables: Any) -> None:
 def _check_streams(rngs: Mapping[str, Any]) -> None:
   for name, key in rngs.items():
     if not isinstance(name, str) or not (isinstance(key, LazyRng) or is_key(key)):
-      raise errors.InvalidRngError(f"rngs should be a dictionary of stream names and keys, but {name!r} is {key!r}")
+      raise errors.InvalidRngError(
+        f"rngs should be a dictionary of stream names and keys, but {name!r} is {describe(key)}.",
+        right='rngs={"dropout": jax.random.key(1)}',
+      )
 
 
 def _check_init_rngs(rngs: Any) -> None:
   if isinstance(rngs, Mapping):
     _check_streams(rngs)
   elif not is_key(rngs):
-    raise errors.InvalidRngError(f"init needs a key or a dictionary of keys, but got {rngs!r}")
+    raise errors.InvalidRngError(
+      f"init needs a random key or a dictionary of them, but got {describe(rngs)}.",
+      right="core.init(fn)(jax.random.key(0), x)",
+    )

@@ -151,7 +151,7 @@ class Scope:
 
   def _check_valid(self) -> None:
     if self.invalid:
-      raise errors.InvalidScopeError(self.name)
+      raise errors.InvalidScopeError(self.path_text)
 
   @contextlib.contextmanager
   def temporary(self) -> Iterator[Scope]:
@@ -207,7 +207,9 @@ class Scope:
       name = self.default_name(prefix)
     if not reuse or name not in self.reservations:
       self.reserve(name)
-    child = Scope({}, None, name, self.mutable, self, (*self.path, name), (*self.debug_path, name), self.flags)
+    child = Scope(
+      {}, None, name, self.mutable, self, (*self.path, name), (*self.debug_path, name), self.flags
+    )
     counters = self.rng_counters.get((_CHILD, name))
     if counters is None:
       counters = self.rng_counters[(_CHILD, name)] = {}
@@ -232,7 +234,9 @@ class Scope:
       **partial_kwargs: keyword arguments to pass on every call.
     """
     if name is None:
-      name = self.default_name(f"{fn.__name__}_" if prefix is None and hasattr(fn, "__name__") else prefix or "")
+      name = self.default_name(
+        f"{fn.__name__}_" if prefix is None and hasattr(fn, "__name__") else prefix or ""
+      )
     scope = self.push(name)
     if named_call:
       fn = jax.named_call(fn, name=name)
@@ -250,7 +254,14 @@ class Scope:
     """
     self._check_valid()
     scope = Scope(
-      self._variables, self._rngs, self.name, self.mutable, self.parent, self.path, self.debug_path, self.flags
+      self._variables,
+      self._rngs,
+      self.name,
+      self.mutable,
+      self.parent,
+      self.path,
+      self.debug_path,
+      self.flags,
     )
     if not rewind_rngs:
       scope.rng_counters = self.rng_counters
@@ -275,7 +286,7 @@ class Scope:
     if found is None:
       if self.parent is None:
         return _EMPTY
-      found = self.parent._collection(col).get(self.name)
+      found = self.parent._collection(col).get(self.name or "")
       if not isinstance(found, Mapping):
         return _EMPTY
       self._variables[col] = found
@@ -290,7 +301,7 @@ class Scope:
       if self.parent is None:
         found = {}
       else:
-        found = self.parent._mutable_collection(col).setdefault(self.name, {})
+        found = self.parent._mutable_collection(col).setdefault(self.name or "", {})
       self._variables[col] = found
     return found
 
@@ -339,9 +350,7 @@ class Scope:
       raise errors.ModifyScopeVariableError(col, name, self.path_text)
     if (recorder := current()) is not None:
       before = describe(self._peek(col, name))
-      recorder.event(
-        events.Write, self.path, collection=col, name=name, before=before, after=describe(value)
-      )
+      recorder.event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
     self._store(col, name, value)
 
   def _create(self, col: str, name: str, value: Any) -> None:
@@ -378,8 +387,8 @@ class Scope:
     if not self.has_variable(col, name):
       if not self.is_mutable_collection(col) or init_fn is None:
         if self.is_collection_empty(col):
-          raise errors.ScopeCollectionNotFound(col, name, self.path_text)
-        raise errors.ScopeVariableNotFoundError(name, col, self.path_text)
+          raise errors.ScopeCollectionNotFound(col, name, self.path_text, self.root._variables)
+        raise errors.ScopeVariableNotFoundError(name, col, self.path_text, self._collection(col))
       self._create(col, name, init_fn(*init_args, **init_kwargs))
     return Variable(self, col, name, unbox=unbox)
 
@@ -403,13 +412,19 @@ class Scope:
     if value is _MISSING:
       if not self.is_mutable_collection("params"):
         if self.is_collection_empty("params"):
-          raise errors.ScopeCollectionNotFound("params", name, self.path_text)
-        raise errors.ScopeParamNotFoundError(name, self.path_text, candidates=[*self._collection("params")])
+          raise errors.ScopeCollectionNotFound("params", name, self.path_text, self.root._variables)
+        raise self._param_not_found(name)
       value = initial_value(init_fn, self._draw("params"), init_args, init_kwargs)
       self._create("params", name, value)
     else:
       self._check_shapes(name, value, init_fn, init_args, init_kwargs)
     return meta.unbox(value) if unbox else value
+
+  def _param_not_found(self, name: str) -> errors.ScopeParamNotFoundError:
+    """The error for a missing parameter; where the module has none at all, with the modules beside it."""
+    here = self._collection("params")
+    beside = self.parent._collection("params") if not here and self.parent is not None else {}
+    return errors.ScopeParamNotFoundError(name, self.path_text, here, self.name or "", beside)
 
   def _check_shapes(
     self, name: str, value: Any, init_fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -418,7 +433,13 @@ class Scope:
     if isinstance(value, jax.Array) and len(expected) == 1:
       found = [value.shape]
     else:
-      found = [np.shape(leaf) for leaf in jax.tree.leaves(value)]
+      leaves = jax.tree.leaves(value)
+      is_number = all(
+        hasattr(leaf, "shape") or isinstance(leaf, (bool, int, float, complex)) for leaf in leaves
+      )
+      if not is_number or len(leaves) != len(expected):
+        raise errors.ScopeParamTypeError(name, self.path_text, value, expected)
+      found = [np.shape(leaf) for leaf in leaves]
     for is_shape, init_shape in zip(found, expected):
       if is_shape != init_shape:
         raise errors.ScopeParamShapeError(name, self.path_text, is_shape, init_shape)
@@ -430,7 +451,7 @@ class Scope:
     """The random streams of this place: the parent's with the name folded in."""
     if self._rngs is None:
       streams = self.parent.rngs if self.parent is not None else {}
-      self._rngs = {k: LazyRng.create(rng, self.name) for k, rng in streams.items()}
+      self._rngs = {k: LazyRng.create(rng, self.name or "") for k, rng in streams.items()}
     return self._rngs
 
   def has_rng(self, name: str) -> bool:
@@ -450,7 +471,7 @@ class Scope:
     served = name
     if name not in self.rngs:
       if "params" not in self.rngs:
-        raise errors.InvalidRngError(f'{self.name} needs PRNG for "{name}"')
+        raise errors.InvalidRngError.missing(name, self.path_text, self.rngs)
       served = "params"
     counter = self.rng_counters.get(served, 0) + 1
     self.rng_counters[served] = counter

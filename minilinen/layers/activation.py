@@ -34,7 +34,9 @@ from jax.numpy import tanh as tanh
 from minilinen.module import Module, compact
 
 
-def normalize(x: jax.Array, axis: Any = -1, mean: Any = None, variance: Any = None, epsilon: float = 1e-5) -> jax.Array:
+def normalize(
+  x: jax.Array, axis: Any = -1, mean: Any = None, variance: Any = None, epsilon: float = 1e-5
+) -> jax.Array:
   """`standardize` under its older name."""
   return standardize(x, axis, mean, variance, epsilon)
 

@@ -31,7 +31,9 @@ class Sequential(Module):
     if not self.layers:
       raise ValueError(f"Empty Sequential module {self.name}: pass at least one layer.")
     if not isinstance(self.layers, Sequence):
-      raise ValueError(f"'layers' must be a sequence, got '{type(self.layers).__name__}': Sequential([nn.Dense(3)]).")
+      raise ValueError(
+        f"'layers' must be a sequence, got '{type(self.layers).__name__}': Sequential([nn.Dense(3)])."
+      )
     outputs = self.layers[0](*args, **kwargs)
     for layer in self.layers[1:]:
       if isinstance(outputs, tuple):

@@ -66,7 +66,9 @@ def _flat_batch(inputs: Array, rank: int) -> tuple[Array, tuple[int, ...] | None
   return jnp.reshape(inputs, (math.prod(shape), *inputs.shape[n:])), shape
 
 
-def _padded(inputs: Array, padding: Any, kernel_size: Sequence[int], dilation: Sequence[int]) -> tuple[Array, Any]:
+def _padded(
+  inputs: Array, padding: Any, kernel_size: Sequence[int], dilation: Sequence[int]
+) -> tuple[Array, Any]:
   """The input padded by hand for the paddings that XLA doesn't know, and the padding left to do."""
   if padding in ("CIRCULAR", "REFLECT"):
     spans = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation)]
@@ -81,7 +83,9 @@ def _padded(inputs: Array, padding: Any, kernel_size: Sequence[int], dilation: S
 
 def _check_mask(mask: Array | None, kernel_shape: tuple[int, ...]) -> None:
   if mask is not None and mask.shape != kernel_shape:
-    raise ValueError(f"Mask needs to have the same shape as weights. Shapes are: {mask.shape}, {kernel_shape}")
+    raise ValueError(
+      f"Mask needs to have the same shape as weights. Shapes are: {mask.shape}, {kernel_shape}"
+    )
 
 
 class _Conv(Module):
@@ -124,14 +128,21 @@ class _Conv(Module):
     numbers = _dimension_numbers(inputs.ndim)
     in_features = inputs.shape[-1]
     conv = _chosen(self.conv_general_dilated_cls, self.conv_general_dilated, lax.conv_general_dilated)
-    settings = dict(lhs_dilation=input_dilation, rhs_dilation=kernel_dilation, dimension_numbers=numbers)
+    settings: dict[str, Any] = dict(
+      lhs_dilation=input_dilation, rhs_dilation=kernel_dilation, dimension_numbers=numbers
+    )
 
     kernel_shape = (*kernel_size, in_features // self.feature_group_count, self.features)
     bias_shape = (self.features,)
     if not self.shared_weights:
       if self.feature_group_count != 1:
-        raise NotImplementedError(f"`lax.conv_general_dilated_local` has no groups, got {self.feature_group_count}.")
-      specs = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype), jax.ShapeDtypeStruct(kernel_shape, inputs.dtype)
+        raise NotImplementedError(
+          f"`lax.conv_general_dilated_local` has no groups, got {self.feature_group_count}."
+        )
+      specs = (
+        jax.ShapeDtypeStruct(inputs.shape, inputs.dtype),
+        jax.ShapeDtypeStruct(kernel_shape, inputs.dtype),
+      )
       out = jax.eval_shape(lambda x, k: lax.conv_general_dilated(x, k, strides, padding, **settings), *specs)
       kernel_shape = (*out.shape[1:-1], math.prod(kernel_size) * in_features, self.features)
       bias_shape = out.shape[1:]
@@ -246,7 +257,9 @@ class ConvTranspose(Module):
   def _wrapped_around(self, y: Array, input_shape: tuple[int, ...], strides: Sequence[int]) -> Array:
     """The full result, with what hangs over one end added at the other."""
     scaled = [size * stride for size, stride in zip(input_shape[1:-1], strides)]
-    missing = [-(size - period) % (2 * period) for size, period in zip(y.shape[1:-1], scaled)]  # to an odd number
+    missing = [
+      -(size - period) % (2 * period) for size, period in zip(y.shape[1:-1], scaled)
+    ]  # to an odd number
     if self.transpose_kernel:
       pads = [(d // 2, -(-d // 2)) for d in missing]
     else:

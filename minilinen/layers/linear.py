@@ -6,7 +6,7 @@ import functools
 import math
 import string
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -128,7 +128,7 @@ def _as_matrix(init: Initializer, n_batch: int, n_in: int, n_out: int) -> Initia
     flat = (rows, columns) if n_in else (rows * columns,)
     return jax.tree.map(lambda x: jnp.reshape(x, shape), init(rng, flat, dtype))
 
-  return draw
+  return cast(Initializer, draw)
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
@@ -169,7 +169,7 @@ class Einsum(Module):
     """
     if (einsum_str is None) == (self.einsum_str is None):
       raise ValueError(
-        "Parameter \"einsum_str\" must be passed to the constructor or at call time, and just once: "
+        'Parameter "einsum_str" must be passed to the constructor or at call time, and just once: '
         'Einsum((3, 4), "bi,ij->bj").'
       )
     equation = (einsum_str or self.einsum_str or "").replace(" ", "")
@@ -178,7 +178,7 @@ class Einsum(Module):
     if equation.count(",") != 1:
       raise ValueError(f"`einsum_str` equation must have exactly two operands and so one ',': {equation!r}.")
     kernel = self.param("kernel", self.kernel_init, self.shape, self.param_dtype)
-    bias = None
+    bias, broadcast = None, ()
     if self.use_bias:
       bias_shape, broadcast = self._bias_shapes(equation, inputs, kernel)
       bias = self.param("bias", self.bias_init, bias_shape, self.param_dtype)
@@ -196,7 +196,11 @@ class Einsum(Module):
     inputs, kernel, output = equation.replace("->", ",").split(",")
     if "..." in equation:
       free = "".join(c for c in string.ascii_letters if c not in equation)
-      rank = lhs.ndim - len(inputs.replace(".", "")) if "..." in inputs else rhs.ndim - len(kernel.replace(".", ""))
+      rank = (
+        lhs.ndim - len(inputs.replace(".", ""))
+        if "..." in inputs
+        else rhs.ndim - len(kernel.replace(".", ""))
+      )
       output = output.replace("...", free[:rank])
     sizes = {c: self.shape[i] for i, c in enumerate(kernel.replace("...", ""))}
     bias_shape = tuple(sizes[c] for c in output if c in sizes)
@@ -232,7 +236,9 @@ class Embed(Module):
       ValueError: if the numbers are no integers.
     """
     if not jnp.issubdtype(inputs.dtype, jnp.integer):
-      raise ValueError(f"Input type must be an integer or unsigned integer, got {inputs.dtype}: use x.astype('int32').")
+      raise ValueError(
+        f"Input type must be an integer or unsigned integer, got {inputs.dtype}: use x.astype('int32')."
+      )
     (embedding,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
     if self.num_embeddings == 1:
       return jnp.broadcast_to(embedding, inputs.shape + (self.features,))
@@ -242,5 +248,3 @@ class Embed(Module):
     """[..., features] to scores [..., num_embeddings]: how much a query is like each vector."""
     query, embedding = self.promote_dtype(query, self.embedding, dtype=self.dtype)
     return jnp.dot(query, embedding.T)
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from jax import lax
@@ -51,7 +51,7 @@ def compute_stats(
   """
   dtype = jnp.result_type(x) if dtype is None else dtype
   if force_float32_reductions:
-    dtype = jnp.promote_types(dtype, jnp.float32)
+    dtype = jnp.promote_types(cast(Any, dtype), jnp.float32)
   x = jnp.asarray(x, dtype)
   axes = _axes(x.ndim, axes)
 
@@ -141,7 +141,9 @@ class BatchNorm(_Norm):
   force_float32_reductions: bool = True
 
   @compact
-  def __call__(self, x: Array, use_running_average: bool | None = None, *, mask: Array | None = None) -> Array:
+  def __call__(
+    self, x: Array, use_running_average: bool | None = None, *, mask: Array | None = None
+  ) -> Array:
     """[...] to the same shape; `mask` says which entries count."""
     use_running_average = merge_param("use_running_average", self.use_running_average, use_running_average)
     feature_axes = _axes(x.ndim, self.axis)
@@ -260,7 +262,9 @@ class GroupNorm(_Norm):
     Raises:
       ValueError: if groups and features don't fit each other.
     """
-    reduction_axes = list(range(1, x.ndim)) if self.reduction_axes is None else list(_axes(x.ndim, self.reduction_axes))
+    reduction_axes = (
+      list(range(1, x.ndim)) if self.reduction_axes is None else list(_axes(x.ndim, self.reduction_axes))
+    )
     if x.ndim - 1 not in reduction_axes:
       raise ValueError(f"the last axis of the input must be among the reduction axes, got {reduction_axes}.")
     num_groups = self._number_of_groups(x.shape[-1])
@@ -288,11 +292,15 @@ class GroupNorm(_Norm):
       )
     if self.group_size is not None:
       if channels % self.group_size != 0:
-        raise ValueError(f"Number of channels ({channels}) is not multiple of the group size ({self.group_size}).")
+        raise ValueError(
+          f"Number of channels ({channels}) is not multiple of the group size ({self.group_size})."
+        )
       return channels // self.group_size
     assert self.num_groups is not None
     if self.num_groups <= 0 or channels % self.num_groups != 0:
-      raise ValueError(f"Number of groups ({self.num_groups}) does not divide the number of channels ({channels}).")
+      raise ValueError(
+        f"Number of groups ({self.num_groups}) does not divide the number of channels ({channels})."
+      )
     return self.num_groups
 
 
@@ -326,7 +334,9 @@ class InstanceNorm(_Norm):
     """
     feature_axes = _axes(x.ndim, self.feature_axes)
     if 0 in feature_axes:
-      raise ValueError("The channel axes cannot include the leading dimension as this is assumed to be the batch axis.")
+      raise ValueError(
+        "The channel axes cannot include the leading dimension as this is assumed to be the batch axis."
+      )
     reduction_axes = [i for i in range(1, x.ndim) if i not in feature_axes]
     mean, var = compute_stats(
       x, reduction_axes, self.dtype, self.axis_name, self.axis_index_groups,

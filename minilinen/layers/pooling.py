@@ -44,11 +44,15 @@ def pool(
   if single:
     inputs = inputs[None]
   if inputs.ndim != len(dims):
-    raise ValueError(f"a window {window_shape} needs {len(window_shape) + 1} axes or more, got shape {inputs.shape}.")
+    raise ValueError(
+      f"a window {window_shape} needs {len(window_shape) + 1} axes or more, got shape {inputs.shape}."
+    )
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))  # type: ignore[assignment]
     if len(padding) != len(window_shape) or any(len(x) != 2 for x in padding):
-      raise ValueError(f"padding {padding} must have (before, after) for each of {len(window_shape)} spatial axes.")
+      raise ValueError(
+        f"padding {padding} must have (before, after) for each of {len(window_shape)} spatial axes."
+      )
     padding = ((0, 0),) * (batch_dims or 1) + padding + ((0, 0),)  # type: ignore[operator]
   y = lax.reduce_window(inputs, init, reduce_fn, dims, strides, padding)
   return jnp.squeeze(y, axis=0) if single else y

@@ -114,7 +114,7 @@ class LSTMCell(RNNCellBase):
     return (c, h), h
 
   @_CarryMaker
-  def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> tuple[Array, Array]:
+  def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> tuple[Array, Array]:  # pyright: ignore[reportIncompatibleMethodOverride]
     """The carry (c, h) to begin with.
 
     Args:
@@ -139,7 +139,8 @@ class OptimizedLSTMCell(LSTMCell):
 
     def product(x: Array, names: list[str], kernel_init: Initializer, use_bias: bool) -> list[Array]:
       layers = [
-        _DenseParams(features, use_bias, self.param_dtype, kernel_init, self.bias_init, name=name)(x) for name in names
+        _DenseParams(features, use_bias, self.param_dtype, kernel_init, self.bias_init, name=name)(x)
+        for name in names
       ]
       kernel = jnp.concatenate([kernel for kernel, _ in layers], axis=-1)
       bias = jnp.concatenate([bias for _, bias in layers], axis=-1) if use_bias else None

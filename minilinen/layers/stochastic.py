@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ class Dropout(Module):
   rng_collection: str = "dropout"
 
   @compact
-  def __call__(self, inputs: Array, deterministic: bool | None = None, rng: jax.Array | None = None) -> Array:
+  def __call__(self, inputs: Array, deterministic: bool | None = None, rng: Any = None) -> Array:
     """[...] to the same shape.
 
     Args:

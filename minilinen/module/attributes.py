@@ -75,7 +75,7 @@ def map_modules(fn: Callable[[str, Module], Any], value: Any, suffix: str = "") 
   """
   if hasattr(type(value), "_call_is_wrapped"):
     return fn(suffix, value)
-  if isinstance(value, _PLAIN) or callable(value) and not dataclasses.is_dataclass(value):
+  if isinstance(value, _PLAIN) or (callable(value) and not dataclasses.is_dataclass(value)):
     return value
   if isinstance(value, (tuple, list)):
     parts = [map_modules(fn, part, f"{suffix}_{i}") for i, part in enumerate(value)]

@@ -22,7 +22,7 @@ from minilinen.module.context import context
 from minilinen.trace import events
 from minilinen.trace.caches import caches_back
 from minilinen.trace.recorder import current
-from minilinen.trace.spec import describe
+from minilinen.trace.spec import Spec, describe
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
@@ -174,6 +174,9 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
   context.modules.append(self)
   try:
     return fun(self, *args, **kwargs) if is_setup else _run(self, fun, name, args, kwargs)
+  except Exception as error:
+    _say_where(error, self, name, args)
+    raise
   finally:
     context.modules.pop()
     if is_compact and self.scope is not None:
@@ -182,7 +185,24 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
       state.end_method()
 
 
-def _run(self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _say_where(error: Exception, self: Module, name: str, args: tuple[Any, ...]) -> None:
+  """Adds to an exception which module it left first, and with what inputs."""
+  if isinstance(error, RecursionError) or hasattr(error, "module_path") or self.scope is None:
+    return
+  with contextlib.suppress(AttributeError):
+    error.module_path = self.scope.path  # type: ignore[attr-defined]
+    inputs = ", ".join(_in_short(arg) for arg in args)
+    error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
+
+
+def _in_short(arg: Any) -> str:
+  described = describe(arg)
+  return str(described) if isinstance(described, (Spec, bool, int, float)) else type(arg).__name__
+
+
+def _run(
+  self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
   """Runs a method inside its named scope and its span."""
   scope = self.scope
   if scope is None:
@@ -224,6 +244,10 @@ def _through_interceptors(
 
 
 def _intercepted(
-  interceptor: Callable[..., Any], run: Callable[..., Any], told: InterceptorContext, *args: Any, **kwargs: Any
+  interceptor: Callable[..., Any],
+  run: Callable[..., Any],
+  told: InterceptorContext,
+  *args: Any,
+  **kwargs: Any,
 ) -> Any:
   return interceptor(run, args, kwargs, told)

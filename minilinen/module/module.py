@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
 from typing import Any, Self, dataclass_transform
 
 from minilinen import errors
@@ -27,12 +26,24 @@ from minilinen.trace.recorder import current
 from minilinen.trace.spec import ModuleRef
 
 _COPY_AND_PICKLE = frozenset(
-  {"__getstate__", "__setstate__", "__getnewargs_ex__", "__reduce__", "__reduce_ex__", "__copy__", "__deepcopy__"}
+  {
+    "__getstate__",
+    "__setstate__",
+    "__getnewargs_ex__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__copy__",
+    "__deepcopy__",
+  }
 )
 
 
 @dataclass_transform(field_specifiers=(dataclasses.field,))
-class Module(VariableMethods, RunMethods):
+class _Dataclass:
+  """Tells type checkers that `Module` and its subclasses are dataclasses."""
+
+
+class Module(_Dataclass, VariableMethods, RunMethods):
   """Base class of all layers and models.
 
   Attributes:
@@ -51,7 +62,9 @@ class Module(VariableMethods, RunMethods):
   (4, 8)
   """
 
-  parent: Module | Scope | Unspecified | None = dataclasses.field(default=UNSPECIFIED, repr=False, kw_only=True)
+  parent: Module | Scope | Unspecified | None = dataclasses.field(
+    default=UNSPECIFIED, repr=False, kw_only=True
+  )
   name: str | None = dataclasses.field(default=None, kw_only=True)
 
   scope = None
@@ -92,8 +105,9 @@ class Module(VariableMethods, RunMethods):
         parent._state.cursors[prefix] = number + 1
         object.__setattr__(self, "name", f"{prefix}_{number}")
       if parent.scope is not None:
-        parent._claim("submodule", self.name, None)  # type: ignore[arg-type]
-        parent._state.children[self.name] = self
+        name = self.name or ""
+        parent._claim("submodule", name, None)
+        parent._state.children[name] = self
         object.__setattr__(self, "scope", parent.scope.push(self.name))
         record_name(self, how)
     elif isinstance(parent, Scope):
@@ -153,7 +167,7 @@ class Module(VariableMethods, RunMethods):
     message = f'"{type(self).__name__}" object has no attribute "{name}".'
     if self.scope is None:
       message += (
-        f' If "{name}" is defined in \'.setup()\', remember these fields are only accessible from inside'
+        f" If \"{name}\" is defined in '.setup()', remember these fields are only accessible from inside"
         " 'init' or 'apply'."
       )
     raise AttributeError(message)
@@ -169,7 +183,9 @@ class Module(VariableMethods, RunMethods):
     known = cls.__dict__.get("_field_names")
     if known is None:
       known = tuple(
-        f.name for f in dataclasses.fields(cls) if f.init and f.name not in ("parent", "name")  # type: ignore[arg-type]
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.init and f.name not in ("parent", "name")  # type: ignore[arg-type]
       )
       cls._field_names = known  # type: ignore[attr-defined]
     return known
@@ -195,7 +211,9 @@ class Module(VariableMethods, RunMethods):
       def deep(suffix: str, module: Module) -> Module:
         key = id(module.__dict__.get("_adopted_from", module))
         if key not in clones:
-          reset = {"name": None} if _reset_names and "_adopted_from" in module.__dict__ or _reset_names else {}
+          reset = (
+            {"name": None} if (_reset_names and "_adopted_from" in module.__dict__) or _reset_names else {}
+          )
           clones[key] = module.clone(_deep_clone=clones, _reset_names=_reset_names, **reset)
         return clones[key]
 
@@ -224,6 +242,15 @@ class Module(VariableMethods, RunMethods):
   def __repr__(self) -> str:
     return module_repr(self)
 
+  def __reduce__(self) -> Any:
+    """Pickles the settings that are not the defaults: defaults such as initializers may have no name to pickle by."""
+    if self.scope is not None or "_state" not in self.__dict__:
+      return object.__reduce_ex__(self, 2)
+    fields = self.__dataclass_fields__
+    settings = {f: getattr(self, f) for f in self._fields() if getattr(self, f) is not fields[f].default}
+    extra = {k: v for k, v in self.__dict__.items() if k not in fields and k != "_state"}
+    return _remade, (type(self), settings, self.name), extra or None
+
   @staticmethod
   def __trace_describe__(module: Module) -> ModuleRef:
     return ModuleRef(type(module).__name__, module.scope.path if module.scope is not None else None)
@@ -232,16 +259,26 @@ class Module(VariableMethods, RunMethods):
 dataclasses.dataclass(Module, unsafe_hash=True, repr=False)  # type: ignore[call-overload]
 
 
+def _remade(cls: type[Module], settings: dict[str, Any], name: str | None) -> Module:
+  return cls(**settings, name=name, parent=None)
+
+
 def module_repr(module: Module, indent: int = 4) -> str:
   """A module with its settings and, if it is bound, its submodules, as text."""
   lines: list[str] = []
-  settings = [(f, getattr(module, f)) for f, d in module.__dataclass_fields__.items() if d.repr and f != "name"]
+  settings = [
+    (f, getattr(module, f)) for f, d in module.__dataclass_fields__.items() if d.repr and f != "name"
+  ]
   if module.name is not None:
     lines.append(f"# name: {module.name}")
   if settings:
     lines.append("# attributes")
     lines += [f"{name} = {_setting_repr(value)}" for name, value in settings]
-  children = {n: c for n, c in module._state.children.items() if isinstance(c, Module)} if hasattr(module, "_state") else {}
+  children = (
+    {n: c for n, c in module._state.children.items() if isinstance(c, Module)}
+    if hasattr(module, "_state")
+    else {}
+  )
   children = {n: c for n, c in children.items() if n not in module._fields()}
   if children:
     lines.append("# children")
@@ -269,10 +306,12 @@ def merge_param(name: str, a: Any, b: Any) -> Any:
   """
   if a is None and b is None:
     raise ValueError(
-      f'Parameter "{name}" must be passed to the constructor or at call time: Layer({name}=...) or layer(x, {name}=...).'
+      f'Parameter "{name}" must be passed to the constructor or at call time: layer(x, {name}=...).'
     )
   if a is not None and b is not None:
-    raise ValueError(f'Parameter "{name}" was passed to the constructor and at call time. Should be passed just once.')
+    raise ValueError(
+      f'Parameter "{name}" was passed to the constructor and at call time. Should be passed just once.'
+    )
   return b if a is None else a
 
 
@@ -292,19 +331,14 @@ def share_scope(module: Module, other: Module) -> None:
     raise errors.CallShareScopeOnUnboundModuleError()
   if other.scope.path[: len(module.scope.path)] == module.scope.path and other.scope is not module.scope:
     module, other = other, module
-  before = module.scope.path
-  object.__setattr__(module, "scope", other.scope)
+  before, scope = module.path, other._bound("share a scope")
+  object.__setattr__(module, "scope", scope)
   if isinstance(module.parent, Module):
     module.parent._state.children.pop(module.name, None)  # type: ignore[arg-type]
   module._state.children = other._state.children
   if (recorder := current()) is not None:
-    recorder.event(events.Share, before, other=other.scope.path)  # type: ignore[union-attr]
+    recorder.event(events.Share, before, other=scope.path)
   for field in module._fields():
     for child in modules_in(getattr(module, field)):
       if child.parent is module and child.scope is not None:
-        object.__setattr__(child, "scope", other.scope.push(child.name, reuse=True))  # type: ignore[union-attr]
-
-
-def module_method(name: str) -> Callable[..., Any]:
-  """A function that calls a method by its name, for `method=`."""
-  return lambda module, *args, **kwargs: getattr(module, name)(*args, **kwargs)
+        object.__setattr__(child, "scope", scope.push(child.name, reuse=True))

@@ -12,13 +12,12 @@ import types
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-import jax
-
 from minilinen import core, errors
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.rng import is_key
 from minilinen.core.scope import Scope
 from minilinen.module.call import capturing, intercept_methods
+from minilinen.trace.spec import describe
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
@@ -56,10 +55,8 @@ class RunMethods:
       The method's result; with `mutable`, the result and the mutable collections.
     """
     _check_instance(self)
-    fn = _method_of_scope(self, method, capture_intermediates)
-    if capture_intermediates is not False:
-      mutable = core.union_filters(mutable, "intermediates")
-    return core.apply(fn, mutable=mutable)(variables, *args, rngs=rngs, **kwargs)
+    run = apply(method, self, mutable, capture_intermediates)  # type: ignore[arg-type]
+    return run(variables, *args, rngs=rngs, **kwargs)
 
   def init_with_output(
     self,
@@ -84,10 +81,7 @@ class RunMethods:
     """
     _check_instance(self)
     _check_rngs(self, rngs)
-    fn = _method_of_scope(self, method, capture_intermediates)
-    if capture_intermediates is not False:
-      mutable = core.union_filters(mutable, "intermediates")
-    return core.init(fn, mutable=mutable)(rngs, *args, **kwargs)
+    return init_with_output(method, self, mutable, capture_intermediates)(rngs, *args, **kwargs)  # type: ignore[arg-type]
 
   def init(
     self,
@@ -254,14 +248,16 @@ def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
     if method is None:
       if name == "__call__":
         raise AttributeError(f"{type(module).__name__} has no method __call__; name one: method='encode'.")
-      known = [n for n in dir(type(module)) if not n.startswith("_") and n not in dir(RunMethods)]
+      known = [n for n in vars(type(module)) if not n.startswith("_") and callable(getattr(type(module), n))]
       raise errors.ApplyModuleInvalidMethodError(name, known)
   method = getattr(method, "__func__", method)
-  while isinstance(method, functools.partial) and isinstance(getattr(method.func, "__self__", None), RunMethods):
-    method = functools.partial(method.func.__func__, *method.args, **method.keywords)
   if not callable(method) or isinstance(method, type):
     raise errors.ApplyModuleInvalidMethodError(method)
   return method
+
+
+def _with_captures(mutable: CollectionFilter, capture: Capture) -> CollectionFilter:
+  return mutable if capture is False else core.union_filters(mutable, "intermediates")
 
 
 def _check_instance(module: Any) -> None:
@@ -270,25 +266,22 @@ def _check_instance(module: Any) -> None:
 
 
 def _check_rngs(module: Any, rngs: Any) -> None:
-  if not isinstance(rngs, Mapping) and not is_key(rngs) and not _is_spec(rngs):
+  if not isinstance(rngs, Mapping) and not is_key(rngs):
     raise errors.InvalidRngError(
-      f"init of {type(module).__name__} needs a random key or a dict of them, but got {rngs!r}.",
+      f"init of {type(module).__name__} needs a random key or a dict of them, but got {describe(rngs)}.",
       right='model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)',
     )
 
 
-def _is_spec(rngs: Any) -> bool:
-  return isinstance(rngs, jax.ShapeDtypeStruct | str)
-
-
 def apply(
-  fn: Callable[..., Any], module: Module, mutable: CollectionFilter = False, capture_intermediates: Capture = False
+  fn: Callable[..., Any],
+  module: Module,
+  mutable: CollectionFilter = False,
+  capture_intermediates: Capture = False,
 ) -> Callable[..., Any]:
   """A function `fn(module, *args)` as a function of variables: `apply(fn, module)(variables, *args, rngs=...)`."""
   run = _method_of_scope(module, fn, capture_intermediates)
-  if capture_intermediates is not False:
-    mutable = core.union_filters(mutable, "intermediates")
-  return core.apply(run, mutable=mutable)
+  return core.apply(run, mutable=_with_captures(mutable, capture_intermediates))
 
 
 def init_with_output(
@@ -299,9 +292,7 @@ def init_with_output(
 ) -> Callable[..., Any]:
   """A function `fn(module, *args)` as one that creates variables: it gives the result and the variables."""
   run = _method_of_scope(module, fn, capture_intermediates)
-  if capture_intermediates is not False:
-    mutable = core.union_filters(mutable, "intermediates")
-  return core.init(run, mutable=mutable)
+  return core.init(run, mutable=_with_captures(mutable, capture_intermediates))
 
 
 def init(

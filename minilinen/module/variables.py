@@ -57,7 +57,9 @@ class VariableMethods:
       used_by = f"a variable of {child!r}" if isinstance(child, str) else "a submodule"
       raise errors.NameInUseError(kind, name, type(self).__name__, path=scope.path_text, used_by=used_by)
 
-  def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, unbox: bool = True, **init_kwargs: Any) -> Any:
+  def param(
+    self, name: str, init_fn: Callable[..., Any], *init_args: Any, unbox: bool = True, **init_kwargs: Any
+  ) -> Any:
     """Declares a parameter and gives its value.
 
     Args:
@@ -102,7 +104,9 @@ class VariableMethods:
     """
     self._may_declare("Variables")
     self._claim("variable", name, col)
-    variable = self._bound("access variables").variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+    variable = self._bound("access variables").variable(
+      col, name, init_fn, *init_args, unbox=unbox, **init_kwargs
+    )
     self._state.children[name] = col
     return variable
 

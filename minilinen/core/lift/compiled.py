@@ -73,9 +73,13 @@ def jit(
     static_argnames, donate_argnums, device, backend: as for `jax.jit`.
   """
   static = _positions(static_argnums)
-  options: dict[str, Any] = {} if device is None and backend is None else {"device": device, "backend": backend}
+  options: dict[str, Any] = (
+    {} if device is None and backend is None else {"device": device, "backend": backend}
+  )
 
-  def compiled(static: _Static, variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any) -> Any:
+  def compiled(
+    static: _Static, variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any
+  ) -> Any:
     end: list[Any] = []
 
     def counted(scope_tree: Any, *args: Any, **kwargs: Any) -> Any:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
 from minilinen.core import axes_scan
 from minilinen.core.axes_scan import broadcast
-from minilinen.core.filters import CollectionFilter, intersect_filters, is_filter_empty
+from minilinen.core.filters import CollectionFilter, is_filter_empty
+from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.mapping import (
   Axes,
   add_axes,
@@ -24,10 +23,10 @@ from minilinen.core.lift.pack import Boundary, Groups, note, pack, pure, split_s
 
 def scan(
   fn: Callable[..., Any],
-  variable_axes: Axes = {},
+  variable_axes: Axes = FrozenDict(),
   variable_broadcast: CollectionFilter = False,
   variable_carry: CollectionFilter = False,
-  split_rngs: Mapping[CollectionFilter, bool] = {},
+  split_rngs: Mapping[CollectionFilter, bool] = FrozenDict(),
   in_axes: Any = 0,
   out_axes: Any = 0,
   length: int | None = None,
@@ -35,7 +34,7 @@ def scan(
   unroll: int = 1,
   _split_transpose: bool = False,
   data_transform: Callable[..., Any] | None = None,
-  metadata_params: Mapping[Any, Any] = {},
+  metadata_params: Mapping[Any, Any] = FrozenDict(),
   check_constancy_invariants: bool = True,
 ) -> Callable[..., Any]:
   """`jax.lax.scan` for a function of a scope.
@@ -62,11 +61,11 @@ def scan(
   rng_axes = tuple(0 if split else broadcast for split in split_rngs.values())
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, rngs: Groups, init: Any, *args: Any) -> Any:
-    constants, carried, *stacked = groups
-    steps = mapped_size((in_variable_axes, in_axes), (tuple(stacked), args), length, "length")
+    constants, carried, stacked = groups[0], groups[1], groups[2:]
+    steps = mapped_size((in_variable_axes, in_axes), (stacked, args), length, "length")
     note(length=steps)
     rngs = split_streams(rngs, tuple(split_rngs.values()), steps)
-    stacked = remove_axes(tuple(stacked), list(in_variable_axes), metadata_params)
+    own = remove_axes(stacked, list(in_variable_axes), metadata_params)
     body = pure(fn, scope_fn, repack_fn)
 
     def step(constants: Any, carry: Any, variables: Groups, rngs: Groups, args: Any) -> Any:
@@ -74,8 +73,8 @@ def scan(
       groups = (constants, carried, *variables)
       if data_transform is not None:
         groups, rngs = data_transform(groups, rngs)
-      (carry, ys), (constants, carried, *variables) = body(groups, rngs, carry, *args)
-      return constants, (carried, carry), (ys, tuple(variables))
+      (carry, ys), out = body(groups, rngs, carry, *args)
+      return out[0], (out[1], carry), (ys, out[2:])
 
     loop = axes_scan.scan(
       step,
@@ -87,7 +86,7 @@ def scan(
       _split_transpose=_split_transpose,
       check_constancy_invariants=check_constancy_invariants,
     )
-    constants, (carried, carry), (ys, variables) = loop(constants, (carried, init), stacked, rngs, args)
+    constants, (carried, carry), (ys, variables) = loop(constants, (carried, init), own, rngs, args)
     return (carry, ys), (constants, carried, *add_axes(variables, list(out_variable_axes), metadata_params))
 
   boundary = Boundary(

@@ -15,7 +15,7 @@ from minilinen.core.filters import (
   is_filter_empty,
   subtract_filters,
 )
-from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.frozen_dict import FrozenDict, unfreeze
 from minilinen.core.lift.pack import Boundary, Groups, note, pack, pure, split_streams
 
 A = TypeVar("A")
@@ -105,7 +105,7 @@ def vmap(
   axis_size: int | None = None,
   axis_name: str | None = None,
   spmd_axis_name: str | None = None,
-  metadata_params: Mapping[Any, Any] = {},
+  metadata_params: Mapping[Any, Any] = FrozenDict(),
 ) -> Callable[..., Any]:
   """`jax.vmap` for a function of a scope.
 

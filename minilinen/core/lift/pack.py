@@ -93,12 +93,12 @@ def pack(
   Returns:
     A function `(scope_tree, *args, **kwargs)` of any pytree of scopes.
   """
-  name = name or getattr(fn, "__name__", "lift")
-  boundary = boundary or Boundary(name)
+  kind = name or getattr(fn, "__name__", "lift")
+  boundary = boundary or Boundary(kind)
 
   def lifted(scope_tree: Any, *args: Any, **kwargs: Any) -> Any:
     if kwargs and not enable_kwargs:
-      message = f'kwargs are not supported in {name}, so "{", ".join(kwargs)}" is(are) ignored'
+      message = f'kwargs are not supported in {kind}, so "{", ".join(kwargs)}" is(are) ignored'
       warnings.warn(message, RuntimeWarning, stacklevel=3)
       kwargs = {}
     crossing = Crossing(scope_tree, in_variable_filters, out_variable_filters, rng_filters, boundary)
@@ -229,7 +229,9 @@ class Crossing:
           for key, value in _leaves(top, variables):
             outside[key] = (value, written)
     return tuple(
-      events.Lifted(path, col, name, self.boundary.how(col), self.inside.get((path, col, name)), value, written)
+      events.Lifted(
+        path, col, name, self.boundary.how(col), self.inside.get((path, col, name)), value, written
+      )
       for (path, col, name), (value, written) in outside.items()
     )
 
@@ -274,9 +276,10 @@ def top_scopes(scopes: Sequence[Scope]) -> tuple[list[Scope], list[tuple[int, tu
   ways: list[tuple[int, tuple[str, ...]]] = []
   for scope in scopes:
     highest, names = scope, ()
-    above, below = scope, ()
+    above: Scope = scope
+    below: tuple[str, ...] = ()
     while above.parent is not None:
-      below = (above.name, *below)
+      below = (above.name or "", *below)
       above = above.parent
       if any(above is other or above == other for other in scopes):
         highest, names = above, below
@@ -322,7 +325,9 @@ def _target(target: Any) -> str:
 def _leaves(top: Scope, variables: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Value]]:
   """Every variable below a scope as ((path, collection, name), spec)."""
 
-  def walk(path: tuple[str, ...], col: str, tree: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Value]]:
+  def walk(
+    path: tuple[str, ...], col: str, tree: Mapping[str, Any]
+  ) -> Iterator[tuple[tuple[Any, ...], Value]]:
     for name, value in tree.items():
       if isinstance(value, Mapping):
         yield from walk((*path, name), col, value)
