@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
+from minilinen import errors
 from minilinen.core.jax_internals import is_staged
 from minilinen.core.rng import LazyRng
 
@@ -79,3 +81,25 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   except TypeError:
     return None
   return call
+
+
+def check_shapes(name: str, path: str, value: Any, expected: list[tuple[int, ...]]) -> None:
+  """Checks a parameter that was passed against the shapes that its initializer gives.
+
+  Raises:
+    ScopeParamTypeError: if it is no array, or not as many.
+    ScopeParamShapeError: if it has other shapes.
+  """
+  if isinstance(value, jax.Array) and len(expected) == 1:
+    found = [value.shape]
+  else:
+    leaves = jax.tree.leaves(value)
+    is_number = all(
+      hasattr(leaf, "shape") or isinstance(leaf, (bool, int, float, complex)) for leaf in leaves
+    )
+    if not is_number or len(leaves) != len(expected):
+      raise errors.ScopeParamTypeError(name, path, value, expected)
+    found = [np.shape(leaf) for leaf in leaves]
+  for is_shape, init_shape in zip(found, expected):
+    if is_shape != init_shape:
+      raise errors.ScopeParamShapeError(name, path, is_shape, init_shape)

@@ -15,63 +15,25 @@ from __future__ import annotations
 import contextlib
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import jax
-import numpy as np
 
 from minilinen import errors
 from minilinen.config import config
 from minilinen.core import meta
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.frozen_dict import freeze
-from minilinen.core.initial import initial_shapes, initial_value
+from minilinen.core.initial import check_shapes, initial_shapes, initial_value
 from minilinen.core.rng import LazyRng
+from minilinen.core.variable import Variable
 from minilinen.trace import events
 from minilinen.trace.recorder import current
 from minilinen.trace.spec import describe
 
-T = TypeVar("T")
-
 _CHILD = object()  # key of a child's counters among its parent's: (_CHILD, name)
 _MISSING = object()
 _EMPTY: Mapping[str, Any] = types.MappingProxyType({})
-
-
-class Variable(Generic[T]):
-  """A reference to one variable of a collection: `value` reads it and sets it.
-
-  Attributes:
-    scope, collection, name: where the variable lives.
-    unbox: whether `value` speaks of what is inside a box (`meta.AxisMetadata`).
-  """
-
-  __slots__ = ("scope", "collection", "name", "unbox", "__weakref__")
-
-  def __init__(self, scope: Scope, collection: str, name: str, unbox: bool = True):
-    self.scope = scope
-    self.collection = collection
-    self.name = name
-    self.unbox = unbox
-
-  @property
-  def value(self) -> T:
-    """The variable's value. Setting it needs the collection to be mutable."""
-    value = self.scope.get_variable(self.collection, self.name)
-    return meta.unbox(value) if self.unbox else value
-
-  @value.setter
-  def value(self, value: T) -> None:
-    if self.unbox:
-      value = meta.replace_boxed(self.scope._peek(self.collection, self.name), value)
-    self.scope.put_variable(self.collection, self.name, value)
-
-  def is_mutable(self) -> bool:
-    """Whether `value` may be set."""
-    return self.scope.is_mutable_collection(self.collection)
-
-  def __repr__(self) -> str:
-    return f"Variable({self.collection}{self.scope.path_text}{'/' if self.scope.path else ''}{self.name})"
 
 
 class Scope:
@@ -417,7 +379,7 @@ class Scope:
       value = initial_value(init_fn, self._draw("params"), init_args, init_kwargs)
       self._create("params", name, value)
     else:
-      self._check_shapes(name, value, init_fn, init_args, init_kwargs)
+      check_shapes(name, self.path_text, value, initial_shapes(init_fn, init_args, init_kwargs))
     return meta.unbox(value) if unbox else value
 
   def _param_not_found(self, name: str) -> errors.ScopeParamNotFoundError:
@@ -425,24 +387,6 @@ class Scope:
     here = self._collection("params")
     beside = self.parent._collection("params") if not here and self.parent is not None else {}
     return errors.ScopeParamNotFoundError(name, self.path_text, here, self.name or "", beside)
-
-  def _check_shapes(
-    self, name: str, value: Any, init_fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-  ) -> None:
-    expected = initial_shapes(init_fn, args, kwargs)
-    if isinstance(value, jax.Array) and len(expected) == 1:
-      found = [value.shape]
-    else:
-      leaves = jax.tree.leaves(value)
-      is_number = all(
-        hasattr(leaf, "shape") or isinstance(leaf, (bool, int, float, complex)) for leaf in leaves
-      )
-      if not is_number or len(leaves) != len(expected):
-        raise errors.ScopeParamTypeError(name, self.path_text, value, expected)
-      found = [np.shape(leaf) for leaf in leaves]
-    for is_shape, init_shape in zip(found, expected):
-      if is_shape != init_shape:
-        raise errors.ScopeParamShapeError(name, self.path_text, is_shape, init_shape)
 
   # Random keys.
 
