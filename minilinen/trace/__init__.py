@@ -1,8 +1,9 @@
 """What happened: records, the recorder that collects them, and the `Trace` of them.
 
 Read in this order: `source` (a line of the user's code), `spec` (an array without its numbers),
-`events` (every record there is), `recorder` (collects them while somebody records), `globs`
-(patterns over paths), `tree` (the variable tree, from the events), `serialize` (JSON),
+`events` (every record there is), `draft` (records in the making), `recorder` (collects them while somebody
+records), `caches` (what JAX remembers, put aside meanwhile), `globs`
+(patterns over paths), `tree` (the variable tree, from the events), `document` and `serialize` (JSON),
 `trace` (the tree of records), `replay` (keys, from their derivation), `run` (`nn.trace`, `nn.record`).
 Nothing here imports anything else of minilinen.
 """

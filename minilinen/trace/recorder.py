@@ -3,7 +3,7 @@
 `current()` answers None unless this thread records, and every place that could emit an event
 asks it first: `if (rec := current()) is not None: rec.event(...)`. So not recording costs one
 attribute read. The core and the module layer are the only callers. While recording, an event is kept
-as a `Draft`, which costs little; `freeze` numbers the drafts and makes records of them.
+as a `Draft`, which costs little; records are made of the drafts when somebody looks at them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from minilinen.trace.draft import Draft, frozen, settle
 from minilinen.trace.events import Body, Lift, Path, Record, Span
 from minilinen.trace.source import user_source
-
 
 _numbers = itertools.count(1)
 
@@ -31,29 +31,6 @@ _state = _State()
 def current() -> Recorder | None:
   """The recorder of this thread, None if nobody records."""
   return _state.recorder
-
-
-class Draft:
-  """A record in the making; a span may still be told more while it is open.
-
-  Attributes:
-    kind: the record's class.
-    fields: its constructor's arguments, without `order`, `span` and `items`.
-    items: what happened in it; stays empty for an event.
-    bodies: of a lift, the latest pass of each body by name.
-  """
-
-  __slots__ = ("kind", "fields", "items", "bodies")
-
-  def __init__(self, kind: type[Record], fields: dict[str, Any]):
-    self.kind = kind
-    self.fields = fields
-    self.items: list[Draft] = []
-    self.bodies: dict[str, Draft] = {}
-
-  def set(self, **fields: Any) -> None:
-    """Says more about the span."""
-    self.fields.update(fields)
 
 
 class Recorder:
@@ -97,9 +74,7 @@ class Recorder:
     if earlier is not None:
       fields["source"] = earlier.fields["source"]
       fields["traced"] = earlier.fields.get("traced", 1) + 1
-      earlier.fields = fields
-      earlier.items = []
-      earlier.bodies = {}
+      earlier.pass_again(fields)
       return _Opened(self, earlier, False)
     fields["source"] = user_source(2)
     draft = Draft(Body, fields)
@@ -134,34 +109,13 @@ class _Opened:
     still_open = self._recorder._open
     while still_open and still_open.pop() is not self._draft:
       pass
+    settle(self._draft)
 
 
 def in_words(error: BaseException) -> str:
   """An exception in one line: its class and the first line of its text."""
   text = str(error).strip()
   return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-
-
-def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
-  """Drafts as records, numbered depth first.
-
-  Runs over a list and not over itself, so that the depth of the nesting is no limit.
-  """
-  numbered: list[tuple[Draft, int]] = []
-  waiting = [(draft, -1) for draft in reversed(drafts)]
-  while waiting:
-    draft, span = waiting.pop()
-    order = len(numbered)
-    numbered.append((draft, span))
-    waiting.extend([(inner, order) for inner in reversed(draft.items)])
-  inside: dict[int, list[Record]] = {}
-  for order in range(len(numbered) - 1, -1, -1):
-    draft, span = numbered[order]
-    known: dict[str, Any] = {"order": order, "span": span, **draft.fields}
-    if issubclass(draft.kind, Span):
-      known["items"] = tuple(reversed(inside.pop(order, ())))
-    inside.setdefault(span, []).append(draft.kind(**known))
-  return tuple(reversed(inside.pop(-1, ())))
 
 
 @contextlib.contextmanager

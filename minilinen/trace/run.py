@@ -37,7 +37,7 @@ def record() -> Iterator[Trace]:
   recorder = Recorder()
   trace = Trace(recorder=recorder)
   try:
-    with recording(recorder), caches_aside():
+    with recording(recorder), caches_aside(recorder.number):
       yield trace
   except BaseException as error:
     trace._end(error=in_words(error))
@@ -93,7 +93,9 @@ def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     args, kwargs = jax.tree.unflatten(structure, filled)
     out = fn(*args, **kwargs)
     result = describe(out)
-    return [leaf for leaf in jax.tree.leaves(out) if is_array(leaf)]
+    return [
+      leaf for leaf in jax.tree.leaves(out) if is_array(leaf) or isinstance(leaf, (int, float, complex))
+    ]
 
   closed = jax.make_jaxpr(run)(*(leaves[i] for i in dynamic))
   return closed.jaxpr, result

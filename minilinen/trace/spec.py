@@ -160,6 +160,8 @@ def describe(value: Any, around: tuple[int, ...] = ()) -> Value:
     return value
   if isinstance(value, _ARRAYS):
     return spec_of(value)
+  if _is_typed_number(value):
+    return spec_of(jax.typeof(value))
   own = getattr(kind, "__trace_describe__", None)
   if own is not None:
     return own(value)
@@ -179,6 +181,11 @@ def describe(value: Any, around: tuple[int, ...] = ()) -> Value:
     return _opaque(value) if parts is None else Node(kind.__name__, _describe_dict(parts, around))
   except Exception:
     return Opaque(kind.__name__)
+
+
+def _is_typed_number(value: Any) -> bool:
+  """Whether a value is one of the Python numbers with a dtype that some of JAX's transforms return."""
+  return isinstance(value, (int, float, complex)) and hasattr(value, "dtype")
 
 
 _PLAIN = frozenset({bool, int, float, complex, str})
@@ -224,6 +231,17 @@ def _opaque(value: Any) -> Opaque:
 def _short(text: str) -> str:
   """A repr without addresses, so that two runs describe a value alike, and not a long one."""
   return re.sub(r" at 0x[0-9a-f]+", "", text)[:80]
+
+
+def boxed(value: Value) -> tuple[Value, Value]:
+  """What a described box holds and the names of its axes; of any other value, the value and None.
+
+  >>> boxed(Node("Partitioned", {"value": Spec((3,), "int8"), "names": ("in",)}))
+  (Spec(shape=(3,), dtype='int8', weak_type=False, sharding=''), ('in',))
+  """
+  if isinstance(value, Node) and {"value", "names"} <= value.parts.keys():
+    return value.parts["value"], value.parts["names"]
+  return value, None
 
 
 class SpecError(ValueError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from minilinen.trace import events
 from minilinen.trace.events import Path, Record
-from minilinen.trace.spec import Value
+from minilinen.trace.spec import Value, boxed
 
 Place = tuple[str, ...]
 """A variable's address: collection, names of the path, name."""
@@ -26,7 +26,7 @@ class Found:
   Attributes:
     collection, path, name: its address; `path` is that of its module.
     value: its spec as seen from outside of all lifted transforms.
-    axes: the axis names of its box, None if it has none.
+    axes: the axis names of its box, seen from outside too; None if it has none.
     create: the event that made it, None if it was passed in.
     reads, writes: the events on it, in order; those in a lifted body have the specs of the inside.
   """
@@ -75,7 +75,7 @@ def variable_tree(items: Iterable[Record]) -> dict[str, Any]:
     match record:
       case events.Run():
         for place, value in leaves(record.given):
-          put(tree, place, value)
+          put(tree, place, boxed(value)[0])
       case events.Lift():
         for lifted in record.variables:
           place = (lifted.collection, *lifted.path, lifted.name)
@@ -100,6 +100,10 @@ def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
       table[place] = {"value": value}
   for record in model_records(items, lifts=True):
     match record:
+      case events.Run():
+        for place, value in (*leaves(record.given), *leaves(record.result)):
+          if place in table and boxed(value)[1] is not None:
+            table[place]["axes"] = boxed(value)[1]
       case events.Create(value=value):
         _note(table, record, value, "create")
       case events.Read(value=value):
@@ -115,7 +119,7 @@ def _note(table: dict[Place, dict[str, Any]], record: events.Variable, value: Va
     known = table.setdefault(place, {"value": leaf})
     if role == "create":
       known["create"] = record
-      known["axes"] = getattr(record, "axes", None)
+      known.setdefault("axes", getattr(record, "axes", None))
     else:
       known[role] = (*known.get(role, ()), record)
 
