@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
+from jax import core
 
 from minilinen import errors
 from minilinen.core import lift
@@ -27,25 +29,15 @@ from minilinen.module.module import Module
 
 
 class _Skeleton:
-  """A module without its scopes, as static data of a pytree.
+  """A module without its scopes, as static data of a pytree."""
 
-  Two are equal if a compiled body that was traced for one does the same for the other: same class and settings.
-  """
-
-  __slots__ = ("module", "others", "scoped", "states", "key")
+  __slots__ = ("module", "others", "scoped", "states")
 
   def __init__(self, module: Module, others: tuple[Any, ...]):
     self.module = module
     self.others = others
     self.scoped = _scoped_modules((module, others))
     self.states = [m._state.copy() for m in self.scoped]  # a body may run twice: from the same start
-    self.key = tuple(_fingerprint(m) for m in self.scoped)
-
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, _Skeleton) and self.key == other.key
-
-  def __hash__(self) -> int:
-    return hash(tuple(k[0] for k in self.key))
 
 
 @jax.tree_util.register_pytree_node_class
@@ -62,6 +54,11 @@ class _Carried:
   @classmethod
   def tree_unflatten(cls, skeleton: _Skeleton, scopes: Iterable[Scope]) -> _Carried:
     return cls(skeleton, tuple(scopes))
+
+  @property
+  def fingerprint(self) -> tuple[Any, ...]:
+    """Equal if a body that was compiled for one does the same for the other; it holds no module."""
+    return tuple(_fingerprint(module) for module in self.skeleton.scoped)
 
   def open(self, base: type[Module] | None) -> tuple[Module, tuple[Any, ...]]:
     """Copies of the module and of the modules in the arguments, bound to these scopes."""
@@ -133,10 +130,12 @@ def _comparable(value: Any) -> Any:
     return tuple(_comparable(v) for v in value)
   if isinstance(value, (dict, FrozenDict)):
     return tuple((k, _comparable(v)) for k, v in value.items())
+  if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, core.Tracer):
+    return value.shape, str(value.dtype), np.asarray(value).tobytes()
   try:
     hash(value)
   except TypeError:
-    return id(value)
+    return object()  # equal to nothing: better compiled again than wrong
   return value
 
 

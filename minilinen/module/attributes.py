@@ -25,8 +25,11 @@ from minilinen.trace.recorder import current
 if TYPE_CHECKING:
   from minilinen.module.module import Module
 
-# Root scope -> id of a module from outside -> its clone: what is shared outside stays shared inside.
-_adopted: weakref.WeakKeyDictionary[Scope, dict[int, Any]] = weakref.WeakKeyDictionary()
+# Root scope -> id of a module from outside -> its clone: what is shared outside stays shared inside. A clone keeps
+# the module that it is of, so that its id stays its own; nothing here keeps a clone or a scope.
+_adopted: weakref.WeakKeyDictionary[Scope, weakref.WeakValueDictionary[int, Any]] = (
+  weakref.WeakKeyDictionary()
+)
 
 _PLAIN = (int, float, str, bytes, type(None), jax.Array, Scope, Variable, AxisMetadata, type)
 
@@ -38,7 +41,7 @@ def register(self: Module, name: str, value: Any) -> None:
     return
   scope = self.scope
   assert scope is not None
-  clones = _adopted.setdefault(scope.root, {})
+  clones = _adopted.setdefault(scope.root, weakref.WeakValueDictionary())
   preserve = getattr(type(self), "preserve_adopted_names", config.preserve_adopted_names)
   taken: list[tuple[Module, str]] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,16 +19,15 @@ from minilinen.trace.recorder import current
 class _Static:
   """What a compiled body depends on besides its arrays; equal ones share a compilation.
 
-  `scope_fn` and `repack_fn` come along uncompared: they are used while JAX traces, and do the same
-  whenever the compared parts are equal.
+  The crossing comes along uncompared: it is used while JAX traces, and does the same whenever the compared parts
+  are equal. JAX keeps statics in its cache, so the crossing, which holds variables, is referenced weakly.
   """
 
-  __slots__ = ("parts", "scope_fn", "repack_fn")
+  __slots__ = ("parts", "crossing")
 
-  def __init__(self, parts: Any, scope_fn: Any, repack_fn: Any):
+  def __init__(self, parts: Any, crossing: Crossing):
     self.parts = parts
-    self.scope_fn = scope_fn
-    self.repack_fn = repack_fn
+    self.crossing = weakref.ref(crossing)
 
   def __eq__(self, other: Any) -> bool:
     return isinstance(other, _Static) and self.parts == other.parts
@@ -87,7 +87,11 @@ def jit(
       end.extend(_snapshot(s.rng_counters) for s in _roots(scope_tree))
       return y
 
-    y, out = pure(counted, static.scope_fn, static.repack_fn)(variable_groups, rng_groups, *args, **kwargs)
+    crossing = static.crossing()
+    assert crossing is not None
+    y, out = pure(counted, crossing.scope_fn, crossing.repack_fn)(
+      variable_groups, rng_groups, *args, **kwargs
+    )
     return y, out, _Counters(end)
 
   jitted = jax.jit(
@@ -102,7 +106,7 @@ def jit(
     crossing: Crossing = scope_fn.__self__
     if config.jit_folds_rngs:
       streams = _fold_streams(crossing, streams)
-    y, out, end = jitted(_Static(_parts(crossing), scope_fn, repack_fn), groups, streams, *args, **kwargs)
+    y, out, end = jitted(_Static(_parts(crossing), crossing), groups, streams, *args, **kwargs)
     for top, counters in zip(crossing.tops, end.counters):
       _restore(top.rng_counters, counters)
     return y, out
@@ -120,7 +124,7 @@ def jit(
 def _parts(crossing: Crossing) -> Any:
   """Everything that decides what a body does, besides the arrays that go in."""
   return (
-    crossing.treedef,
+    crossing.fingerprint,
     tuple(crossing.ways),
     tuple(
       (

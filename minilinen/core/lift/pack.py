@@ -116,7 +116,8 @@ def pack(
 class Crossing:
   """One run of a lifted transform: the outer scopes and the way in and out.
 
-  Of scopes where one lies below another only the upper is taken in, and the lower is opened again
+  `fingerprint` is equal for trees of scopes with which a body does the same; a tree of a class of its own may
+  bring one. Of scopes where one lies below another only the upper is taken in, and the lower is opened again
   inside, so that no variable exists twice.
   """
 
@@ -129,6 +130,7 @@ class Crossing:
     boundary: Boundary,
   ):
     scopes, self.treedef = jax.tree.flatten(scope_tree)
+    self.fingerprint = getattr(scope_tree, "fingerprint", self.treedef)
     for scope in scopes:
       scope._check_valid()
     self.tops, self.ways = top_scopes(scopes)
