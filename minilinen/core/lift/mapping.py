@@ -90,10 +90,28 @@ def mapped_size(axes: Any, trees: Any, given: int | None, what: str) -> int:
   if given is not None:
     return given
   if len(sizes) > 1:
-    raise ValueError(f"Inconsistent batch axis sizes: {sorted(sizes)}. Mapped arrays need one size, {what}.")
+    raise ValueError(
+      f"Inconsistent batch axis sizes: {', '.join(_sizes_in_words(axes, trees))}. Everything that is mapped needs one"
+      " size on its axis; what all elements share has the axis None."
+    )
   if not sizes:
     raise ValueError(f"{what} should be specified manually: no argument and no variable is mapped.")
   return sizes.pop()
+
+
+def _sizes_in_words(axes: Any, trees: Any) -> list[str]:
+  """For each size the first variable or argument that has it: "8 (params/Dense_0/kernel)"."""
+  (variable_axes, in_axes), (variables, args) = axes, trees
+  if not isinstance(in_axes, (tuple, list)):
+    in_axes = (in_axes,) * len(args)
+  found: dict[Any, str] = {}
+  for axis, group in zip(variable_axes, variables):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(group) if isinstance(axis, int) else []:
+      found.setdefault(leaf.shape[axis], "/".join(str(getattr(key, "key", "")) for key in path[1:]))
+  for number, (axis, arg) in enumerate(zip(in_axes, args)):
+    for leaf in jax.tree.leaves(arg) if isinstance(axis, int) else []:
+      found.setdefault(leaf.shape[axis], f"argument {number}")
+  return [f"{size} ({where})" for size, where in found.items()]
 
 
 def vmap(
