@@ -142,6 +142,11 @@ def test_any_value_is_described(value: Any, expected: Any):
   assert describe(value) == expected
 
 
+def test_a_number_that_jax_has_typed_is_an_array():
+  number = jax.checkpoint(lambda x: (x, 3))(1.0)[1]
+  assert describe(number) == describe(jnp.asarray(3)) or describe(number) == 3
+
+
 def test_describing_never_raises_and_ends():
   class Angry:
     def __repr__(self) -> str:
