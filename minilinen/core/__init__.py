@@ -1,6 +1,6 @@
 """The functional core: variable trees, scopes, boxes and lifted transforms. It knows nothing of modules."""
 
-from minilinen.core import axes_scan, frozen_dict, lift, meta, scope
+from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.filters import (
   CollectionFilter,
@@ -22,7 +22,7 @@ from minilinen.core.scope import Scope, Variable
 __all__ = [
   "AxisMetadata", "CollectionFilter", "DenyList", "FrozenDict", "Scope", "Variable", "apply", "axes_scan", "bind",
   "broadcast", "copy", "filter_to_set", "freeze", "frozen_dict", "group_collections", "in_filter", "init",
-  "intersect_filters", "is_filter_empty", "jit", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta",
+  "intersect_filters", "is_filter_empty", "jit", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn",
   "pack", "pop", "pretty_repr", "remat", "scan", "scope", "subtract_filters", "unbox", "unfreeze",
   "union_filters", "vmap",
 ]  # fmt: skip

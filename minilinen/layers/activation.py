@@ -1,4 +1,4 @@
-"""Activation functions, JAX's own, and `PReLU`, which has a parameter."""
+"""Activation functions, those of the functional core and `PReLU`, which has a parameter."""
 
 from __future__ import annotations
 
@@ -6,39 +6,33 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.nn import celu as celu
-from jax.nn import elu as elu
-from jax.nn import gelu as gelu
-from jax.nn import glu as glu
-from jax.nn import hard_sigmoid as hard_sigmoid
-from jax.nn import hard_silu as hard_silu
-from jax.nn import hard_swish as hard_swish
-from jax.nn import hard_tanh as hard_tanh
-from jax.nn import leaky_relu as leaky_relu
-from jax.nn import log_sigmoid as log_sigmoid
-from jax.nn import log_softmax as log_softmax
-from jax.nn import logsumexp as logsumexp
-from jax.nn import one_hot as one_hot
-from jax.nn import relu as relu
-from jax.nn import relu6 as relu6
-from jax.nn import selu as selu
-from jax.nn import sigmoid as sigmoid
-from jax.nn import silu as silu
-from jax.nn import soft_sign as soft_sign
-from jax.nn import softmax as softmax
-from jax.nn import softplus as softplus
-from jax.nn import standardize as standardize
-from jax.nn import swish as swish
-from jax.numpy import tanh as tanh
 
+from minilinen.core.nn.activation import celu as celu
+from minilinen.core.nn.activation import elu as elu
+from minilinen.core.nn.activation import gelu as gelu
+from minilinen.core.nn.activation import glu as glu
+from minilinen.core.nn.activation import hard_sigmoid as hard_sigmoid
+from minilinen.core.nn.activation import hard_silu as hard_silu
+from minilinen.core.nn.activation import hard_swish as hard_swish
+from minilinen.core.nn.activation import hard_tanh as hard_tanh
+from minilinen.core.nn.activation import leaky_relu as leaky_relu
+from minilinen.core.nn.activation import log_sigmoid as log_sigmoid
+from minilinen.core.nn.activation import log_softmax as log_softmax
+from minilinen.core.nn.activation import logsumexp as logsumexp
+from minilinen.core.nn.activation import normalize as normalize
+from minilinen.core.nn.activation import one_hot as one_hot
+from minilinen.core.nn.activation import relu as relu
+from minilinen.core.nn.activation import relu6 as relu6
+from minilinen.core.nn.activation import selu as selu
+from minilinen.core.nn.activation import sigmoid as sigmoid
+from minilinen.core.nn.activation import silu as silu
+from minilinen.core.nn.activation import soft_sign as soft_sign
+from minilinen.core.nn.activation import softmax as softmax
+from minilinen.core.nn.activation import softplus as softplus
+from minilinen.core.nn.activation import standardize as standardize
+from minilinen.core.nn.activation import swish as swish
+from minilinen.core.nn.activation import tanh as tanh
 from minilinen.module import Module, compact
-
-
-def normalize(
-  x: jax.Array, axis: Any = -1, mean: Any = None, variance: Any = None, epsilon: float = 1e-5
-) -> jax.Array:
-  """`standardize` under its older name."""
-  return standardize(x, axis, mean, variance, epsilon)
 
 
 class PReLU(Module):

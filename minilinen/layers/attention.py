@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from minilinen.core.nn.initializers import Initializer, zeros
+from minilinen.core.nn.linear import default_kernel_init
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
-from minilinen.layers.initializers import Initializer, zeros
-from minilinen.layers.linear import DenseGeneral, default_kernel_init
+from minilinen.layers.linear import DenseGeneral
 from minilinen.layers.normalization import LayerNorm
 from minilinen.module import Module, compact, merge_param, nowrap
 

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from minilinen.core.nn.axes import conv_dimension_numbers, per_axis
+from minilinen.core.nn.initializers import Initializer, zeros
+from minilinen.core.nn.linear import default_kernel_init
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
-from minilinen.layers.initializers import Initializer, lecun_normal, zeros
 from minilinen.layers.linear import _chosen
 from minilinen.module import Module, compact, nowrap
-
-default_kernel_init = lecun_normal()
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 
@@ -38,18 +38,6 @@ def canonicalize_padding(padding: Padding, rank: int) -> Any:
     f"Invalid padding format: {padding}, should be str, int, or a sequence of {rank} where each element is an"
     " int or a pair of ints (before, after)."
   )
-
-
-def _per_axis(x: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
-  if x is None:
-    x = 1
-  return (x,) * rank if isinstance(x, int) else tuple(x)
-
-
-def _dimension_numbers(ndim: int) -> lax.ConvDimensionNumbers:
-  """Batch first, features last; kernels [spatial..., in, out]."""
-  ends = (0, ndim - 1, *range(1, ndim - 1))
-  return lax.ConvDimensionNumbers(ends, (ndim - 1, ndim - 2, *range(ndim - 2)), ends)
 
 
 def _flat_batch(inputs: Array, rank: int) -> tuple[Array, tuple[int, ...] | None]:
@@ -117,15 +105,15 @@ class _Conv(Module):
   @compact
   def __call__(self, inputs: Array) -> Array:
     """[batch..., spatial..., in] to [batch..., spatial..., features]."""
-    kernel_size = _per_axis(self.kernel_size, 1)
+    kernel_size = per_axis(self.kernel_size, 1)
     rank = len(kernel_size)
     inputs, batch_shape = _flat_batch(inputs, rank)
     strides, input_dilation, kernel_dilation = (
-      _per_axis(x, rank) for x in (self.strides, self.input_dilation, self.kernel_dilation)
+      per_axis(x, rank) for x in (self.strides, self.input_dilation, self.kernel_dilation)
     )
     padding = canonicalize_padding(self.padding, rank)
     inputs, padding = _padded(inputs, padding, kernel_size, kernel_dilation)
-    numbers = _dimension_numbers(inputs.ndim)
+    numbers = conv_dimension_numbers(inputs.ndim)
     in_features = inputs.shape[-1]
     conv = _chosen(self.conv_general_dilated_cls, self.conv_general_dilated, lax.conv_general_dilated)
     settings: dict[str, Any] = dict(
@@ -223,10 +211,10 @@ class ConvTranspose(Module):
   @compact
   def __call__(self, inputs: Array) -> Array:
     """[batch..., spatial..., in] to [batch..., spatial * stride..., features]."""
-    kernel_size = _per_axis(self.kernel_size, 1)
+    kernel_size = per_axis(self.kernel_size, 1)
     rank = len(kernel_size)
     inputs, batch_shape = _flat_batch(inputs, rank)
-    strides, dilation = _per_axis(self.strides, rank), _per_axis(self.kernel_dilation, rank)
+    strides, dilation = per_axis(self.strides, rank), per_axis(self.kernel_dilation, rank)
     in_features = inputs.shape[-1]
     ends = (self.features, in_features) if self.transpose_kernel else (in_features, self.features)
     kernel_shape = (*kernel_size, *ends)

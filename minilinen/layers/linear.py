@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from minilinen.core.nn.axes import as_tuple, positive_axes
+from minilinen.core.nn.initializers import Initializer, zeros
+from minilinen.core.nn.linear import default_embed_init, default_kernel_init
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
-from minilinen.layers.initializers import Initializer, lecun_normal, variance_scaling, zeros
 from minilinen.module import Module, compact, nowrap
-
-default_kernel_init = lecun_normal()
-default_embed_init = variance_scaling(1.0, "fan_in", "normal", out_axis=0)
 
 
 class Dense(Module):
@@ -92,11 +91,11 @@ class DenseGeneral(Module):
   @compact
   def __call__(self, inputs: Array) -> Array:
     """[batch..., rest..., axis...] to [batch..., rest..., features...]."""
-    features, axis, batch_dims = _tuple(self.features), _tuple(self.axis), _tuple(self.batch_dims)
+    features, axis, batch_dims = as_tuple(self.features), as_tuple(self.axis), as_tuple(self.batch_dims)
     if batch_dims and set(batch_dims) != set(range(max(batch_dims) + 1)):
       raise ValueError(f"batch_dims {batch_dims} must be consecutive leading dimensions starting from 0.")
     ndim, n_batch = inputs.ndim, len(batch_dims)
-    axis, batch_dims = _positive(axis, ndim), _positive(batch_dims, ndim)
+    axis, batch_dims = positive_axes(axis, ndim), positive_axes(batch_dims, ndim)
     batch_shape = tuple(inputs.shape[ax] for ax in batch_dims)
     n_features, n_axis = len(features), len(axis)
 
@@ -129,14 +128,6 @@ def _as_matrix(init: Initializer, n_batch: int, n_in: int, n_out: int) -> Initia
     return jax.tree.map(lambda x: jnp.reshape(x, shape), init(rng, flat, dtype))
 
   return cast(Initializer, draw)
-
-
-def _tuple(x: Any) -> tuple[Any, ...]:
-  return tuple(x) if isinstance(x, Iterable) else (x,)
-
-
-def _positive(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-  return tuple(ax if ax >= 0 else ndim + ax for ax in axes)
 
 
 class Einsum(Module):

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from minilinen.core.nn.initializers import Initializer, orthogonal, zeros
 from minilinen.layers.activation import sigmoid, tanh
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
-from minilinen.layers.initializers import Initializer, orthogonal, zeros
 from minilinen.layers.linear import Dense, default_kernel_init
 from minilinen.module import Module, compact, nowrap
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+from minilinen.core.nn.stochastic import drop
 from minilinen.layers.dtypes import Array
 from minilinen.module import Module, compact, merge_param
 
@@ -45,11 +45,6 @@ class Dropout(Module):
       return inputs
     if self.rate == 1.0:
       return jnp.zeros_like(inputs)
-    keep = 1.0 - self.rate
     if rng is None:
       rng = self.make_rng(self.rng_collection)
-    shape = list(inputs.shape)
-    for axis in self.broadcast_dims:
-      shape[axis] = 1
-    mask = jnp.broadcast_to(jax.random.bernoulli(rng, p=keep, shape=shape), inputs.shape)
-    return jax.lax.select(mask, inputs / keep, jnp.zeros_like(inputs))
+    return drop(inputs, self.rate, rng, self.broadcast_dims)

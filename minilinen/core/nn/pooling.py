@@ -7,9 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-
-from minilinen.layers.dtypes import Array
+from jax import Array, lax
 
 
 def pool(
