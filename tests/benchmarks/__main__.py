@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Iterable
 
 import flax
 import jax
@@ -141,20 +140,8 @@ def compiled(rounds: int) -> None:
   table = _table("optimised program", "forward", "gradient")
   for case in cases.COMPILED:
     with console.status(case.name):
-      table.add_row(case.name, *map(_verdict, same_programs(case)))
+      table.add_row(case.name, *map(_verdict, programs.same_programs(case)))
   console.print(table)
-
-
-def same_programs(case: cases.Case) -> Iterable[tuple[str, str]]:
-  """The text of the forward program on Flax and on minilinen, and then that of the gradient."""
-  kwargs = {"train": True} if case.name in cases.TRAINED else {}
-  made = []
-  for model in (case.flax(), case.ours()):
-    variables = jax.eval_shape(lambda *args, model=model: model.init(cases.KEY, *args), *case.inputs)
-    made.append((model, variables))
-  for program in (programs.forward, programs.gradient):
-    theirs, ours = (program(model, variables, *case.inputs, **kwargs) for model, variables in made)
-    yield theirs, ours
 
 
 def _verdict(both: tuple[str, str]) -> str:

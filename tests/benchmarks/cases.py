@@ -63,7 +63,7 @@ COMPILED = [
   case("transformer", transformer, lambda m: small(m, False), i32(2, 8)),
   case("ResNet", resnet, lambda m: m.ResNet(blocks=(1, 2), classes=10, width=8), f32(2, 32, 32, 3)),
   case("transformer, scanned", transformer, lambda m: small(m, True), i32(2, 8)),
-  case("tree of 100 modules", models, lambda m: m.Tree(100), f32(4)),
+  case("tree of 30 modules", models, lambda m: m.Tree(30), f32(4)),
 ]
 # Both are asked for what training computes, with dropout and changing statistics.
 TRAINED = {"transformer", "ResNet", "transformer, scanned"}

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from tests.benchmarks.cases import KEY, TRAINED, Case
+
 _METADATA = re.compile(r",? *metadata=\{[^{}]*\}")
 # Where an instruction came from, in tables of files, functions and frames before the program.
 _TABLES = re.compile(r"^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", re.MULTILINE)
+
+
+def same_programs(case: Case) -> Iterator[tuple[str, str]]:
+  """The forward program of a case on Flax and on minilinen, and then the gradient's; they should be the same."""
+  kwargs = {"train": True} if case.name in TRAINED else {}
+  made = []
+  for model in (case.flax(), case.ours()):
+    variables = jax.eval_shape(lambda *args, model=model: model.init(KEY, *args), *case.inputs)
+    made.append((model, variables))
+  for program in (forward, gradient):
+    theirs, ours = (program(model, variables, *case.inputs, **kwargs) for model, variables in made)
+    yield theirs, ours
 
 
 def forward(model: Any, variables: Any, *args: Any, **kwargs: Any) -> str:

@@ -1,0 +1,26 @@
+"""Makes the pictures that the README and the pages here show: `.venv/bin/python docs/pictures.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+
+import minilinen as nn
+import viz
+from minilinen.examples.transformer import Transformer
+
+HERE = Path(__file__).parent
+WIDTH = 110
+
+
+def pictures() -> dict[str, viz.View]:
+  """The name of each picture, and the view that it is of."""
+  trace = nn.trace(Transformer(scanned=True).init)(jax.random.key(0), "i32[b,t]")
+  return {"transformer": viz.tabulate(trace)}
+
+
+if __name__ == "__main__":
+  for name, view in pictures().items():
+    view.save(HERE / f"{name}.svg", width=WIDTH)
+    print(HERE / f"{name}.svg")

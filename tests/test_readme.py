@@ -1,0 +1,31 @@
+"""The README is true: its examples print what it says, and its list of files is that of the code."""
+
+import html
+import re
+from pathlib import Path
+
+import pictures
+import readme
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_readme_is_as_the_code_makes_it():
+  now = readme.README.read_text()
+  assert readme.renewed(now) == now, "write it anew: .venv/bin/python docs/readme.py"
+
+
+def test_what_the_readme_links_to_is_there():
+  for link in re.findall(r"\]\(([^)#:]+)\)", readme.README.read_text()):
+    assert (ROOT / link).exists(), link
+
+
+def test_the_pictures_show_what_viz_draws():
+  for name, view in pictures.pictures().items():
+    drawn, kept = view.svg(width=pictures.WIDTH), (ROOT / "docs" / f"{name}.svg").read_text()
+    assert texts(drawn) == texts(kept), "draw it anew: .venv/bin/python docs/pictures.py"
+
+
+def texts(svg):
+  """What is written in an SVG."""
+  return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
