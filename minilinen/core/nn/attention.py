@@ -268,7 +268,7 @@ def _cache_entry(scope: Scope, shape: tuple[int, ...]) -> CacheEntry | None:
   entry = scope.get_variable("cache", "entry")
   if not isinstance(entry, CacheEntry):
     raise ValueError(
-      'Cache is not initialized. Call what init put there: jax.tree.map(lambda f: f((batch, length)),'
+      "Cache is not initialized. Call what init put there: jax.tree.map(lambda f: f((batch, length)),"
       ' variables["cache"]).'
     )
   return entry

@@ -112,7 +112,7 @@ def dense_general(
 
 
 @functools.lru_cache(maxsize=256)
-def _as_matrix(init: Initializer, n_batch: int, n_in: int) -> Initializer:
+def _as_matrix(init: Initializer, n_batch: int, n_in: int) -> Any:
   """An initializer that draws one matrix [in, out], without input axes a vector, and repeats it for the batch."""
 
   def draw(rng: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
