@@ -59,16 +59,16 @@ def scan(
   def run(constants_in: Any, init: Any, *args: Any) -> tuple[Any, Any, Any]:
     xs = _map_prefix(_front, in_axes, args)
 
-    def step(carry: Any, x: Any) -> tuple[Any, Any, Any]:
+    def step(constants: Any, carry: Any, x: Any) -> tuple[Any, Any, Any]:
       filled = _map_prefix(lambda axis, arg, sliced: arg if axis is broadcast else sliced, in_axes, args, x)
-      return fn(constants_in, carry, *filled)
+      return fn(constants, carry, *filled)
 
     def constant_results(carry: Any, x: Any) -> tuple[Any, Any]:
-      constants, _, ys = step(carry, x)
+      constants, _, ys = step(constants_in, carry, x)
       return constants, _map_prefix(lambda axis, y: y if axis is broadcast else (), out_axes, ys)
 
     def body(carry: Any, x: Any) -> tuple[Any, Any]:
-      _, carry, ys = step(carry, x)
+      _, carry, ys = step(constants, carry, x)
       return carry, _map_prefix(lambda axis, y: () if axis is broadcast else y, out_axes, ys)
 
     constants, same = constants_in, None

@@ -10,7 +10,6 @@ needed, and is cloned. What methods may say about variables is in `variables.py`
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import Any, Self, dataclass_transform
 
 from minilinen import errors
@@ -56,7 +55,8 @@ class Module(_Dataclass, VariableMethods, RunMethods):
   ...   width: int
   ...   @nn.compact
   ...   def __call__(self, x):
-  ...     return nn.Dense(1)(nn.relu(nn.Dense(self.width)(x)))
+  ...     x = nn.relu(nn.Dense(self.width)(x))
+  ...     return nn.Dense(1)(x)
   >>> variables = MLP(8).init(jax.random.key(0), jax.numpy.ones((2, 4)))
   >>> variables["params"]["Dense_0"]["kernel"].shape
   (4, 8)
@@ -158,7 +158,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
       self._try_setup()
     if name in self.__dict__:
       return self.__dict__[name]
-    descriptor = inspect.getattr_static(type(self), name, None)
+    descriptor = next((vars(cls)[name] for cls in type(self).__mro__ if name in vars(cls)), None)
     if hasattr(descriptor, "__get__"):
       try:
         return descriptor.__get__(self, type(self))

@@ -74,7 +74,8 @@ def scan(
       if data_transform is not None:
         groups, rngs = data_transform(groups, rngs)
       (carry, ys), out = body(groups, rngs, carry, *args)
-      return out[0], (out[1], carry), (ys, out[2:])
+      known = tuple({**before, **after} for before, after in zip(constants, out[0]))
+      return known, (out[1], carry), (ys, out[2:])
 
     loop = axes_scan.scan(
       step,
