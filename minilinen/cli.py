@@ -264,7 +264,7 @@ def _method(model: nn.Module, name: str | None) -> str | None:
 
 def _one_line(error: Exception) -> str:
   """An error as one line: its class, what it says, and where in the model it happened."""
-  lines = [" ".join(line.split()) for line in str(error).splitlines()]
+  lines = [" ".join(line.split()) for line in getattr(error, "plain", str(error)).splitlines()]
   told = "; ".join(filter(None, lines))
   if isinstance(error, _USAGE_ERRORS):
     return told

@@ -1,17 +1,23 @@
 """Every mistake that minilinen knows, as a class that builds its own message.
 
 A message says what went wrong, where (the module's path and the user's line), what was expected and found,
-the nearest right name, and how to mend it, with right code. `_message` lays all of them out alike. The names and
-the first arguments of the classes are Flax's; what else a class takes is optional and makes its message better.
+the nearest right name, and how to mend it, with right code. `MinilinenError` lays all of them out alike, in lines
+of 80 columns. The names and the first arguments of the classes are Flax's; what else a class takes is optional
+and makes its message better. What was passed to the module that failed stands in a note below the message
+(`Exception.add_note`), which `minilinen.module` adds to every exception, also to those of JAX and of users.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 from minilinen.trace.source import Source, user_source
+
+_COLUMNS = 80
 
 
 class MinilinenError(Exception):
@@ -20,26 +26,46 @@ class MinilinenError(Exception):
   Attributes:
     path: path of the module it happened in, as text, "" if it is not known.
     source: the user's line that caused it, None if it is not known.
+    plain: the message with each part of it on one line, however long.
   """
 
   path: str = ""
   source: Source | None = None
+  plain: str = ""
 
   def __init__(self, message: str, *, path: str = "", mend: str = "", wrong: str = "", right: str = ""):
     self.path = path
     self.source = user_source(2)
-    lines = [message]
-    if path:
-      lines.append(f"  module  {path}")
-    if self.source is not None:
-      lines.append(f"  line    {self.source}")
-    if wrong:
-      lines.append(f"  wrong   {wrong}")
-    if right:
-      lines.append(f"  right   {right}")
-    if mend:
-      lines.append(f"  mend    {mend}")
-    super().__init__("\n".join(lines))
+    code = {"module": path, "line": str(self.source or ""), "wrong": wrong, "right": right}
+    parts = [f"  {label:<8}{text}" for label, text in code.items() if text]
+    self.plain = "\n".join([message, *parts, *([f"  mend    {mend}"] if mend else [])])
+    wrapped = _wrapped(mend, first="  mend    ", rest=" " * 10)
+    super().__init__("\n".join([*_wrapped(message), *parts, *wrapped]))
+
+  def __reduce__(self) -> Any:
+    return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(cls: type[MinilinenError], args: tuple[Any, ...], state: dict[str, Any]) -> MinilinenError:
+  """An error read back from a pickle: its message is built already."""
+  error = cls.__new__(cls, *args)
+  error.args = args
+  error.__dict__.update(state)
+  return error
+
+
+def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
+  """A text in lines: one if it fits, else a new one for each sentence, broken where that is too long."""
+  if len(first + text) <= _COLUMNS:
+    return [first + text] if text else []
+  lines: list[str] = []
+  for sentence in re.split(r"(?<=[.?!]) (?=[A-Z])", text):
+    begin = rest if lines else first
+    lines += textwrap.wrap(
+      sentence, _COLUMNS, initial_indent=begin, subsequent_indent=rest or "  ",
+      break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+  return lines
 
 
 FlaxError = MinilinenError
@@ -271,7 +297,10 @@ class NestingTooDeepError(MinilinenError, RecursionError):
 
 
 class JaxTransformError(MinilinenError):
-  """A raw JAX transform was used where a lifted one is needed."""
+  """A raw JAX transform was used where a lifted one is needed.
+
+  For user code that raises it or catches it by Flax's name. Like Flax today, minilinen lets raw transforms pass.
+  """
 
   def __init__(self) -> None:
     super().__init__(
@@ -331,7 +360,10 @@ class SetAttributeFrozenModuleError(MinilinenError):
 
 
 class MultipleMethodsCompactError(MinilinenError):
-  """More than one method of a class is compact where only one may be."""
+  """More than one method of a class is compact where only one may be.
+
+  For user code that raises it or catches it by Flax's name. Like Flax today, minilinen allows several.
+  """
 
   def __init__(self) -> None:
     super().__init__("Only one method per class can be @nn.compact.")
@@ -458,7 +490,10 @@ class PartitioningUnspecifiedError(MinilinenError):
 
 
 class TraceContextError(MinilinenError):
-  """A value was touched in another trace than the one it belongs to."""
+  """A value was touched in another trace than the one it belongs to.
+
+  For user code that raises it or catches it by Flax's name; minilinen leaves the check to JAX.
+  """
 
   def __init__(self, message: str):
     super().__init__(message)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,19 +21,27 @@ from minilinen.core.rng import LazyRng
 
 Init = Callable[..., Any]
 
+
+class Shapes(NamedTuple):
+  """What an initializer gives: the shapes of its leaves, and whether it is one array and no tree of them."""
+
+  leaves: list[tuple[int, ...]]
+  is_array: bool
+
+
 # Initializer -> (args, kwargs) -> what is known of the call. Weak, since an initializer may close over tracers.
-_shapes: weakref.WeakKeyDictionary[Init, dict[Any, list[tuple[int, ...]]]] = weakref.WeakKeyDictionary()
+_shapes: weakref.WeakKeyDictionary[Init, dict[Any, Shapes]] = weakref.WeakKeyDictionary()
 _traced: weakref.WeakKeyDictionary[Init, dict[Any, Init | None]] = weakref.WeakKeyDictionary()
 
 
-def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, ...]]:
+def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Shapes:
   """The shapes of the leaves that an initializer would give, without running it."""
   known = _known(_shapes, init_fn) if type(init_fn) is types.FunctionType else None
   call = _call(args, kwargs)
   if known is not None and call is not None and call in known:
     return known[call]
   result = jax.eval_shape(lambda: init_fn(jax.random.key(0), *args, **kwargs))
-  shapes = [leaf.shape for leaf in jax.tree.leaves(result)]
+  shapes = Shapes([leaf.shape for leaf in jax.tree.leaves(result)], isinstance(result, jax.ShapeDtypeStruct))
   if known is not None and call is not None:
     known[call] = shapes
   return shapes
@@ -83,23 +91,24 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   return call
 
 
-def check_shapes(name: str, path: str, value: Any, expected: list[tuple[int, ...]]) -> None:
+def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> None:
   """Checks a parameter that was passed against the shapes that its initializer gives.
 
   Raises:
     ScopeParamTypeError: if it is no array, or not as many.
     ScopeParamShapeError: if it has other shapes.
   """
-  if isinstance(value, jax.Array) and len(expected) == 1:
+  if isinstance(value, jax.Array) and len(expected.leaves) == 1:
     found = [value.shape]
   else:
     leaves = jax.tree.leaves(value)
     is_number = all(
       hasattr(leaf, "shape") or isinstance(leaf, (bool, int, float, complex)) for leaf in leaves
     )
-    if not is_number or len(leaves) != len(expected):
-      raise errors.ScopeParamTypeError(name, path, value, expected)
+    is_branch = expected.is_array and isinstance(value, Mapping)
+    if not is_number or is_branch or len(leaves) != len(expected.leaves):
+      raise errors.ScopeParamTypeError(name, path, value, expected.leaves)
     found = [np.shape(leaf) for leaf in leaves]
-  for is_shape, init_shape in zip(found, expected):
+  for is_shape, init_shape in zip(found, expected.leaves):
     if is_shape != init_shape:
       raise errors.ScopeParamShapeError(name, path, is_shape, init_shape)

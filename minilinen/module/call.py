@@ -196,6 +196,8 @@ def _say_where(error: Exception, self: Module, name: str, args: tuple[Any, ...])
 
 
 def _in_short(arg: Any) -> str:
+  if isinstance(arg, str):
+    return f"{arg[:40]!r}, a str and no array"
   described = describe(arg)
   return str(described) if isinstance(described, (Spec, bool, int, float)) else type(arg).__name__
 
