@@ -304,6 +304,54 @@ def test_a_run_in_a_run_keeps_its_variables_to_itself():
   assert len(trace.find("**/kernel")) == 1
 
 
+def test_calls_are_counted_by_run_path_and_method():
+  recorder = Recorder()
+  for _ in range(2):
+    with recorder.span(Run, (), name="apply"):
+      for path in (("a",), ("b",), ("a",)):
+        with call(recorder, path):
+          pass
+      with recorder.span(Call, ("a",), module="A", qualname="A", method="decode"):
+        pass
+  numbers = [(c.path[0], c.method, c.number) for c in Trace(recorder.freeze()).calls()]
+  once = [("a", "__call__", 0), ("b", "__call__", 0), ("a", "__call__", 1), ("a", "decode", 0)]
+  assert numbers == once * 2
+
+
+def test_what_all_steps_share_is_made_in_the_first_pass():
+  def key(counter: int) -> None:
+    recorder.event(Key, ("s",), stream="params", served="params", counter=counter, steps=(("fold", counter),))
+
+  recorder = Recorder()
+  with recorder.span(Lift, (), kind="scan") as lift:
+    for counter in (1, 3):
+      with recorder.body(()), call(recorder, ("s",)):
+        key(counter)
+        create(recorder, ("s",), "shared")
+        key(counter + 1)
+        create(recorder, ("s",), "stacked")
+        recorder.event(Read, ("s",), collection="params", name="shared", value=F32)
+    how = {"shared": "broadcast", "stacked": "axis 0"}
+    lift.set(variables=tuple(Lifted(("s",), "params", n, h, F32, F32, True) for n, h in how.items()))
+  trace = Trace(recorder.freeze())
+  assert [k.counter for k in trace.events(Key)] == [1, 4]
+  assert [type(r) for r in trace["s"][0].items] == [Key, Create, Key, Create, Read]
+  assert trace.events(Body)[0].traced == 2
+
+
+def test_what_the_last_pass_only_reads_was_made_in_the_first():
+  recorder = Recorder()
+  with recorder.span(Lift, (), kind="map_variables"):
+    with recorder.body(()), call(recorder, ("s",)):
+      recorder.event(Key, ("s",), stream="params", served="params", counter=1, steps=())
+      create(recorder, ("s",))
+    with recorder.body(()), call(recorder, ("s",)):
+      for _ in range(2):
+        recorder.event(Read, ("s",), collection="params", name="kernel", value=F32)
+  trace = Trace(recorder.freeze())
+  assert [type(r) for r in trace["s"][0].items] == [Key, Create, Read]
+
+
 def test_of_several_passes_over_a_body_the_last_is_kept():
   recorder = Recorder()
   with recorder.span(Lift, (), kind="cond"):

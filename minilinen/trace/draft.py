@@ -7,10 +7,11 @@ records.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.trace.events import Create, Key, Lift, Read, Record, Span
+from minilinen.trace.events import Call, Create, Key, Lift, Read, Record, Run, Span
 
 
 class Draft:
@@ -51,17 +52,28 @@ class Draft:
 
 
 def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
-  """Drafts as records, numbered depth first.
+  """Drafts as records, numbered depth first; a call also says how many of its like came before it in its run.
 
   Runs over a list and not over itself, so that the depth of the nesting is no limit.
   """
   numbered: list[tuple[Draft, int]] = []
-  waiting = [(draft, -1) for draft in reversed(drafts)]
+  calls: Counter[Any] = Counter()
+  waiting = [(draft, -1, -1) for draft in reversed(drafts)]
   while waiting:
-    draft, span = waiting.pop()
+    draft, span, run = waiting.pop()
     order = len(numbered)
     numbered.append((draft, span))
-    waiting.extend([(inner, order) for inner in reversed(draft.items)])
+    if draft.kind is Call:
+      same = (run, draft.fields["path"], draft.fields.get("method"))
+      draft.fields["number"] = calls[same]
+      calls[same] += 1
+    inner_run = order if draft.kind is Run else run
+    waiting.extend([(inner, order, inner_run) for inner in reversed(draft.items)])
+  return _records(numbered)
+
+
+def _records(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
+  """Records of drafts that stand depth first, each with the number of the span around it."""
   inside: dict[int, list[Record]] = {}
   for order in range(len(numbered) - 1, -1, -1):
     draft, span = numbered[order]

@@ -144,11 +144,13 @@ class Lift(Span):
 
 @dataclass(frozen=True, kw_only=True)
 class Body(Span):
-  """What a lifted transform ran. Of several passes only the last is kept.
+  """What a lifted transform ran.
+
+  Of several passes only the last is kept; variables that the first made for good are shown as it made them.
 
   Attributes:
     name: "body", or which of several ("cond", "branch 1").
-    traced: how often Python ran it; 0 if a cached compilation was used.
+    traced: how often Python ran it.
     args, result: as seen from inside.
   """
 
