@@ -1,0 +1,92 @@
+"""The house stays as it was designed: imports point down, files and functions stay short, Flax stays outside."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted([*(ROOT / "minilinen").rglob("*.py"), *(ROOT / "viz").rglob("*.py")])
+
+# From the bottom up. A file may import what stands on its own floor or below.
+FLOORS = [
+  "minilinen.trace",
+  "minilinen.config minilinen.errors",
+  "minilinen.core",
+  "minilinen.module minilinen.transforms",
+  "minilinen.layers",
+  "minilinen",
+  "viz",
+  "minilinen.examples minilinen.target minilinen.demo",
+  "minilinen.cli minilinen.__main__",
+]
+
+
+def module_of(path):
+  return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def floor(module):
+  """The floor of the longest name that the module's begins with."""
+  floors = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
+  return floors[max((name for name in floors if f"{module}.".startswith(f"{name}.")), key=len)]
+
+
+def imports_of(path):
+  """Every module that a file imports, with the line; `from minilinen import errors` imports `minilinen.errors`."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      for name in node.names:
+        yield node.lineno, name.name
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      for name in node.names:
+        inner = f"{node.module}.{name.name}"
+        is_module = (ROOT / inner.replace(".", "/")).is_dir() or (
+          ROOT / f"{inner.replace('.', '/')}.py"
+        ).exists()
+        yield node.lineno, inner if is_module else node.module
+
+
+# Each runs only when it is called: minilinen draws by viz, and the core's type checker sees what is above it.
+UPWARD = {
+  ("minilinen.module.running", "viz"),
+  ("minilinen.core.variable", "minilinen.core.scope"),
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_point_down(path):
+  module = module_of(path)
+  for line, imported in imports_of(path):
+    if imported.split(".")[0] in ("minilinen", "viz") and (module, imported) not in UPWARD:
+      assert floor(imported) <= floor(module), f"{path}:{line} imports {imported}, which stands above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_flax_is_never_imported(path):
+  assert not [name for _, name in imports_of(path) if name.split(".")[0] in ("flax", "optax")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_files_and_functions_are_short(path):
+  text = path.read_text()
+  if path.name != "errors.py":  # a list of small classes
+    assert len(text.splitlines()) <= 480, "a file is one idea: split it"
+  for node in ast.walk(ast.parse(text)):
+    if isinstance(node, ast.FunctionDef):
+      body = node.body[1:] if ast.get_docstring(node) else node.body
+      length = node.end_lineno - body[0].lineno + 1 if body else 0
+      assert length <= 60, f"{node.name} has {length} lines: a function is one thought"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_every_file_says_why_it_is_there(path):
+  assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_private_jax_names_stand_in_few_files():
+  """`jax._src` nowhere; the names that are reachable but not promised only in the files made for them."""
+  for path in FILES:
+    assert "jax._src" not in path.read_text(), path
+    if "partial_eval" in path.read_text():
+      assert path.name == "jax_internals.py", path
