@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minilinen.trace.source import Source, user_source
@@ -79,6 +79,12 @@ def nearest(name: str, names: Iterable[Any]) -> str:
   return f"{hint} There: {', '.join(sorted(known)[:12]) or 'nothing'}."
 
 
+def _misspelt(name: str, passed: Iterable[str]) -> str:
+  """For a name that was not passed: the one that was, if it looks like it."""
+  close = difflib.get_close_matches(name, list(passed), n=1)
+  return f" Is {close[0]!r} misspelt?" if close else ""
+
+
 # Running: what is passed to init and apply.
 
 
@@ -92,8 +98,7 @@ class InvalidRngError(MinilinenError, ValueError):
   def missing(cls, stream: str, path: str, available: Iterable[str]) -> InvalidRngError:
     """For a stream that was asked for and not passed."""
     streams = list(available)
-    close = difflib.get_close_matches(stream, streams, n=1)
-    misspelt = f" Is {close[0]!r} misspelt?" if close else ""
+    misspelt = _misspelt(stream, streams)
     return cls(
       f'{path} needs PRNG for "{stream}", but the streams passed are: {", ".join(streams) or "none"}.{misspelt}',
       path=path,
@@ -105,10 +110,8 @@ class ApplyScopeInvalidVariablesTypeError(MinilinenError):
   """The variables passed to apply are no dict of dicts."""
 
   def __init__(self, found: Any = None) -> None:
-    what = f" but got {type(found).__name__}" if found is not None else ""
-    keys = f" with keys {sorted(map(str, found))[:8]}" if isinstance(found, dict) else ""
     super().__init__(
-      f"apply needs variables as a dict: collection -> nested dict of arrays,{what}{keys}.",
+      f"apply needs variables as a dict: collection -> nested dict of arrays, but got {_short(found)}.",
       wrong="model.apply(params, x)",
       right='model.apply({"params": params}, x)',
     )
@@ -156,7 +159,7 @@ class ScopeCollectionNotFound(MinilinenError):
       )
       return
     super().__init__(
-      f"{what} Collections passed: {', '.join(passed) or 'none'}.",
+      f"{what}{_misspelt(col_name, passed)} Collections passed: {', '.join(passed) or 'none'}.",
       path=scope_path,
       right=f'model.apply({{..., "{col_name}": variables["{col_name}"]}}, x)',
       mend=f"or let it be created: mutable=[{col_name!r}].",
@@ -261,7 +264,11 @@ class ScopeNameTypeError(MinilinenError, TypeError):
   """A name is no string, or one that cannot be a name."""
 
   def __init__(self, scope_name: Any, path: str = ""):
-    super().__init__(f"Names are strings, but got {scope_name!r} ({type(scope_name).__name__}).", path=path)
+    super().__init__(
+      f"Names are strings, but got {scope_name!r} ({type(scope_name).__name__}).",
+      path=path,
+      right=f"name={str(scope_name)!r}",
+    )
 
 
 class ScopeNameInUseError(MinilinenError, ValueError):
@@ -392,9 +399,9 @@ class ApplyModuleInvalidMethodError(MinilinenError):
 class CallCompactUnboundModuleError(MinilinenError):
   """A compact method was called on a module that has no variables."""
 
-  def __init__(self) -> None:
+  def __init__(self, method: str = "") -> None:
     super().__init__(
-      "Can't call compact methods on unbound modules: there are no variables to call it with.",
+      f"Can't call compact methods on unbound modules: there are no variables to call {method or 'it'} with.",
       wrong="model(x)",
       right="model.apply(variables, x) or model.bind(variables)(x)",
     )
@@ -433,8 +440,9 @@ class InvalidInstanceModuleError(MinilinenError):
   """A method was called on the class instead of an instance."""
 
   def __init__(self, found: Any = None) -> None:
+    got = "" if found is None else f", but the first argument is {_short(found)}"
     super().__init__(
-      f"Can only call init, init_with_output, apply or bind methods on an instance of a Module{_got(found)}.",
+      f"Can only call init, init_with_output, apply or bind methods on an instance of a Module{got}.",
       wrong="Net.init(key, x)",
       right="Net().init(key, x)",
     )
@@ -453,8 +461,12 @@ class IncorrectPostInitOverrideError(MinilinenError):
 class DescriptorAttributeError(MinilinenError):
   """A property of a module raised an AttributeError, which Python would take for a missing property."""
 
-  def __init__(self) -> None:
-    super().__init__("Trying to access a property that is accessing a non-existent attribute.")
+  def __init__(self, name: str = "", cause: object = "") -> None:
+    which = f" {name!r}" if name else ""
+    super().__init__(
+      f"Trying to access a property{which} that is accessing a non-existent attribute{f': {cause}' if cause else '.'}",
+      mend="correct the attribute's name in the property, or set it in setup.",
+    )
 
 
 class TransformedMethodReturnValueError(MinilinenError):
@@ -472,7 +484,7 @@ class TransformTargetError(MinilinenError):
 
   def __init__(self, target: Any):
     super().__init__(
-      f"Linen transformations must be applied to Module classes or functions taking a Module, got {target!r}.",
+      f"Linen transformations must be applied to Module classes or functions taking a Module, got {_short(target)}.",
       wrong="nn.vmap(nn.Dense(3), ...)",
       right="nn.vmap(nn.Dense, ...)(3)",
     )
@@ -484,7 +496,7 @@ class PartitioningUnspecifiedError(MinilinenError):
   def __init__(self, target: Any):
     super().__init__(
       f"Trying to transform a Partitioned variable but metadata_params[{_PARTITION_NAME!r}] is not specified: "
-      f"{target!r}",
+      f"{_short(target)} with the axes {getattr(target, 'names', ())}.",
       right='nn.scan(..., metadata_params={nn.PARTITION_NAME: "layers"})',
     )
 
@@ -504,10 +516,11 @@ _PARTITION_NAME = "partition_name"
 
 def _short(found: Any) -> str:
   """What a value is, in a few words."""
-  if isinstance(found, dict):
-    return f"a dict with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
-  return "None" if found is None else f"a {type(found).__name__}, {str(found)[:40]!r}"
-
-
-def _got(found: Any) -> str:
-  return "" if found is None else f", got {found!r}"
+  if found is None:
+    return "None"
+  if isinstance(found, Mapping):
+    return f"a {type(found).__name__} with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
+  text = repr(found)
+  if len(text) > 40 or "\n" in text:
+    return f"an instance of {type(found).__name__}"
+  return f"{text}, a {type(found).__name__}" if isinstance(found, (str, int, float, list, tuple)) else text

@@ -86,8 +86,8 @@ class Scope:
 
   @property
   def path_text(self) -> str:
-    """The path as text: "/encoder/Dense_0"."""
-    return "/" + "/".join(self.debug_path)
+    """The path as text: "/encoder/Dense_0"; a name with a slash in it stands in quotes."""
+    return "/" + "/".join(repr(name) if "/" in name else name for name in self.debug_path)
 
   @property
   def root(self) -> Scope:

@@ -162,7 +162,7 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
   nested = state.in_compact if is_compact else state.in_setup
   if self.scope is None:
     if is_compact:
-      raise errors.CallCompactUnboundModuleError()
+      raise errors.CallCompactUnboundModuleError(f"{type(self).__name__}.{name}")
     if is_setup:
       raise errors.CallSetupUnboundModuleError()
   elif not is_setup and not state.setup_done and not hasattr(fun, "lifted"):

@@ -163,7 +163,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
       try:
         return descriptor.__get__(self, type(self))
       except AttributeError as error:
-        raise errors.DescriptorAttributeError() from error
+        raise errors.DescriptorAttributeError(name, error) from error
     message = f'"{type(self).__name__}" object has no attribute "{name}".'
     if self.scope is None:
       message += (
