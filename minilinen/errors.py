@@ -244,7 +244,10 @@ class ModifyScopeVariableError(MinilinenError):
 
 
 class ImmutableVariableError(MinilinenError):
-  """Something that may not change was to be changed."""
+  """Something that may not change was to be changed.
+
+  A scope's last guard, which `ModifyScopeVariableError` comes before; user code may raise it by Flax's name.
+  """
 
   def __init__(self, message: str):
     super().__init__(message)
