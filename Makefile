@@ -65,7 +65,7 @@ clean:
 
 # The name of the stamp holds the version of Python: where python3 has become another, the environment is made anew.
 $(DEMO_READY): pyproject.toml Makefile
-	@echo "== Making $(VENV) with Python $(VERSION) and installing minilinen and JAX into it (about 400 MB, a minute or two) ..."
+	@echo "== Making $(VENV) with Python $(VERSION) and installing minilinen and JAX into it (about 600 MB, a minute or two) ..."
 	@test -e $@ || rm -rf $(VENV)
 	@"$(FOUND)" -m venv $(VENV) || { rm -rf $(VENV); echo "Python $(VERSION) cannot make a virtual environment: it lacks the module venv or ensurepip (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check -e .

@@ -4,8 +4,11 @@ import html
 import re
 from pathlib import Path
 
+import flax.linen
 import pictures
 import readme
+
+import minilinen as nn
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,6 +27,14 @@ def test_the_pictures_show_what_viz_draws():
   for name, view in pictures.pictures().items():
     drawn, kept = view.svg(width=pictures.WIDTH), (ROOT / "docs" / f"{name}.svg").read_text()
     assert texts(drawn) == texts(kept), "draw it anew: .venv/bin/python docs/pictures.py"
+
+
+def test_what_the_readme_calls_missing_is_missing():
+  told = re.search(r"Not here yet:(.*?)\n\n", readme.README.read_text(), re.DOTALL)
+  names = re.findall(r"`nn\.(\w+)`", told[1]) if told else []
+  assert names
+  for name in names:
+    assert hasattr(flax.linen, name) and not hasattr(nn, name), f"nn.{name}"
 
 
 def texts(svg):
