@@ -7,7 +7,7 @@ Making one is free: it keeps the dict it was made of, and wraps a branch when so
 from __future__ import annotations
 
 import types
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar
 
 import jax
@@ -57,6 +57,14 @@ class FrozenDict(Mapping[K, V]):
   def __len__(self) -> int:
     return len(self._dict)
 
+  def keys(self) -> KeysView[K]:
+    """The keys, which print as a list."""
+    return _Keys(self)
+
+  def values(self) -> ValuesView[Any]:
+    """The values, which print as a list."""
+    return _Values(self)
+
   def __repr__(self) -> str:
     return self.pretty_repr()
 
@@ -101,6 +109,16 @@ class FrozenDict(Mapping[K, V]):
   @classmethod
   def tree_unflatten(cls, keys: Any, values: Any) -> FrozenDict[Any, Any]:
     return _wrapped({k: v._dict if isinstance(v, FrozenDict) else v for k, v in zip(keys, values)})
+
+
+class _Keys(KeysView[K]):
+  def __repr__(self) -> str:
+    return f"frozen_dict_keys({list(self)!r})"
+
+
+class _Values(ValuesView[V]):
+  def __repr__(self) -> str:
+    return f"frozen_dict_values({list(self)!r})"
 
 
 def _wrapped(tree: dict[Any, Any]) -> FrozenDict[Any, Any]:

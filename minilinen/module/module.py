@@ -158,7 +158,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
       self._try_setup()
     if name in self.__dict__:
       return self.__dict__[name]
-    descriptor = next((vars(cls)[name] for cls in type(self).__mro__ if name in vars(cls)), None)
+    descriptor: Any = next((vars(cls)[name] for cls in type(self).__mro__ if name in vars(cls)), None)
     if hasattr(descriptor, "__get__"):
       try:
         return descriptor.__get__(self, type(self))
