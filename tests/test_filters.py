@@ -65,7 +65,10 @@ def test_algebra_is_that_of_flax_and_of_sets(a: Any, b: Any) -> None:
 def test_membership_is_that_of_flax(a: Any, name: str) -> None:
   assert core.in_filter(a, name) == oracle.in_filter(theirs(a), name)
   assert outcome(core.filter_to_set, a) == outcome(oracle.filter_to_set, theirs(a))
-  assert outcome(core.is_filter_empty, a) == outcome(oracle.is_filter_empty, theirs(a))
+  if isinstance(a, DenyList) and isinstance(a.deny, DenyList):  # Flax takes all but (all but "a") for empty
+    assert core.is_filter_empty(a) == core.is_filter_empty(a.deny.deny)
+  else:
+    assert core.is_filter_empty(a) == oracle.is_filter_empty(theirs(a))
 
 
 @given(st.lists(FILTERS, max_size=4))

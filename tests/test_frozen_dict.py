@@ -41,7 +41,7 @@ def test_it_prints_as_in_the_first_document() -> None:
     "FrozenDict({\n"
     "    params: {\n"
     "        kernel: Array([[0., 1., 2.],\n"
-    "           [3., 4., 5.]], dtype=float32),\n"
+    "               [3., 4., 5.]], dtype=float32),\n"
     "        bias: Array([0., 0., 0.], dtype=float32),\n"
     "    },\n"
     "    empty: {},\n"

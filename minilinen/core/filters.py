@@ -68,7 +68,8 @@ def is_filter_empty(filter_like: CollectionFilter) -> bool:
   if isinstance(filter_like, bool):
     return not filter_like
   if isinstance(filter_like, DenyList):
-    return filter_like.deny is True
+    deny = filter_like.deny
+    return is_filter_empty(deny.deny) if isinstance(deny, DenyList) else deny is True
   if isinstance(filter_like, Collection):
     return len(filter_like) == 0
   raise errors.InvalidFilterError(filter_like)

@@ -191,8 +191,6 @@ def pretty_repr_body(tree: Any, num_spaces: int) -> str:
     return repr(tree)
   lines = []
   for key, value in tree.items():
-    inner = pretty_repr_body(value, num_spaces)
-    if isinstance(value, (dict, FrozenDict)):
-      inner = inner.replace("\n", "\n" + " " * num_spaces)
+    inner = pretty_repr_body(value, num_spaces).replace("\n", "\n" + " " * num_spaces)
     lines.append(f"{' ' * num_spaces}{key}: {inner},\n")
   return "{\n" + "".join(lines) + "}" if lines else "{}"
