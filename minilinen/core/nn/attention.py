@@ -243,9 +243,9 @@ def _as_bias(masks: Sequence[jax.Array], dtype: Any) -> jax.Array | None:
   """What to add to the scores: nothing where all masks allow it, else very little."""
   if not masks:
     return None
-  mask = functools.reduce(jnp.logical_and, masks)
-  allowed = jnp.full(mask.shape, 0.0).astype(dtype)
-  return lax.select(mask > 0, allowed, jnp.full(mask.shape, -1e10).astype(dtype))
+  allowed = functools.reduce(jnp.logical_and, masks) > 0
+  nothing, very_little = (jnp.full(allowed.shape, x).astype(dtype) for x in (0.0, -1e10))
+  return lax.select(allowed, nothing, very_little)
 
 
 def _cache_entry(scope: Scope, shape: tuple[int, ...]) -> CacheEntry | None:
@@ -341,7 +341,7 @@ def make_padding_mask(
 def _make_causal_mask(
   key: jax.Array, attention_axis: Axes | None = None, self_mask: bool = False
 ) -> jax.Array:
-  """[1, 1, query axes..., key axes...], True where a key is not after the query.
+  """[1..., query axes..., key axes...], True where a key is not after the query.
 
   Args:
     key: [batch, attended..., heads, d], of which only the shape is used.
@@ -350,4 +350,7 @@ def _make_causal_mask(
   """
   sizes = tuple(key.shape[ax] for ax in _attention_axes(attention_axis, key.ndim))
   n = math.prod(sizes)
-  return jnp.tri(n, n, -1 if self_mask else 0, dtype=jnp.bool_).reshape((1, 1, *sizes, *sizes))
+  queries, keys = lax.iota(jnp.int32, n), lax.iota(jnp.int32, n)
+  last_seen = lax.broadcast_in_dim(queries, (n, n), (0,)) + (-1 if self_mask else 0)
+  mask = last_seen >= lax.broadcast_in_dim(keys, (n, n), (1,))
+  return mask.reshape((1,) * (key.ndim - 1 - len(sizes)) + sizes + sizes)

@@ -91,7 +91,7 @@ def dense_general(
   """
   inputs = jnp.asarray(inputs, dtype)
   ndim, features = inputs.ndim, as_tuple(features)
-  axis, batch_dims = _normalized(as_tuple(axis), ndim), _normalized(as_tuple(batch_dims), ndim)
+  axis, batch_dims = positive_axes(axis, ndim), positive_axes(batch_dims, ndim)
   n_batch = len(batch_dims)
   if set(batch_dims) != set(range(n_batch)):
     raise ValueError(f"batch_dims {batch_dims} must be consecutive leading dimensions starting from 0.")
@@ -105,10 +105,9 @@ def dense_general(
   if not bias:
     return out
   b = scope.param("bias", _as_matrix(bias_init, n_batch, 0), batch_shape + features)
-  b = jnp.asarray(b, dtype)
   for place in range(n_batch, ndim - len(axis)):
     b = jnp.expand_dims(b, place)
-  return out + b
+  return out + jnp.asarray(b, dtype)
 
 
 @functools.lru_cache(maxsize=256)
@@ -122,11 +121,6 @@ def _as_matrix(init: Initializer, n_batch: int, n_in: int) -> Any:
     return jnp.broadcast_to(jnp.reshape(init(rng, flat, dtype), inner), shape)
 
   return draw
-
-
-def _normalized(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
-  """Axes counted from the front, in order."""
-  return tuple(sorted(positive_axes(axes, ndim)))
 
 
 def conv(
