@@ -26,6 +26,8 @@ import minilinen
 import minilinen.core
 
 KEY = jax.random.PRNGKey(0)
+KEY2 = jax.random.PRNGKey(7)
+X = jax.random.normal(KEY, (3, 4))
 FLAX_SETTINGS = {"return_frozendict": False, "jit_folds_rngs": True}
 
 
@@ -58,11 +60,51 @@ def same(program: Callable[..., Any], *args: Any) -> Any:
     if isinstance(ours, Exception) and not isinstance(theirs, Exception):
       raise AssertionError(f"minilinen raises, Flax returns {theirs!r}") from ours
     assert isinstance(ours, Exception), f"Flax raises {theirs!r}, minilinen returns {ours!r}"
-    names = {c.__name__ for c in type(ours).__mro__} | {"AssertionError"}  # where Flax only asserts, any error of ours
+    names = {c.__name__ for c in type(ours).__mro__} | {
+      "AssertionError"
+    }  # where Flax only asserts, any error of ours
     assert type(theirs).__name__ in names, f"Flax raises {theirs!r}, minilinen {ours!r}"
     return ours
   equal(theirs, ours)
   return ours
+
+
+def as_flax(program: Callable[..., Any]) -> Callable[[], None]:
+  """Makes a program a test: minilinen returns what Flax returns."""
+
+  def test() -> None:
+    result = same(program)
+    assert not isinstance(result, Exception), f"both raise {result!r}"
+
+  return _named(test, program)
+
+
+def raises_as_flax(name: str) -> Callable[[Callable[..., Any]], Callable[[], None]]:
+  """Makes a program a test: both libraries raise an error of this class name."""
+
+  def decorate(program: Callable[..., Any]) -> Callable[[], None]:
+    def test() -> None:
+      theirs, _ = run_both(program)
+      assert type(theirs).__name__ == name
+      same(program)
+
+    return _named(test, program)
+
+  return decorate
+
+
+def _named(test: Any, program: Any) -> Any:
+  test.__name__, test.__qualname__, test.__module__ = (
+    program.__name__,
+    program.__qualname__,
+    program.__module__,
+  )
+  return test
+
+
+def core(nn: Any) -> Any:
+  """The functional core that a namespace stands on."""
+  return minilinen.core if nn is minilinen else flax.core
 
 
 def equal(theirs: Any, ours: Any) -> None:
@@ -70,11 +112,15 @@ def equal(theirs: Any, ours: Any) -> None:
   theirs, ours = _plain(theirs), _plain(ours)
   flat_theirs, tree_theirs = jax.tree_util.tree_flatten_with_path(theirs)
   flat_ours, tree_ours = jax.tree_util.tree_flatten_with_path(ours)
-  assert tree_theirs == tree_ours, f"trees differ:\n  Flax      {_shapes(theirs)}\n  minilinen {_shapes(ours)}"
+  assert tree_theirs == tree_ours, (
+    f"trees differ:\n  Flax      {_shapes(theirs)}\n  minilinen {_shapes(ours)}"
+  )
   for (path, a), (_, b) in zip(flat_theirs, flat_ours):
     where = jax.tree_util.keystr(path)
     if hasattr(a, "dtype"):
-      assert a.dtype == b.dtype and a.shape == b.shape, f"{where}: Flax {a.dtype}{a.shape}, ours {b.dtype}{b.shape}"
+      assert a.dtype == b.dtype and a.shape == b.shape, (
+        f"{where}: Flax {a.dtype}{a.shape}, ours {b.dtype}{b.shape}"
+      )
       assert _bits(a) == _bits(b), f"{where}: Flax {a}, ours {b}"
     else:
       assert type(a) is type(b) and a == b, f"{where}: Flax {a!r}, ours {b!r}"
@@ -144,7 +190,7 @@ def same_model(
   same(program)
 
 
-_NAMES = {"name", "sharding", "metadata", "debug", "source_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd", "num_consts", "out_trees", "call", "symbolic_zeros", "policy", "ctx_mesh"}  # fmt: skip
+_NAMES = {"name", "sharding", "metadata", "debug", "source_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd", "num_consts", "out_trees", "call", "symbolic_zeros", "policy", "ctx_mesh"}  # fmt: skip  # noqa: E501
 
 
 def equations(closed: Any) -> list[Any]:
@@ -154,7 +200,11 @@ def equations(closed: Any) -> list[Any]:
 
   def atom(v: Any) -> Any:
     if hasattr(v, "val"):
-      return ("literal", str(v.aval), np.asarray(v.val).tolist() if not hasattr(v.val, "dtype") or v.val.dtype != jax.dtypes.float0 else 0)
+      return (
+        "literal",
+        str(v.aval),
+        np.asarray(v.val).tolist() if not hasattr(v.val, "dtype") or v.val.dtype != jax.dtypes.float0 else 0,
+      )
     return (numbers.setdefault(v, len(numbers)), str(v.aval))
 
   def param(value: Any) -> Any:
@@ -171,7 +221,9 @@ def equations(closed: Any) -> list[Any]:
   out = []
   for eqn in live(jaxpr):
     params = {k: param(v) for k, v in eqn.params.items() if k not in _NAMES}
-    out.append((eqn.primitive.name, [atom(v) for v in eqn.invars], params, [str(v.aval) for v in eqn.outvars]))
+    out.append(
+      (eqn.primitive.name, [atom(v) for v in eqn.invars], params, [str(v.aval) for v in eqn.outvars])
+    )
     for v in eqn.outvars:
       atom(v)
   out.append(("out", [atom(v) for v in jaxpr.outvars]))

@@ -1,0 +1,60 @@
+"""Lifted jit and remat."""
+
+from __future__ import annotations
+
+import jax
+from oracle import KEY, KEY2, X, as_flax
+
+
+@as_flax
+def test_remat_around_vmap_in_vmap(nn):
+
+  class B(nn.Module):
+    n: int = 4
+
+    @nn.compact
+    def __call__(self, x, train):
+      x = nn.Dense(self.n)(x)
+      return nn.Dropout(0.5, deterministic=not train)(x)
+
+  class N(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      for _ in range(2):
+        x = nn.remat(B, static_argnums=(2,), policy=jax.checkpoint_policies.dots_saveable)()(x, True)
+      x = nn.vmap(
+        nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}),
+        variable_axes={"params": 1},
+        split_rngs={"params": True},
+        in_axes=1,
+        out_axes=1,
+      )(4)(x[:, None].repeat(2, 1))
+      return x
+
+  m = N()
+  v = m.init({"params": KEY, "dropout": KEY2}, X)
+
+  def f(p):
+    return (m.apply({"params": p}, X, rngs={"dropout": KEY}) ** 2).sum()
+
+  return (v, jax.value_and_grad(f)(v["params"]))
+
+
+@as_flax
+def test_jit_called_twice_with_dropout(nn):
+
+  class N(nn.Module):
+    @nn.jit
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dropout(0.5, deterministic=False)(nn.Dense(4)(x))
+
+  class M(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      m = N()
+      return (m(m(x)) + nn.jit(nn.Dense)(4)(x), self.make_rng("dropout"))
+
+  m = M()
+  v = m.init({"params": KEY, "dropout": KEY2}, X)
+  return (v, [m.apply(v, X, rngs={"dropout": KEY}) for _ in range(2)])

@@ -1,0 +1,173 @@
+"""Lifted scan: axes, carries, broadcasts, boxes, sharing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from oracle import KEY, KEY2, X, as_flax, raises_as_flax
+
+
+def partitioned_step(nn):
+
+  class Step(nn.Module):
+    @nn.compact
+    def __call__(self, c, _):
+      return (nn.Dense(4, kernel_init=nn.with_partitioning(nn.initializers.ones_init(), ("a", "b")))(c), None)
+
+  return Step
+
+
+@as_flax
+def test_boxes_get_the_axis_name(nn):
+  d = nn.Dense(3, kernel_init=nn.with_partitioning(nn.initializers.ones_init(), ("a", "b")))
+  v = d.init(KEY, X)
+  L = nn.scan(
+    partitioned_step(nn),
+    variable_axes={"params": 0},
+    split_rngs={"params": True},
+    length=2,
+    metadata_params={nn.PARTITION_NAME: "l"},
+  )
+  return (v, d.apply(v, X), L().init(KEY, X, None))
+
+
+@raises_as_flax("PartitioningUnspecifiedError")
+def test_boxes_without_metadata_params(nn):
+  L = nn.scan(partitioned_step(nn), variable_axes={"params": 0}, split_rngs={"params": True}, length=2)
+  return L().init(KEY, X, None)
+
+
+@as_flax
+def test_recurrent_cell(nn):
+
+  class N(nn.Module):
+    @nn.compact
+    def __call__(self, xs):
+      L = nn.scan(
+        nn.LSTMCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1
+      )
+      cell = L(4)
+      c = cell.initialize_carry(KEY, xs[:, 0].shape)
+      return cell(c, xs)
+
+  m = N()
+  xs = jax.random.normal(KEY, (2, 5, 3))
+  v = m.init(KEY, xs)
+
+  def f(p):
+    return (m.apply({"params": p}, xs)[1] ** 2).sum()
+
+  return (v, m.apply(v, xs), jax.grad(f)(v["params"]))
+
+
+@as_flax
+def test_every_collection_stacked_in_reverse_unrolled(nn):
+
+  class Step(nn.Module):
+    @nn.compact
+    def __call__(self, c, x):
+      c = nn.Dense(4)(c)
+      c = nn.BatchNorm(use_running_average=False)(c)
+      c = nn.Dropout(0.5, deterministic=False)(c)
+      self.sow("intermediates", "h", c)
+      return (c, c.sum())
+
+  class N(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.scan(
+        Step,
+        variable_axes={"params": 1, "batch_stats": 0, "intermediates": 0},
+        split_rngs={"params": True, "dropout": True},
+        length=3,
+        reverse=True,
+        unroll=2,
+      )()(x, None)
+
+  m = N()
+  v = m.init({"params": KEY, "dropout": KEY2}, X)
+  return (v, m.apply(v, X, rngs={"dropout": KEY}, mutable=["batch_stats", "intermediates"]))
+
+
+@as_flax
+def test_carried_collection(nn):
+
+  class Step(nn.Module):
+    @nn.compact
+    def __call__(self, c, x):
+      n = self.variable("state", "n", lambda: jnp.zeros(()))
+      n.value = n.value + 1.0
+      c = nn.Dense(4)(c)
+      c = nn.Dropout(0.5, deterministic=False)(c)
+      return (c, c.sum())
+
+  class N(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.scan(
+        Step,
+        variable_broadcast="params",
+        variable_carry="state",
+        split_rngs={"params": False, "dropout": True},
+        in_axes=0,
+        length=3,
+      )()(x, jnp.arange(3.0))
+
+  m = N()
+  v = {
+    "params": {"ScanStep_0": {"Dense_0": nn.Dense(4).init(KEY, X)["params"]}},
+    "state": {"ScanStep_0": {"n": jnp.zeros(())}},
+  }
+  return m.apply(v, X, rngs={"dropout": KEY}, mutable=["state"])
+
+
+@raises_as_flax("TypeError")
+def test_carried_collection_at_init(nn):
+
+  class Step(nn.Module):
+    @nn.compact
+    def __call__(self, c, x):
+      n = self.variable("state", "n", lambda: jnp.zeros(()))
+      n.value = n.value + 1.0
+      return (c, c.sum())
+
+  return nn.scan(Step, variable_carry="state", length=3)().init(KEY, X, None)
+
+
+@raises_as_flax("ValueError")
+def test_broadcast_parameter_that_depends_on_the_carry(nn):
+
+  class Step(nn.Module):
+    @nn.compact
+    def __call__(self, c, x):
+      self.param("w", lambda k: c)
+      return (c, c.sum())
+
+  return nn.scan(Step, variable_broadcast="params", split_rngs={"params": False}, length=3)().init(
+    KEY, X, None
+  )
+
+
+@as_flax
+def test_module_from_outside_is_shared(nn):
+
+  class N(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      d = nn.Dense(4)
+
+      class W(nn.Module):
+        a: Any
+
+        @nn.compact
+        def __call__(self, c, _):
+          return (self.a(c) + nn.Dense(4)(c), None)
+
+      y, _ = nn.scan(W, variable_broadcast="params", split_rngs={"params": False}, length=2)(d)(x, None)
+      return d(y)
+
+  m = N()
+  v = m.init(KEY, X)
+  return (v, m.apply(v, X))

@@ -1,0 +1,192 @@
+"""Fields of a module: inheritance, keyword-only, post-init, containers, frozenness, properties."""
+
+from __future__ import annotations
+
+from oracle import KEY, X, as_flax, raises_as_flax
+
+
+@as_flax
+def test_containers_of_submodules_in_setup(nn):
+
+  class C(nn.Module):
+    def setup(self):
+      self.l = [nn.Dense(2), nn.Dense(3)]
+      self.d = {"a": nn.Dense(2), "b": [nn.Dense(3), (nn.Dense(4),)]}
+      self.t = (nn.Dense(1),)
+      self.w = self.param("w", nn.initializers.normal(), (2,))
+
+    def __call__(self, x):
+      return (
+        self.l[0](x),
+        self.l[1](x),
+        self.d["a"](x),
+        self.d["b"][0](x),
+        self.d["b"][1][0](x),
+        self.t[0](x),
+        self.w,
+      )
+
+  return C().init_with_output(KEY, X)
+
+
+@as_flax
+def test_subclass_adds_fields_and_calls_super(nn):
+
+  class A(nn.Module):
+    n: int
+
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(self.n)(x)
+
+  class B(A):
+    m: int = 2
+
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(self.m)(super().__call__(x))
+
+  return (B(3).init_with_output(KEY, X), B(3, m=5).init(KEY, X))
+
+
+@as_flax
+def test_keyword_only_fields(nn):
+
+  class A(nn.Module, kw_only=True):
+    a: int = 1
+    b: int
+
+    def __call__(self, x):
+      return x * self.a * self.b
+
+  return (A(b=2).apply({}, X), A(a=3, b=2).apply({}, X))
+
+
+@as_flax
+def test_attribute_set_before_post_init(nn):
+
+  class A(nn.Module):
+    a: int = 1
+
+    def __post_init__(self):
+      self.b = self.a * 2
+      super().__post_init__()
+
+    def __call__(self, x):
+      return x * self.b
+
+  return A(3).apply({}, X)
+
+
+@raises_as_flax("IncorrectPostInitOverrideError")
+def test_post_init_without_super(nn):
+
+  class A(nn.Module):
+    def __post_init__(self):
+      self.b = 2
+
+    @nn.compact
+    def __call__(self, x):
+      return x * self.b
+
+  return A().apply({}, X)
+
+
+@as_flax
+def test_clone_copy_equality_and_hash(nn):
+  m = nn.Dense(2)
+  return (
+    m.clone(features=3).init(KEY, X),
+    m.copy(name="z").init(KEY, X),
+    m.copy().features,
+    m == m.clone(),
+    hash(m) == hash(m.clone()),
+  )
+
+
+@as_flax
+def test_instance_is_frozen(nn):
+  m = nn.Dense(2)
+  m.features = 3
+
+
+@raises_as_flax("SetAttributeInModuleSetupError")
+def test_field_is_frozen_in_setup(nn):
+
+  class C(nn.Module):
+    f: int = 1
+
+    def setup(self):
+      self.f = 2
+
+    def __call__(self, x):
+      return x
+
+  return C().init(KEY, X)
+
+
+@raises_as_flax("SetAttributeFrozenModuleError")
+def test_module_is_frozen_in_compact(nn):
+
+  class C(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      self.z = 1
+      return x
+
+  return C().init(KEY, X)
+
+
+@as_flax
+def test_property_reaches_setup(nn):
+
+  class C(nn.Module):
+    def setup(self):
+      self.d = nn.Dense(2)
+
+    @property
+    def dd(self):
+      return self.d
+
+    @property
+    def feats(self):
+      return self.dd.features
+
+    def __call__(self, x):
+      return self.dd(x) * self.feats
+
+  return C().init_with_output(KEY, X)
+
+
+@raises_as_flax("DescriptorAttributeError")
+def test_property_that_fails(nn):
+
+  class C(nn.Module):
+    @property
+    def dd(self):
+      return self.nonono
+
+    def __call__(self, x):
+      return self.dd
+
+  return C().init_with_output(KEY, X)
+
+
+@raises_as_flax("AttributeError")
+def test_attribute_that_is_missing(nn):
+
+  class A(nn.Module):
+    def setup(self):
+      self.d = nn.Dense(2)
+
+    def __call__(self, x):
+      return self.nothere
+
+  return A().init(KEY, X)
+
+
+@raises_as_flax("ReservedModuleAttributeError")
+def test_reserved_field_name(nn):
+
+  class C(nn.Module):
+    name: int = 3

@@ -1,0 +1,118 @@
+"""Ways to run a module: init, apply, bind, methods, functional forms, interceptors."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from oracle import KEY, X, as_flax, core, raises_as_flax
+
+
+@as_flax
+def test_method_by_name_function_and_lambda(nn):
+
+  class AE(nn.Module):
+    def setup(self):
+      self.e = nn.Dense(2)
+      self.d = nn.Dense(4)
+
+    def __call__(self, x):
+      return self.decode(self.encode(x))
+
+    def encode(self, x):
+      return self.e(x)
+
+    def decode(self, x):
+      return self.d(x)
+
+  m = AE()
+  v = m.init(KEY, X)
+  return (
+    v,
+    m.apply(v, X, method="encode"),
+    m.apply(v, X, method=AE.encode),
+    m.apply(v, X, method=m.encode),
+    m.init(KEY, X, method=AE.encode),
+    m.apply(v, X, method=lambda s, x: s.d(s.e(x))),
+    m.bind(v).encode(X),
+    m.bind(v).e(X),
+    m.bind(v).variables,
+    m.bind(v).e.variables,
+    m.bind(v).e.unbind()[1],
+  )
+
+
+@as_flax
+def test_interceptors_nest(nn):
+  log = []
+
+  def f(next_fun, args, kwargs, ctx):
+    log.append((type(ctx.module).__name__, ctx.method_name))
+    y = next_fun(*args, **kwargs)
+    return y * 2 if isinstance(ctx.module, nn.Dense) and ctx.method_name == "__call__" else y
+
+  def g(next_fun, args, kwargs, ctx):
+    log.append("g")
+    return next_fun(*args, **kwargs)
+
+  with nn.intercept_methods(f), nn.intercept_methods(g):
+    r = nn.Sequential([nn.Dense(2), nn.Dense(3)]).init_with_output(KEY, X)
+  return (r, [str(l) for l in log])
+
+
+@as_flax
+def test_functional_init_and_apply(nn):
+
+  def f(m, x):
+    return m(x) * 2
+
+  m = nn.Dense(3)
+  v = nn.init(f, m)(KEY, X)
+  return (v, nn.apply(f, m)(v, X), nn.init_with_output(f, m)(KEY, X), nn.apply(f, m, mutable=["a"])(v, X))
+
+
+@as_flax
+def test_lazy_init(nn):
+  return nn.Sequential([nn.Dense(2), nn.Dense(3)]).lazy_init(KEY, jax.ShapeDtypeStruct((2, 3), jnp.float32))
+
+
+@raises_as_flax("LazyInitError")
+def test_lazy_init_that_needs_values(nn):
+
+  class C(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return self.param("w", lambda k: x)
+
+  return C().lazy_init(KEY, jax.ShapeDtypeStruct((2, 3), jnp.float32))
+
+
+@as_flax
+def test_module_paths(nn):
+
+  class C(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.Sequential([nn.Dense(2), nn.Dense(3)])(x)
+
+  return ({k: type(v).__name__ for k, v in C().module_paths(KEY, X).items()}, C().bind(C().init(KEY, X)).path)
+
+
+@as_flax
+def test_bind_with_mutable(nn):
+  m = nn.BatchNorm(use_running_average=False)
+  v = m.init(KEY, X)
+  b = m.bind(v, mutable=["batch_stats"])
+  y = b(X)
+  return (y, b.variables)
+
+
+@as_flax
+def test_mutable_as_deny_list_set_and_true(nn):
+  D = core(nn).DenyList
+  m = nn.BatchNorm(use_running_average=False)
+  v = m.init(KEY, X)
+  return (
+    m.apply(v, X, mutable=D("params")),
+    m.apply(v, X, mutable={"batch_stats", "x"}),
+    m.init(KEY, X, mutable=True),
+  )
