@@ -24,13 +24,14 @@ TEST_READY := $(VENV)/installed-test-$(VERSION)
 # pytest takes more cores as they come; two are enough to finish in minutes.
 WORKERS ?= 2
 
-.PHONY: demo test lint types pytest bench format clean help
+.PHONY: demo test lint types pytest bench docs format clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    show real models: ResNet-50, a transformer, a CNN trained on handwritten digits"
 	@echo "make test    ruff, pyright, tests and doctests"
 	@echo "make bench   time the same models on minilinen and on Flax"
+	@echo "make docs    write the README's outputs and pictures anew"
 	@echo "make format  put every file into the house style"
 	@echo "make clean   remove the virtual environments and what demo wrote"
 	@echo "PYTHON=python3.13 after any of them takes another Python"
@@ -55,6 +56,10 @@ pytest: $(TEST_READY)
 
 bench: $(TEST_READY)
 	@$(BIN)/python -m tests.benchmarks
+
+docs: $(TEST_READY)
+	@$(BIN)/python docs/pictures.py
+	@$(BIN)/python docs/readme.py
 
 format: $(TEST_READY)
 	@$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Makes the pictures that the README and the pages here show: `.venv/bin/python docs/pictures.py`."""
+"""Makes the pictures that the README and the pages here show; `make docs` runs it."""
 
 from __future__ import annotations
 

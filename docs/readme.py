@@ -1,7 +1,7 @@
 """Keeps the README true: runs its examples, writes down what they print, and lists the files of the code.
 
-`.venv/bin/python docs/readme.py` writes the README anew; `tests/test_readme.py` fails where that would change it. The
-output under a block of Python or a command, and the list of files, are never written by hand.
+`make docs` writes it anew; `tests/test_readme.py` fails where that would change it. The output under a block of Python
+or a command, and the list of files, are never written by hand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FILES = re.compile(r"(?<=<!-- files -->\n).*(?=<!-- /files -->)", re.DOTALL)
 
 
 def renewed(text: str) -> str:
-  """A README with the outputs and the list of files as they are now."""
+  """The text of the README with the outputs and the list of files as they are now."""
   names: dict[str, object] = {}
 
   def example(match: re.Match[str]) -> str:

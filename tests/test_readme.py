@@ -6,6 +6,7 @@ from pathlib import Path
 
 import flax.linen
 import pictures
+import pytest
 import readme
 
 import minilinen as nn
@@ -15,18 +16,19 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_readme_is_as_the_code_makes_it():
   now = readme.README.read_text()
-  assert readme.renewed(now) == now, "write it anew: .venv/bin/python docs/readme.py"
+  assert readme.renewed(now) == now, "write it anew: make docs"
 
 
-def test_what_the_readme_links_to_is_there():
-  for link in re.findall(r"\]\(([^)#:]+)\)", readme.README.read_text()):
-    assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", ["README.md", "tutorials/README.md"])
+def test_what_a_page_links_to_is_there(page):
+  for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()):
+    assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 def test_the_pictures_show_what_viz_draws():
   for name, view in pictures.pictures().items():
     drawn, kept = view.svg(width=pictures.WIDTH), (ROOT / "docs" / f"{name}.svg").read_text()
-    assert texts(drawn) == texts(kept), "draw it anew: .venv/bin/python docs/pictures.py"
+    assert texts(drawn) == texts(kept), "draw it anew: make docs"
 
 
 def test_what_the_readme_calls_missing_is_missing():
