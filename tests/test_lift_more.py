@@ -1,0 +1,235 @@
+"""Lifts: their options, streams, state, sow and sharing inside them, and what settings change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracle import KEY, KEY2, X, as_flax, same, same_model
+
+import minilinen
+
+
+def stack(nn, features=4, **options):
+  class Step(nn.Module):
+    @nn.compact
+    def __call__(self, carry, x):
+      carry = nn.Dense(features)(carry)
+      return carry, carry.sum() if x is None else carry.sum() + jnp.sum(x)
+
+  return nn.scan(Step, **{"variable_axes": {"params": 0}, "split_rngs": {"params": True}, **options})
+
+
+def test_vmap_design():
+  def build(nn):
+    return nn.vmap(nn.Dense, variable_axes={"params": 1}, split_rngs={"params": True})(2)
+
+  variables = build(minilinen).init(KEY, X)
+  assert jax.tree.map(jnp.shape, variables.unfreeze()) == {"params": {"kernel": (4, 3, 2), "bias": (2, 3)}}
+  same_model(build, X)
+
+
+@pytest.mark.parametrize(
+  "options",
+  [
+    {"length": 3},
+    {"length": 3, "reverse": True},
+    {"length": 3, "unroll": 3},
+    {"length": 3, "_split_transpose": True},
+    {"variable_axes": {"params": 1}, "length": 2},
+    {"variable_axes": {}, "variable_broadcast": "params", "split_rngs": {"params": False}, "length": 2},
+  ],
+)
+def test_scan_options(options):
+  same_model(lambda nn: stack(nn, **options)(), X, None)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_scan_axes(axis):
+  same_model(lambda nn: stack(nn, in_axes=axis, out_axes=0)(), X, jnp.ones((3, 3)))
+
+
+def test_scan_broadcast_input():
+  def build(nn):
+    class Step(nn.Module):
+      @nn.compact
+      def __call__(self, carry, x, scale):
+        return nn.Dense(4)(carry) * scale, carry.sum() * x
+
+    axes = {"params": 0}
+    return nn.scan(
+      Step, variable_axes=axes, split_rngs={"params": True}, in_axes=(0, nn.broadcast), length=3
+    )()
+
+  same_model(build, X, jnp.arange(3.0), jnp.float32(2.0))
+
+
+def test_scan_data_transform():
+  def double(values):
+    return jax.tree.map(lambda v: v * 2, values)
+
+  same_model(lambda nn: stack(nn, length=2, data_transform=lambda c, xs: (double(c), xs))(), X, None)
+
+
+def test_scan_without_constancy_check():
+  same_model(lambda nn: stack(nn, length=2, check_constancy_invariants=False)(), X, None, grad=False)
+
+
+@as_flax
+def test_in_and_out_axes(nn):
+  import flax.core.lift
+
+  lift = minilinen.core.lift if nn is minilinen else flax.core.lift
+
+  class Counter(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      n = self.variable("state", "n", lambda: jnp.zeros(()))
+      n.value = n.value + x.sum()
+      return x
+
+  Mapped = nn.vmap(Counter, variable_axes={"state": lift.Out(0)})
+  return Mapped().apply({}, X, mutable=["state"])
+
+
+def test_streams_before_inside_and_after():
+  def build(nn):
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        before = self.make_rng("noise")
+        drop = nn.vmap(nn.Dropout, split_rngs={"dropout": True, "noise": False}, variable_axes={})
+        y = drop(0.5, deterministic=False)(x)
+        z = nn.remat(nn.Dropout)(0.5, deterministic=False)(x)
+        return before, y, z, self.make_rng("noise"), nn.Dropout(0.5, deterministic=False)(x)
+
+    return Net()
+
+  same_model(build, X, streams=("params", "dropout", "noise"), grad=False)
+
+
+@pytest.mark.parametrize("lift", ["remat", "jit", "vmap", "scan"])
+def test_sow_and_state_in_a_lift(lift):
+  def build(nn):
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, _=None):
+        n = self.variable("state", "n", lambda: jnp.zeros(()))
+        n.value = n.value + 1.0
+        x = nn.Dense(4)(x)
+        self.sow("intermediates", "x", x)
+        return (x, None) if lift == "scan" else x
+
+    axes = {"params": 0, "state": 0, "intermediates": 0}
+    if lift in ("vmap", "scan"):
+      more = {"length": 2} if lift == "scan" else {}
+      return getattr(nn, lift)(Net, variable_axes=axes, split_rngs={"params": True}, **more)()
+    return getattr(nn, lift)(Net)()
+
+  args = (X, None) if lift == "scan" else (X,)
+  same_model(build, *args, mutable=["state", "intermediates"], grad=False)
+
+
+@pytest.mark.parametrize("lift", ["remat", "jit"])
+def test_shared_module_in_a_lift(lift):
+  def build(nn):
+    class Inner(nn.Module):
+      shared: Any
+
+      @nn.compact
+      def __call__(self, x):
+        return self.shared(x) + nn.Dense(4)(x)
+
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        dense = nn.Dense(4)
+        return getattr(nn, lift)(Inner)(dense)(dense(x)) + dense(x)
+
+    return Net()
+
+  same_model(build, X)
+
+
+@pytest.mark.parametrize("name", ["static_argnums", "static_argnames"])
+def test_jit_static_arguments(name):
+  def build(nn):
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, train):
+        return nn.Dropout(0.5, deterministic=not train)(nn.Dense(4)(x))
+
+    class Outer(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        if name == "static_argnums":
+          return nn.jit(Net, static_argnums=(2,))()(x, True)
+        return nn.jit(Net, static_argnames=("train",))()(x, train=True)
+
+    return Outer()
+
+  same_model(build, X, streams=("params", "dropout"))
+
+
+def test_jit_leaves_the_random_numbers_alone():
+  class Net(minilinen.Module):
+    lifted: bool
+
+    @minilinen.compact
+    def __call__(self, x):
+      Dropout = minilinen.jit(minilinen.Dropout) if self.lifted else minilinen.Dropout
+      return Dropout(0.5, deterministic=False, name="drop")(x)
+
+  rngs = {"dropout": KEY2}
+  for _ in range(3):
+    plain, jitted = (Net(lifted).apply({}, X, rngs=rngs) for lifted in (False, True))
+    np.testing.assert_array_equal(plain, jitted)
+
+
+@as_flax
+def test_lift_of_several_methods(nn):
+  class Auto(nn.Module):
+    def setup(self):
+      self.enc, self.dec = nn.Dense(2), nn.Dense(4)
+
+    def __call__(self, x):
+      return self.decode(self.encode(x))
+
+    def encode(self, x):
+      return self.enc(x)
+
+    def decode(self, x):
+      return self.dec(x)
+
+  model = nn.remat(Auto, methods=["encode", "decode"])()
+  variables = model.init(KEY, X)
+  return variables, model.apply(variables, X, method="encode"), model.apply(variables, X)
+
+
+@pytest.mark.parametrize("kind", ["share_scope", "name_scope"])
+def test_scopes_in_a_lift(kind):
+  def program(nn):
+    class Shared(nn.Module):
+      inner: Any
+
+      def setup(self):
+        nn.share_scope(self, self.inner)
+
+      def __call__(self, x):
+        return self.inner(x)
+
+    class Named(nn.Module):
+      @nn.compact_name_scope
+      def up(self, x):
+        return nn.Dense(3)(x)
+
+      def __call__(self, x):
+        return self.up(x)
+
+    model = Shared(nn.Dense(3)) if kind == "share_scope" else nn.remat(Named)()
+    return model.init_with_output(KEY, X)
+
+  same(program)

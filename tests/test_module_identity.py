@@ -1,0 +1,161 @@
+"""What a module is as a Python object: equality, hash, repr, pickling, and modules held in data of other kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import Any
+
+import cloudpickle
+import flax
+import jax
+import jax.numpy as jnp
+import pytest
+from oracle import KEY, X, as_flax, flax_settings, raises_as_flax, same
+
+import minilinen
+
+
+@as_flax
+def test_equality_and_hash(nn):
+  class Net(nn.Module):
+    width: int
+    inner: Any = None
+
+  a, b, c = Net(2, nn.Dense(3)), Net(2, nn.Dense(3)), Net(2, nn.Dense(4))
+  return a == b, a == c, hash(a) == hash(b), len({a, b, c}), nn.Dense(3) == Net(3)
+
+
+@raises_as_flax("TypeError")
+def test_hash_of_a_list_field(nn):
+  class Net(nn.Module):
+    widths: Any
+
+  return hash(Net([1, 2]))
+
+
+@pytest.mark.parametrize("dump", [pickle, cloudpickle])
+def test_pickled_module_gives_the_same(dump):
+  def program(nn):
+    model = nn.Sequential([nn.Dropout(0.5, deterministic=True), nn.Dropout(0.0)])
+    again = pickle.loads(dump.dumps(model))
+    return again == model, again.init(KEY, X), model.init(KEY, X)
+
+  same(program)
+
+
+@as_flax
+def test_cloudpickled_class_of_a_notebook(nn):
+  class Net(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(self.width)(x)
+
+  return pickle.loads(cloudpickle.dumps(Net(3))).init_with_output(KEY, X)
+
+
+def test_repr_reads_like_the_fields():
+  assert "features = 3" in repr(minilinen.Dense(3)) or "features=3" in repr(minilinen.Dense(3))
+
+
+def test_modules_in_a_dataclass_pytree():
+  """Flax does not find modules in a dataclass registered with JAX; minilinen names them by their place."""
+  nn = minilinen
+
+  @jax.tree_util.register_dataclass
+  @dataclasses.dataclass
+  class Pair:
+    left: Any
+    right: Any
+
+  class Net(nn.Module):
+    def setup(self):
+      self.pair = Pair(nn.Dense(2), [nn.Dense(3)])
+
+    def __call__(self, x):
+      return self.pair.left(x), self.pair.right[0](x)
+
+  assert set(Net().init(KEY, X)["params"]) == {"pair_left", "pair_right_0"}
+
+
+@as_flax
+def test_modules_in_a_plain_dataclass_field(nn):
+  @dataclasses.dataclass(frozen=True)
+  class Options:
+    layer: Any
+
+  class Net(nn.Module):
+    options: Any
+
+    @nn.compact
+    def __call__(self, x):
+      return self.options.layer(x)
+
+  return Net(Options(lambda x: nn.Dense(2)(x))).init(KEY, X)
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_preserve_adopted_names(value):
+  def program(nn):
+    class Net(nn.Module):
+      inner: Any
+
+      @nn.compact
+      def __call__(self, x):
+        return self.inner(x)
+
+    return Net(nn.Dense(2, name="mine")).init(KEY, X), Net(nn.Dense(2)).init(KEY, X)
+
+  with flax_settings(), minilinen.config.temp_flip_flag("preserve_adopted_names", value):
+    before = flax.config.flax_preserve_adopted_names
+    flax.config.update("flax_preserve_adopted_names", value)
+    try:
+      result = same(program)
+    finally:
+      flax.config.update("flax_preserve_adopted_names", before)
+  assert list(result[0]["params"]) == ["mine" if value else "inner"]
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_fix_rng_separator(value):
+  def program(nn):
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(2, name="ab")(x) + nn.Dense(2, name="a")(x) + nn.Dense(2, name="ac")(x)
+
+    return Net().init(KEY, X)
+
+  with minilinen.config.temp_flip_flag("fix_rng_separator", value):
+    before = flax.config.flax_fix_rng_separator
+    flax.config.update("flax_fix_rng_separator", value)
+    try:
+      same(program)
+    finally:
+      flax.config.update("flax_fix_rng_separator", before)
+
+
+@as_flax
+def test_nested_adoption(nn):
+  class Outer(nn.Module):
+    part: Any
+
+    @nn.compact
+    def __call__(self, x):
+      return self.part(x)
+
+  return Outer(Outer(Outer(nn.Dense(2)))).init_with_output(KEY, X)
+
+
+@as_flax
+def test_modules_in_nested_dict_and_list_fields(nn):
+  class Outer(nn.Module):
+    parts: Any
+
+    @nn.compact
+    def __call__(self, x):
+      return self.parts["a"][0](x), self.parts["b"](x), jnp.sum(x)
+
+  return Outer({"a": [nn.Dense(2)], "b": nn.Dense(3)}).init_with_output(KEY, X)
