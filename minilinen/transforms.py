@@ -36,7 +36,7 @@ class _Skeleton:
   def __init__(self, module: Module, others: tuple[Any, ...]):
     self.module = module
     self.others = others
-    self.scoped = _scoped_modules((module, others))
+    self.scoped = _scoped_modules((others, module))
     self.states = [m._state.copy() for m in self.scoped]  # a body may run twice: from the same start
 
 
@@ -67,6 +67,7 @@ class _Carried:
       copy = object.__new__(base if base is not None and outer is self.skeleton.module else type(outer))
       copy.__dict__.update(outer.__dict__)
       copy.__dict__.update(scope=scope, _state=state.copy())
+      copy._forget_setup()
       copies[id(outer)] = copy
 
     def inner(suffix: str, module: Module) -> Module:
@@ -95,15 +96,17 @@ class _Stand:
 
 
 def _scoped_modules(value: Any) -> list[Module]:
-  """Every bound module in a value or in the attributes of one that is, each once."""
+  """Every bound module in a value or in the attributes of one that is, each once and after those inside of it."""
   found: dict[int, Module] = {}
+  seen: set[int] = set()
 
   def visit(suffix: str, module: Module) -> Module:
-    if module.scope is not None and id(module) not in found:
-      found[id(module)] = module
+    if module.scope is not None and id(module) not in seen:
+      seen.add(id(module))
       for name, attribute in module.__dict__.items():
         if name not in ("parent", "scope", "_state", "name", "_adopted_from"):
           map_modules(visit, attribute)
+      found[id(module)] = module
     return module
 
   map_modules(visit, value)
@@ -223,7 +226,7 @@ def lift_target(
     return type(prefix + target.__name__, (target,), namespace)
   if not callable(target) or isinstance(target, Module):
     raise errors.TransformTargetError(target)
-  return lift_method(transform, raw_method(target), None, options)
+  return lift_method(transform, target, None, options)
 
 
 def vmap(

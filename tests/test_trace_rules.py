@@ -100,7 +100,6 @@ def test_recording_changes_no_gradient():
   assert found.events(Body)
 
 
-@pytest.mark.xfail(strict=True, reason="Scope describes a box by unboxing it, which constrains its sharding")
 def test_recording_changes_no_equation_of_boxes_under_a_mesh():
   module, rngs, args = MODELS["boxed"]()
   mesh = jax.make_mesh((1, 1), ("in", "layer"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
@@ -460,7 +459,6 @@ def test_symbolic_sizes_go_through_a_model():
   assert found[""][0].args[0].shape == ("b", "t", 4)
 
 
-@pytest.mark.xfail(strict=True, reason="a module called by a layer does not put JAX's caches aside again")
 def test_a_layer_hides_nothing_that_it_calls():
   inner = nn.Dense(3)
   variables = inner.init(RNGS, X)

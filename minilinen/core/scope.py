@@ -29,7 +29,7 @@ from minilinen.core.rng import LazyRng
 from minilinen.core.variable import Variable
 from minilinen.trace import events
 from minilinen.trace.recorder import current
-from minilinen.trace.spec import describe
+from minilinen.trace.spec import boxed, describe
 
 _CHILD = object()  # key of a child's counters among its parent's: (_CHILD, name)
 _MISSING = object()
@@ -318,10 +318,8 @@ class Scope:
   def _create(self, col: str, name: str, value: Any) -> None:
     self._store(col, name, value)
     if (recorder := current()) is not None:
-      axes = describe(getattr(value, "names", None)) if isinstance(value, meta.AxisMetadata) else None
-      recorder.event(
-        events.Create, self.path, collection=col, name=name, value=describe(meta.unbox(value)), axes=axes
-      )
+      content, axes = boxed(describe(value))
+      recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes)
 
   def variable(
     self,

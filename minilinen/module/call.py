@@ -20,7 +20,7 @@ from minilinen import errors
 from minilinen.config import config
 from minilinen.module.context import context
 from minilinen.trace import events
-from minilinen.trace.caches import caches_back
+from minilinen.trace.caches import caches_aside, caches_back
 from minilinen.trace.recorder import current
 from minilinen.trace.spec import Spec, describe
 
@@ -218,7 +218,7 @@ def _run(
       with recorder.span(
         events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
         method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
-      ) as draft, caches_back() if cls.__module__.startswith(_LAYERS) else _NOTHING:  # fmt: skip
+      ) as draft, caches_back() if cls.__module__.startswith(_LAYERS) else caches_aside(recorder.number):  # fmt: skip
         y = _through_interceptors(self, fun, name, args, kwargs)
         draft.set(result=describe(y))
   if context.captures and context.captures[-1](self, name):

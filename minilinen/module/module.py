@@ -106,9 +106,11 @@ class Module(_Dataclass, VariableMethods, RunMethods):
         object.__setattr__(self, "name", f"{prefix}_{number}")
       if parent.scope is not None:
         name = self.name or ""
-        parent._claim("submodule", name, None)
+        again = parent._state.setup_again and parent._state.in_setup
+        if not again:
+          parent._claim("submodule", name, None)
         parent._state.children[name] = self
-        object.__setattr__(self, "scope", parent.scope.push(self.name))
+        object.__setattr__(self, "scope", parent.scope.push(self.name, reuse=again))
         record_name(self, how)
     elif isinstance(parent, Scope):
       object.__setattr__(self, "scope", parent)
@@ -129,12 +131,20 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     state = self._state
     if self.scope is not None and not state.in_setup and not state.setup_done:
       if type(self).setup is not Module.setup:
-        state.in_setup = True
+        state.in_setup, in_compact, state.in_compact = True, state.in_compact, False
         try:
           self.setup()
         finally:
-          state.in_setup = False
+          state.in_setup, state.in_compact = False, in_compact
       state.setup_done = True
+
+  def _forget_setup(self) -> None:
+    """Lets `setup` run again: a copy in a lifted transform must not see the variables outside."""
+    state = self._state
+    if state.setup_done and not state.in_setup:
+      for name in state.from_setup:
+        self.__dict__.pop(name, None)
+      state.setup_done, state.setup_again, state.from_setup = False, True, ()
 
   # Attributes.
 
@@ -146,6 +156,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
       if name in self.__dataclass_fields__ and self.__dataclass_fields__[name].init:
         raise errors.SetAttributeInModuleSetupError(name)
       register(self, name, value)
+      state.from_setup = (*state.from_setup, name)
     elif name.startswith("__"):
       object.__setattr__(self, name, value)
     else:

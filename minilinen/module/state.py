@@ -31,24 +31,37 @@ class ModuleState:
     initialized: whether `__post_init__` is over; from then on the instance is frozen.
     in_setup, in_compact: whether `setup` or a compact method is running.
     setup_done: whether `setup` has run.
+    setup_again: whether it runs for a copy in a lifted transform, where its names are in use already.
+    from_setup: the attributes that `setup` made.
     cursors: class name -> number of the next automatic name.
     children: name -> submodule, or the collection of a variable.
   """
 
-  __slots__ = ("initialized", "in_setup", "in_compact", "setup_done", "cursors", "children")
+  __slots__ = (
+    "initialized",
+    "in_setup",
+    "in_compact",
+    "setup_done",
+    "setup_again",
+    "from_setup",
+    "cursors",
+    "children",
+  )
 
   def __init__(self) -> None:
     self.initialized = False
     self.in_setup = False
     self.in_compact = False
     self.setup_done = False
+    self.setup_again = False
+    self.from_setup: tuple[str, ...] = ()
     self.cursors: dict[str, int] = {}
     self.children: dict[str, Any] = {}
 
   def copy(self) -> ModuleState:
     """The same state, to change apart from this one."""
     other = ModuleState()
-    for slot in ModuleState.__slots__[:4]:
+    for slot in ModuleState.__slots__[:6]:
       setattr(other, slot, getattr(self, slot))
     other.cursors = dict(self.cursors)
     other.children = dict(self.children)

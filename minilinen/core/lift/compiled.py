@@ -141,8 +141,11 @@ def _parts(crossing: Crossing) -> Any:
 
 
 def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
+  """The streams of the last scope, which is the lifted module's own, with all that is to be folded in folded in."""
+  target = crossing.tops[crossing.ways[-1][0]]
+
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
-    return {stream: top._draw(stream).folded() for stream in group}
+    return {stream: top._draw(stream).folded() for stream in group} if top is target else group
 
   return tuple(tuple(folded(top, g) for top, g in zip(crossing.tops, group)) for group in streams)
 

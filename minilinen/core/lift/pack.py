@@ -24,7 +24,6 @@ from typing import Any
 
 import jax
 
-from minilinen.core import meta
 from minilinen.core.filters import (
   CollectionFilter,
   group_collections,
@@ -38,7 +37,7 @@ from minilinen.core.run import mutable_in_words
 from minilinen.core.scope import Scope
 from minilinen.trace import events
 from minilinen.trace.recorder import Draft, current
-from minilinen.trace.spec import Value, describe
+from minilinen.trace.spec import Value, boxed, describe
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Filter by filter, scope by scope: collection -> variables, or stream -> key."""
@@ -334,7 +333,7 @@ def _leaves(top: Scope, variables: Mapping[str, Any]) -> Iterator[tuple[tuple[An
       if isinstance(value, Mapping):
         yield from walk((*path, name), col, value)
       else:
-        yield (path, col, name), describe(meta.unbox(value))
+        yield (path, col, name), boxed(describe(value))[0]
 
   for col, tree in variables.items():
     yield from walk(top.path, col, tree)
