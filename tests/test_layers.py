@@ -65,12 +65,20 @@ LAYERS = [
   ("Conv", dict(features=4, kernel_size=(3, 3), mask=jnp.ones((3, 3, 4, 5))), (IMAGE,)),
   ("Conv", dict(features=4, kernel_size=(2, 2), dtype=BF16), (IMAGE,)),
   ("ConvLocal", dict(features=3, kernel_size=(3, 3)), (arr(1, 4, 4, 2),)),
-  ("ConvLocal", dict(features=3, kernel_size=(3,), padding="VALID", strides=2, use_bias=False), (arr(2, 6, 4),)),
+  (
+    "ConvLocal",
+    dict(features=3, kernel_size=(3,), padding="VALID", strides=2, use_bias=False),
+    (arr(2, 6, 4),),
+  ),
   ("ConvTranspose", dict(features=3, kernel_size=(3, 3)), (IMAGE,)),
   ("ConvTranspose", dict(features=3, kernel_size=(3, 3), strides=(2, 2)), (IMAGE,)),
   ("ConvTranspose", dict(features=3, kernel_size=4, strides=(2,), padding="VALID"), (arr(2, 6, 4),)),
   ("ConvTranspose", dict(features=3, kernel_size=(3, 3), strides=(2, 2), padding="CIRCULAR"), (IMAGE,)),
-  ("ConvTranspose", dict(features=3, kernel_size=(4, 3), padding="CIRCULAR", transpose_kernel=True), (IMAGE,)),
+  (
+    "ConvTranspose",
+    dict(features=3, kernel_size=(4, 3), padding="CIRCULAR", transpose_kernel=True),
+    (IMAGE,),
+  ),
   ("ConvTranspose", dict(features=3, kernel_size=(4, 4), strides=(2, 2), transpose_kernel=True), (IMAGE,)),
   ("ConvTranspose", dict(features=3, kernel_size=(3,), kernel_dilation=(2,), padding=1), (arr(6, 4),)),
   ("BatchNorm", dict(use_running_average=True), (X,)),
@@ -108,7 +116,11 @@ LAYERS = [
   ("MultiHeadDotProductAttention", dict(num_heads=2, qkv_features=6, out_features=5), (arr(3, 4), arr(5, 4))),
   ("MultiHeadDotProductAttention", dict(num_heads=3), (arr(2, 3, 4),)),
   ("MultiHeadDotProductAttention", dict(num_heads=2, normalize_qk=True, use_bias=False), (arr(2, 3, 4),)),
-  ("MultiHeadDotProductAttention", dict(num_heads=2, dtype=BF16, force_fp32_for_softmax=True), (arr(2, 3, 4),)),
+  (
+    "MultiHeadDotProductAttention",
+    dict(num_heads=2, dtype=BF16, force_fp32_for_softmax=True),
+    (arr(2, 3, 4),),
+  ),
   ("MultiHeadDotProductAttention", dict(num_heads=2, dropout_rate=0.3, deterministic=False), (arr(2, 3, 4),)),
   (
     "MultiHeadDotProductAttention",
@@ -125,14 +137,18 @@ LAYERS = [
 
 @pytest.mark.parametrize("name,kwargs,args", LAYERS, ids=[f"{i}-{n}" for i, (n, _, _) in enumerate(LAYERS)])
 def test_layer(name, kwargs, args):
-  grad = not any(jnp.issubdtype(getattr(a, "dtype", jnp.float32), jnp.integer) for a in args) or name == "Embed"
+  grad = (
+    not any(jnp.issubdtype(getattr(a, "dtype", jnp.float32), jnp.integer) for a in args) or name == "Embed"
+  )
   same_model(
     lambda nn: getattr(nn, name)(**kwargs),
     *args,
     streams=("params", "dropout", "noise"),
     mutable=["batch_stats"],
     grad=grad and not isinstance(args[-1], str),
-  ) if not isinstance(args[-1], str) else same(lambda nn: getattr(nn, name)(**kwargs).init_with_output(jax.random.PRNGKey(0), *args))
+  ) if not isinstance(args[-1], str) else same(
+    lambda nn: getattr(nn, name)(**kwargs).init_with_output(jax.random.PRNGKey(0), *args)
+  )
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in LAYERS} | {"Sequential"}))
@@ -237,7 +253,9 @@ def test_activation(name):
 
 
 def test_initializers_are_all_there():
-  theirs = {n for n in dir(flax.linen.initializers) if n[0] != "_" and callable(getattr(flax.linen.initializers, n))}
+  theirs = {
+    n for n in dir(flax.linen.initializers) if n[0] != "_" and callable(getattr(flax.linen.initializers, n))
+  }
   assert theirs - {"Array", "Any"} <= set(dir(minilinen.initializers))
   key = jax.random.PRNGKey(1)
   same(lambda nn: [nn.initializers.zeros_init()(key, (2,), BF16), nn.initializers.ones_init()(key, (2,))])
@@ -245,7 +263,9 @@ def test_initializers_are_all_there():
 
 def test_sequential_passes_tuples_and_dicts_on():
   def program(nn):
-    split = nn.Sequential([nn.Dense(4), lambda x: (x, x), lambda a, b: {"x": a + b}, lambda x: x, nn.Dense(2)])
+    split = nn.Sequential(
+      [nn.Dense(4), lambda x: (x, x), lambda a, b: {"x": a + b}, lambda x: x, nn.Dense(2)]
+    )
     return split.init_with_output(jax.random.PRNGKey(0), X)
 
   ours = same(program)
