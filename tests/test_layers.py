@@ -241,10 +241,32 @@ def test_avg_pool_without_padding_in_the_mean():
   same(lambda nn: nn.avg_pool(IMAGE, (3, 3), padding="SAME", count_include_pad=False))
 
 
-ACTIVATIONS = (
-  "celu elu gelu glu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu log_sigmoid log_softmax logsumexp"
-  " relu relu6 selu sigmoid silu soft_sign softmax softplus standardize swish tanh normalize"
-).split()
+ACTIVATIONS = [
+  "celu",
+  "elu",
+  "gelu",
+  "glu",
+  "hard_sigmoid",
+  "hard_silu",
+  "hard_swish",
+  "hard_tanh",
+  "leaky_relu",
+  "log_sigmoid",
+  "log_softmax",
+  "logsumexp",
+  "relu",
+  "relu6",
+  "selu",
+  "sigmoid",
+  "silu",
+  "soft_sign",
+  "softmax",
+  "softplus",
+  "standardize",
+  "swish",
+  "tanh",
+  "normalize",
+]
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
