@@ -51,7 +51,9 @@ def nowrap(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compact_name_scope(fun: Callable[..., Any]) -> Callable[..., Any]:
-  """Marks a compact method whose submodules and variables live under the method's name.
+  """Marks a compact method whose submodules live under the method's name.
+
+  The module's own variables, keys and other methods are what they are elsewhere.
 
   >>> import jax, minilinen as nn
   >>> class Net(nn.Module):
@@ -69,7 +71,12 @@ def compact_name_scope(fun: Callable[..., Any]) -> Callable[..., Any]:
     if self.scope is None:
       raise errors.CallCompactUnboundModuleError()
     view = self._with_scope(self.scope.push(fun.__name__, reuse=True))
-    return call_method(view, compact(fun), args, kwargs)
+
+    @functools.wraps(fun)
+    def below(view: Module, *args: Any, **kwargs: Any) -> Any:
+      return fun(self, *args, **kwargs)
+
+    return call_method(view, compact(below), args, kwargs)
 
   return method
 
