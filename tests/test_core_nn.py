@@ -38,27 +38,31 @@ def same_program(
 ) -> None:
   """Asserts that a function of a scope does the same in both.
 
+  It is compiled as a whole, which is many times as fast as running it step by step.
+
   Args:
     build: from the namespace `core` to the function.
   """
 
   def program(core: Any) -> Any:
     fn = build(core)
-    y, variables = core.init(fn)(STREAMS, *args, **kwargs)
+    y, variables = jax.jit(lambda: core.init(fn)(STREAMS, *args, **kwargs))()
 
     def apply(variables: Any, *args: Any) -> Any:
       return core.apply(fn, mutable=mutable)(variables, *args, rngs=STREAMS, **kwargs)
 
-    result = {"variables": core.unfreeze(variables), "init": y, "apply": apply(variables, *args)}
-    result["jaxpr"] = equations(jax.make_jaxpr(apply)(variables, *args))
-    if grad and "params" in variables:
+    def loss(params: Any) -> Any:
+      out = apply({**variables, "params": params}, *args)
+      leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(out)]
+      return sum(jnp.sum(leaf**2) for leaf in leaves), out
 
-      def loss(params: Any) -> Any:
-        leaves = jax.tree.leaves(apply({**variables, "params": params}, *args))
-        return sum(jnp.sum(leaf.astype(jnp.float32) ** 2) for leaf in leaves)
-
-      result["grad"] = jax.grad(loss)(core.unfreeze(variables["params"]))
-    return result
+    params = core.unfreeze(variables).get("params", {})
+    return {
+      "variables": core.unfreeze(variables),
+      "init": y,
+      "jaxpr": equations(jax.make_jaxpr(apply)(variables, *args)),
+      "apply": jax.jit(jax.grad(loss, has_aux=True))(params) if grad else apply(variables, *args),
+    }
 
   with flax_settings():
     ours = program(minilinen.core)
@@ -98,6 +102,31 @@ DENSE = [
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_dense(shape, kwargs, dtype):
   same_layer("dense", normal(*shape, dtype=dtype), **kwargs)
+
+
+STEP_BY_STEP = {
+  "dense": dict(features=4),
+  "dense_general": dict(features=(4, 2)),
+  "conv": dict(features=4, kernel_size=(3,)),
+  "batch_norm": {},
+  "dropout": dict(rate=0.5),
+}
+
+
+@pytest.mark.parametrize("layer", STEP_BY_STEP)
+def test_layers_step_by_step(layer):
+  def program(core):
+    fn, x = getattr(core.nn, layer), normal(2, 8, 3)
+    y, variables = core.init(fn)(STREAMS, x, **STEP_BY_STEP[layer])
+    return (
+      y,
+      variables,
+      core.apply(fn, mutable=["batch_stats"])(variables, x, rngs=STREAMS, **STEP_BY_STEP[layer]),
+    )
+
+  with flax_settings():
+    ours = program(minilinen.core)
+  equal(program(flax.core), ours)
 
 
 def test_dense_takes_integers_and_numpy():
@@ -345,18 +374,14 @@ MHA = "multi_head_dot_product_attention"
 X = (2, 5, 8)
 ATTENTION = [
   (X, X, {}),
-  (X, (2, 4, 6), dict(out_features=6, qkv_features=4)),
-  (X, X, dict(bias=False, dtype=jnp.bfloat16)),
-  (X, X, dict(kernel_init=gaussian, bias_init=gaussian, precision="highest")),
-  ((2, 3, 4, 8), (2, 3, 4, 8), {}),
+  (X, (2, 4, 6), dict(out_features=6, qkv_features=4, kernel_init=gaussian, bias_init=gaussian)),
+  (X, X, dict(bias=False, dtype=jnp.bfloat16, precision="highest")),
+  ((2, 3, 4, 8), (2, 3, 4, 8), dict(causal_mask=True)),
   ((2, 3, 4, 8), (2, 3, 4, 8), dict(attention_axis=(1,), causal_mask=True)),
-  ((2, 3, 4, 8), (2, 3, 4, 8), dict(attention_axis=2)),
   ((2, 3, 4, 8), (2, 3, 4, 8), dict(attention_axis=(2, 1), causal_mask=True)),
-  ((2, 3, 4, 8), (2, 3, 4, 8), dict(attention_axis=(2,), dropout_rate=0.5)),
-  ((2, 3, 4, 8), (2, 3, 4, 8), dict(attention_axis=(2,), dropout_rate=0.5, broadcast_dropout=False)),
+  ((2, 3, 4, 8), (2, 3, 4, 8), dict(attention_axis=2, dropout_rate=0.5)),
   ((5, 8), (5, 8), dict(causal_mask=True)),
   ((8,), (8,), {}),
-  (X, X, dict(dropout_rate=0.1)),
   (X, X, dict(dropout_rate=0.1, broadcast_dropout=False, dtype=jnp.bfloat16)),
   (X, X, dict(dropout_rate=0.1, deterministic=True)),
   (X, X, dict(dropout_rate=0.1, dropout_rng=KEY)),

@@ -115,10 +115,11 @@ def _as_matrix(init: Initializer, n_batch: int, n_in: int) -> Any:
   """An initializer that draws one matrix [in, out], without input axes a vector, and repeats it for the batch."""
 
   def draw(rng: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
-    inner = shape[n_batch:]
-    out = math.prod(inner[n_in:])
-    flat = (math.prod(inner[:n_in]), out) if n_in else (out,)
-    return jnp.broadcast_to(jnp.reshape(init(rng, flat, dtype), inner), shape)
+    batch, rows = shape[:n_batch], shape[n_batch : n_batch + n_in]
+    columns = math.prod(shape[n_batch + n_in :])
+    flat = (math.prod(rows), columns) if n_in else (columns,)
+    draws = [init(rng, flat, dtype) for _ in range(math.prod(batch))]
+    return jnp.reshape(jnp.concatenate(draws), shape)
 
   return draw
 
