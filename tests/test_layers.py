@@ -237,8 +237,45 @@ def test_pooling(op, kwargs):
   same(lambda nn: getattr(nn, op)(IMAGE[0], **kwargs))
 
 
-def test_avg_pool_without_padding_in_the_mean():
-  same(lambda nn: nn.avg_pool(IMAGE, (3, 3), padding="SAME", count_include_pad=False))
+@pytest.mark.parametrize("dtype", [jnp.float32, BF16])
+@pytest.mark.parametrize("image", [IMAGE, IMAGE[0], IMAGE[None]], ids=["batch", "single", "batches"])
+def test_avg_pool_without_padding_in_the_mean(image, dtype):
+  same(lambda nn: nn.avg_pool(image.astype(dtype), (3, 3), padding="SAME", count_include_pad=False))
+
+
+def test_attention_fn_gets_the_arguments_that_it_names():
+  told = {}
+
+  def program(nn):
+    def few(query, key, value, mask=None, dtype=None):
+      return nn.dot_product_attention(query, key, value, mask=mask, dtype=dtype)
+
+    def any_name(query, key, value, **options):
+      told[nn.__name__] = sorted(options)
+      return nn.dot_product_attention(query, key, value)
+
+    x, key = arr(2, 3, 4), jax.random.PRNGKey(0)
+    return [
+      nn.MultiHeadDotProductAttention(2, attention_fn=few).init_with_output(key, x),
+      nn.MultiHeadDotProductAttention(2, attention_fn=any_name).init_with_output(key, x, sow_weights=True),
+    ]
+
+  same(program)
+  assert told["minilinen"] == told["flax.linen"] == ["module"]
+
+
+@pytest.mark.parametrize(
+  "options",
+  [
+    dict(qk_attn_weights_einsum=jnp.einsum),
+    dict(qk_attn_weights_einsum=jnp.einsum, attn_weights_value_einsum=jnp.einsum),
+    dict(qk_attn_weights_einsum=jnp.einsum, attn_weights_value_einsum=jnp.einsum, precision="highest"),
+  ],
+  ids=["one of two", "both", "both and precision"],
+)
+def test_attention_with_einsums_of_ones_own(options):
+  q = arr(2, 3, 4, 2)
+  same(lambda nn: nn.dot_product_attention(q, q, q, **options))
 
 
 ACTIVATIONS = [

@@ -7,6 +7,7 @@ projections and its cache for decoding; the mask functions say who may look at w
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,7 @@ def dot_product_attention_weights(
   Returns:
     [batch..., heads, q_length, kv_length].
   """
+  _one_way_only("einsum", einsum, einsum_dot_general, precision)
   query, key = promote_dtype(query, key, dtype=dtype)
   dtype = query.dtype
   _same(query, key, "query", "key", slice(0, -3), "batch dims")
@@ -87,6 +89,14 @@ def _einsum(einsum: Any, dot_general: Any, precision: Any) -> Callable[..., Arra
   if dot_general is None:
     return functools.partial(jnp.einsum, precision=precision)
   return functools.partial(jnp.einsum, precision=precision, _dot_general=dot_general)
+
+
+def _one_way_only(name: str, einsum: Any, dot_general: Any, precision: Any) -> None:
+  if einsum is not None and not (dot_general is None and precision is None):
+    raise ValueError(
+      f"precision/einsum_dot_general and {name} are mutually exclusive: an einsum of your own takes both itself, as"
+      " functools.partial(jnp.einsum, precision=...)."
+    )
 
 
 def _same(a: Array, b: Array, a_name: str, b_name: str, part: slice, what: str) -> None:
@@ -123,6 +133,13 @@ def dot_product_attention(
   Returns:
     [batch..., q_length, heads, v].
   """
+  if (qk_attn_weights_einsum is None) != (attn_weights_value_einsum is None):
+    raise ValueError(
+      "qk_attn_weights_einsum and attn_weights_value_einsum must be specified together; give jnp.einsum for the other."
+    )
+  _one_way_only(
+    "qk_attn_weights_einsum/attn_weights_value_einsum", qk_attn_weights_einsum, einsum_dot_general, precision
+  )
   query, key, value = promote_dtype(query, key, value, dtype=dtype)
   _same(key, value, "key", "value", slice(0, -1), "lengths and heads")
   weights = dot_product_attention_weights(
@@ -143,7 +160,8 @@ class MultiHeadDotProductAttention(Module):
     out_features: size of the output; by default that of the input.
     broadcast_dropout, dropout_rate, deterministic: dropout of the weights.
     kernel_init, out_kernel_init, bias_init, out_bias_init, use_bias: of the projections.
-    attention_fn: the computation, as `dot_product_attention`.
+    attention_fn: the computation, as `dot_product_attention`; called as `attention_fn(query, key, value, ...)` with
+      those of its keyword arguments that it names.
     decode: whether keys and values are kept in the collection "cache", one position a call.
     normalize_qk: whether queries and keys are layer-normalized.
     force_fp32_for_softmax: whether the softmax is computed in float32.
@@ -302,26 +320,23 @@ class MultiHeadDotProductAttention(Module):
       still = merge_param("deterministic", self.deterministic, deterministic)
       if not still and dropout_rng is None:
         dropout_rng = self.make_rng("dropout")
-    einsums = {}
+    options = {
+      "mask": mask,
+      "dropout_rng": dropout_rng,
+      "dropout_rate": self.dropout_rate,
+      "broadcast_dropout": self.broadcast_dropout,
+      "deterministic": still,
+      "dtype": self.dtype,
+      "precision": self.precision,
+      "force_fp32_for_softmax": self.force_fp32_for_softmax,
+    }
     if self.qk_attn_weights_einsum_cls is not None:
-      einsums["qk_attn_weights_einsum"] = self.qk_attn_weights_einsum_cls()
+      options["qk_attn_weights_einsum"] = self.qk_attn_weights_einsum_cls()
     if self.attn_weights_value_einsum_cls is not None:
-      einsums["attn_weights_value_einsum"] = self.attn_weights_value_einsum_cls()
-    return self.attention_fn(
-      query,
-      key,
-      value,
-      mask=mask,
-      dropout_rng=dropout_rng,
-      dropout_rate=self.dropout_rate,
-      broadcast_dropout=self.broadcast_dropout,
-      deterministic=still,
-      dtype=self.dtype,
-      precision=self.precision,
-      force_fp32_for_softmax=self.force_fp32_for_softmax,
-      **einsums,
-      **({"module": self} if sow else {}),
-    )
+      options["attn_weights_value_einsum"] = self.attn_weights_value_einsum_cls()
+    understood = inspect.signature(self.attention_fn).parameters
+    options = {name: value for name, value in options.items() if name in understood}
+    return self.attention_fn(query, key, value, **options, **({"module": self} if sow else {}))
 
 
 class MultiHeadAttention(MultiHeadDotProductAttention):

@@ -66,13 +66,14 @@ def avg_pool(
   """The mean of each window. Arguments as for `pool`.
 
   Args:
-    count_include_pad: whether padding counts as zeros; otherwise it does not count.
+    count_include_pad: whether padding counts as zeros; otherwise it does not count, and the mean has at
+      least the precision of float32.
   """
   y = pool(inputs, 0.0, lax.add, window_shape, strides, padding)
   if count_include_pad:
     return y / np.prod(window_shape)
-  has_batch = inputs.ndim > len(window_shape) + 1
-  ones = jnp.ones(inputs.shape if not has_batch else (1, *inputs.shape[1:]), inputs.dtype)
+  one_batch_axis = inputs.ndim == len(window_shape) + 2
+  ones = jnp.ones((1 if one_batch_axis else inputs.shape[0], *inputs.shape[1:-1], 1))
   return y / pool(ones, 0.0, lax.add, window_shape, strides, padding)
 
 
