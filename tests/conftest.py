@@ -7,8 +7,13 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest
+from hypothesis import settings
 
 import minilinen
+
+# Random programs are the same ones on every machine; FUZZ_EXAMPLES=500 looks for new ones.
+settings.register_profile("minilinen", derandomize="FUZZ_EXAMPLES" not in os.environ, deadline=None)
+settings.load_profile("minilinen")
 
 
 @pytest.fixture(autouse=True)
