@@ -22,7 +22,7 @@ WIDTH = 80
 # What a newcomer reads, from the bottom up: a title, what it is, and the files of the group.
 GROUPS = [
   ("The trace: what happened", ["minilinen/trace/*.py"]),
-  ("The bottom of the rest", ["minilinen/config.py", "minilinen/errors.py"]),
+  ("The bottom of the rest", ["minilinen/config.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
   ("The class layer: modules", ["minilinen/module/*.py", "minilinen/transforms.py"]),
   ("The layers", ["minilinen/layers/*.py"]),

@@ -1,0 +1,53 @@
+"""Every mistake that minilinen knows, as a class that builds its own message.
+
+`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules` and `lifts`. Their
+names and first arguments are Flax's; what else a class takes is optional and makes its message better. This file
+lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
+"""
+
+from minilinen.errors.base import FlaxError as FlaxError
+from minilinen.errors.base import MinilinenError as MinilinenError
+from minilinen.errors.base import nearest as nearest
+from minilinen.errors.lifts import JaxTransformError as JaxTransformError
+from minilinen.errors.lifts import PartitioningUnspecifiedError as PartitioningUnspecifiedError
+from minilinen.errors.lifts import TraceContextError as TraceContextError
+from minilinen.errors.lifts import TransformedMethodReturnValueError as TransformedMethodReturnValueError
+from minilinen.errors.lifts import TransformTargetError as TransformTargetError
+from minilinen.errors.modules import AssignSubModuleError as AssignSubModuleError
+from minilinen.errors.modules import CallCompactUnboundModuleError as CallCompactUnboundModuleError
+from minilinen.errors.modules import CallSetupUnboundModuleError as CallSetupUnboundModuleError
+from minilinen.errors.modules import CallShareScopeOnUnboundModuleError as CallShareScopeOnUnboundModuleError
+from minilinen.errors.modules import CallUnbindOnUnboundModuleError as CallUnbindOnUnboundModuleError
+from minilinen.errors.modules import DescriptorAttributeError as DescriptorAttributeError
+from minilinen.errors.modules import IncorrectPostInitOverrideError as IncorrectPostInitOverrideError
+from minilinen.errors.modules import MultipleMethodsCompactError as MultipleMethodsCompactError
+from minilinen.errors.modules import NameInUseError as NameInUseError
+from minilinen.errors.modules import ReservedModuleAttributeError as ReservedModuleAttributeError
+from minilinen.errors.modules import SetAttributeFrozenModuleError as SetAttributeFrozenModuleError
+from minilinen.errors.modules import SetAttributeInModuleSetupError as SetAttributeInModuleSetupError
+from minilinen.errors.running import ApplyModuleInvalidMethodError as ApplyModuleInvalidMethodError
+from minilinen.errors.running import (
+  ApplyScopeInvalidVariablesStructureError as ApplyScopeInvalidVariablesStructureError,
+)
+from minilinen.errors.running import (
+  ApplyScopeInvalidVariablesTypeError as ApplyScopeInvalidVariablesTypeError,
+)
+from minilinen.errors.running import InvalidInstanceModuleError as InvalidInstanceModuleError
+from minilinen.errors.running import InvalidRngError as InvalidRngError
+from minilinen.errors.running import LazyInitError as LazyInitError
+from minilinen.errors.running import NestingTooDeepError as NestingTooDeepError
+from minilinen.errors.scopes import ImmutableVariableError as ImmutableVariableError
+from minilinen.errors.scopes import InvalidFilterError as InvalidFilterError
+from minilinen.errors.scopes import InvalidScopeError as InvalidScopeError
+from minilinen.errors.scopes import ModifyScopeVariableError as ModifyScopeVariableError
+from minilinen.errors.scopes import ScopeCollectionNotFound as ScopeCollectionNotFound
+from minilinen.errors.scopes import ScopeNameInUseError as ScopeNameInUseError
+from minilinen.errors.scopes import ScopeNameTypeError as ScopeNameTypeError
+from minilinen.errors.scopes import ScopeParamNotFoundError as ScopeParamNotFoundError
+from minilinen.errors.scopes import ScopeParamShapeError as ScopeParamShapeError
+from minilinen.errors.scopes import ScopeParamTypeError as ScopeParamTypeError
+from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableNotFoundError
+
+for _class in list(vars().values()):
+  if isinstance(_class, type):
+    _class.__module__ = __name__
