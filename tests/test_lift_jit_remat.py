@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import jax
-from oracle import KEY, KEY2, X, as_flax
+from oracle import KEY, KEY2, X, as_flax, same
 
 
 @as_flax
@@ -58,3 +58,18 @@ def test_jit_called_twice_with_dropout(nn):
   m = M()
   v = m.init({"params": KEY, "dropout": KEY2}, X)
   return (v, [m.apply(v, X, rngs={"dropout": KEY}) for _ in range(2)])
+
+
+def test_jit_of_two_modules_with_folded_keys():
+  """Of several modules Flax folds the keys of the last, and forgets the path of the others."""
+
+  def program(nn):
+    class Twice(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        first, second = nn.Dense(4, name="first"), nn.Dense(4, name="second")
+        return nn.jit(lambda first, x, second: second(first(x)))(first, x, second)
+
+    return Twice().init_with_output(KEY, X)
+
+  same(program)

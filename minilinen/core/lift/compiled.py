@@ -141,11 +141,14 @@ def _parts(crossing: Crossing) -> Any:
 
 
 def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
-  """The streams of the last scope, which is the lifted module's own, with all that is to be folded in folded in."""
+  """The streams as Flax passes them in: those of the last scope, which is the lifted module's own, with everything
+  folded in that is to be; those of others, which are modules among the arguments, without their path."""
   target = crossing.tops[crossing.ways[-1][0]]
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
-    return {stream: top._draw(stream).folded() for stream in group} if top is target else group
+    if top is target:
+      return {stream: top._draw(stream).folded() for stream in group}
+    return {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in group.items()}
 
   return tuple(tuple(folded(top, g) for top, g in zip(crossing.tops, group)) for group in streams)
 
