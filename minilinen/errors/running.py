@@ -19,7 +19,8 @@ class InvalidRngError(MinilinenError, ValueError):
     """For a stream that was asked for and not passed."""
     streams = list(available)
     return cls(
-      f'{path} needs PRNG for "{stream}", but the streams passed are: {", ".join(streams) or "none"}.{misspelt(stream, streams)}',
+      f'{path} needs PRNG for "{stream}", but the streams passed are: {", ".join(streams) or "none"}.'
+      f"{misspelt(stream, streams)}",
       path=path,
       right=f'model.apply(variables, x, rngs={{"{stream}": key}})',
     )
