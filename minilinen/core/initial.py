@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from minilinen import errors
-from minilinen.core.jax_internals import is_staged
 from minilinen.core.rng import LazyRng
+from minilinen.jax_internals import is_staged
 
 Init = Callable[..., Any]
 
@@ -91,8 +91,17 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   return call
 
 
-def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> None:
+def check_shapes(
+  name: str,
+  path: str,
+  value: Any,
+  expected: Shapes,
+  fitting: Callable[[str, tuple[int, ...]], list[str]] = lambda name, shape: [],
+) -> None:
   """Checks a parameter that was passed against the shapes that its initializer gives.
+
+  Args:
+    fitting: gives the modules whose parameter of this name has a shape, for the message.
 
   Raises:
     ScopeParamTypeError: if it is no array, or not as many.
@@ -111,4 +120,5 @@ def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> None:
     found = [np.shape(leaf) for leaf in leaves]
   for is_shape, init_shape in zip(found, expected.leaves):
     if is_shape != init_shape:
-      raise errors.ScopeParamShapeError(name, path, is_shape, init_shape)
+      others = fitting(name, init_shape)
+      raise errors.ScopeParamShapeError(name, path, is_shape, init_shape, fitting=others)

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from minilinen.core import jax_internals
+from minilinen import jax_internals
 
 
 class DependsOnInput(Exception):

@@ -225,7 +225,7 @@ def _run(
       with recorder.span(
         events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
         method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
-      ) as draft, caches_back() if cls.__module__.startswith(_LAYERS) else caches_aside(recorder.number):  # fmt: skip
+      ) as draft, recorder.marked(scope.path), _caches(cls, recorder.number):  # fmt: skip
         y = _through_interceptors(self, fun, name, args, kwargs)
         draft.set(result=describe(y))
   if context.captures and context.captures[-1](self, name):
@@ -234,6 +234,10 @@ def _run(
 
 
 _NOTHING = contextlib.nullcontext()
+
+
+def _caches(cls: type[Module], recording: int) -> contextlib.AbstractContextManager[None]:
+  return caches_back() if cls.__module__.startswith(_LAYERS) else caches_aside(recording)
 
 
 def _describe_fields(self: Module) -> dict[str, Any]:

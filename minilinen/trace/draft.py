@@ -23,9 +23,10 @@ class Draft:
     items: what happened in it; stays empty for an event.
     bodies: of a lift, the latest pass of each body by name.
     first: of a body, what happened in its first pass, if there were several.
+    order: the record's number, -1 as long as it has none.
   """
 
-  __slots__ = ("kind", "fields", "items", "bodies", "first")
+  __slots__ = ("kind", "fields", "items", "bodies", "first", "order")
 
   def __init__(self, kind: type[Record], fields: dict[str, Any]):
     self.kind = kind
@@ -33,6 +34,7 @@ class Draft:
     self.items: list[Draft] = []
     self.bodies: dict[str, Draft] = {}
     self.first: list[Draft] | None = None
+    self.order = -1
 
   def pass_again(self, fields: dict[str, Any]) -> None:
     """Begins the next pass over a body."""
@@ -61,7 +63,7 @@ def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
   waiting = [(draft, -1, -1) for draft in reversed(drafts)]
   while waiting:
     draft, span, run = waiting.pop()
-    order = len(numbered)
+    order = draft.order = len(numbered)
     numbered.append((draft, span))
     if draft.kind is Call:
       same = (run, draft.fields["path"], draft.fields.get("method"))

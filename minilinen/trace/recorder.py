@@ -12,13 +12,16 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
+from minilinen.trace import marks
 from minilinen.trace.draft import Draft, frozen, settle
-from minilinen.trace.events import Body, Lift, Path, Record, Span
+from minilinen.trace.events import Body, Lift, Path, Record, Run, Span
 from minilinen.trace.source import user_source
 
 _numbers = itertools.count(1)
+_UNMARKED = contextlib.nullcontext()
 
 
 class _State(threading.local):
@@ -34,12 +37,17 @@ def current() -> Recorder | None:
 
 
 class Recorder:
-  """Collects records in order. One recorder serves one thread, and no two have the same `number`."""
+  """Collects records in order. One recorder serves one thread, and no two have the same `number`.
 
-  def __init__(self) -> None:
+  If it is to mark equations, `owners` has for each mark the run and the path of the module call that it stands for.
+  """
+
+  def __init__(self, marking: bool = False) -> None:
     self.number = next(_numbers)
     self.items: list[Draft] = []
+    self.owners: list[tuple[Draft | None, Path]] | None = [] if marking else None
     self._open: list[Draft] = []
+    self._runs: list[Draft | None] = [None]
 
   def innermost(self) -> Draft:
     """The span that is open and has no open span in it."""
@@ -60,6 +68,13 @@ class Recorder:
     fields["source"] = user_source(2)
     draft = Draft(kind, fields)
     return _Opened(self, draft, True)
+
+  def marked(self, path: Path) -> AbstractContextManager[object]:
+    """For the `with` block of a module call, marks the equations that it leads to, if that is wanted."""
+    if self.owners is None:
+      return _UNMARKED
+    self.owners.append((self._runs[-1], path))
+    return marks.marked(len(self.owners) - 1)
 
   def body(self, path: Path, name: str = "body", **fields: Any) -> _Opened:
     """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place.
@@ -101,6 +116,8 @@ class _Opened:
     if self._new:
       self._recorder._add(self._draft)
     self._recorder._open.append(self._draft)
+    if self._draft.kind is Run:
+      self._recorder._runs.append(self._draft)
     return self._draft
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -109,6 +126,8 @@ class _Opened:
     still_open = self._recorder._open
     while still_open and still_open.pop() is not self._draft:
       pass
+    if self._draft.kind is Run:
+      self._recorder._runs.pop()
     settle(self._draft)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from minilinen.trace.caches import caches_aside
+from minilinen.trace.program import Owner
 from minilinen.trace.recorder import Recorder, in_words, recording
 from minilinen.trace.spec import abstract, describe, is_array
 from minilinen.trace.trace import Trace
@@ -34,7 +35,12 @@ def record() -> Iterator[Trace]:
   >>> trace
   <Trace: 0 modules, 0 variables, 0 keys>
   """
-  recorder = Recorder()
+  with _record(Recorder()) as trace:
+    yield trace
+
+
+@contextlib.contextmanager
+def _record(recorder: Recorder) -> Iterator[Trace]:
   trace = Trace(recorder=recorder)
   try:
     with recording(recorder), caches_aside(recorder.number):
@@ -65,7 +71,8 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
   @functools.wraps(fn)
   def traced(*args: Any, **kwargs: Any) -> Trace:
     args, kwargs = abstract((args, kwargs))
-    with record() as found:
+    recorder = Recorder(marking=True)
+    with _record(recorder) as found:
       found._learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
       try:
         jaxpr, result = _run_abstractly(fn, args, kwargs)
@@ -74,6 +81,7 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
         with contextlib.suppress(Exception):
           error.trace = found  # type: ignore[attr-defined]
         raise
+    found._learn(_owners=[Owner(run.order if run else -1, path) for run, path in recorder.owners or ()])
     return found
 
   return traced

@@ -13,13 +13,41 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from minilinen.trace import document, serialize, tree
-from minilinen.trace.events import Call, Key, Lift, Name, Record, Run, Span
+from minilinen.trace.cost import Cost, cost_of
+from minilinen.trace.events import Call, Key, Lift, Name, Path, Record, Run, Span
 from minilinen.trace.globs import matches, split_path
+from minilinen.trace.program import Equation, Owner, Program, read_program
 from minilinen.trace.recorder import Recorder
 from minilinen.trace.spec import Value
 from minilinen.trace.tree import Found
 
 R = TypeVar("R", bound=Record)
+
+
+class NoEquationsError(ValueError):
+  """A trace was asked for what is known from the equations of a run, and has none."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "this trace has no equations, since its code really ran or it was saved without them: record it with"
+      " minilinen.trace(function)(...), which runs nothing and keeps JAX's equations."
+    )
+
+
+class UnknownEquationError(KeyError):
+  """A trace was asked for the owner of an equation that has none, or several."""
+
+  def __init__(self, primitive: str, owners: Iterable[str]):
+    owners = sorted(owners)
+    super().__init__(
+      f"this {primitive} stands in a function that JAX traced once for several modules: {', '.join(owners)}."
+      " Ask for each of its places: trace.equations()."
+      if owners
+      else f"this {primitive} is no equation of this trace. trace.equations() lists those that are."
+    )
+
+  def __str__(self) -> str:
+    return self.args[0]
 
 
 class NoSuchPathError(KeyError):
@@ -80,6 +108,9 @@ class Trace:
     self._flat: tuple[Record, ...] | None = None
     self._calls: dict[tuple[str, ...], tuple[Call, ...]] | None = None
     self._found: tuple[Found, ...] | None = None
+    self._owners: list[Owner] = []
+    self._program: Program | None = None
+    self._numbers: dict[int, list[int]] = {}
 
   def _learn(self, **facts: Any) -> None:
     """Sets attributes, which only a recording may do."""
@@ -219,6 +250,63 @@ class Trace:
       self._found = tree.found_variables(self._items)
     wanted = split_path(pattern)
     return tuple(found for found in self._found if matches(wanted, found.place))
+
+  # The equations.
+
+  @property
+  def program(self) -> Program:
+    """The equations of the run, as plain data.
+
+    Raises:
+      NoEquationsError: if the code really ran: then JAX wrote none down.
+    """
+    if self._program is None:
+      if self.jaxpr is None:
+        raise NoEquationsError()
+      self._program, self._numbers = read_program(self.jaxpr, self._owners)
+    return self._program
+
+  def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
+    """The equations in order, also those in loops, branches and jitted functions.
+
+    Args:
+      path: only those that the module at this path owns; may be a pattern.
+    """
+    if path is None:
+      return self.program.equations
+    pattern = split_path(path)
+    return tuple(
+      e
+      for e in self.program.equations
+      if e.owner.run >= 0 and (e.owner.path == pattern or matches(pattern, e.owner.path))
+    )
+
+  def owner(self, equation: Any) -> Path | None:
+    """The path of the module that an equation belongs to, None if it stands outside of all modules.
+
+    Args:
+      equation: one of `equations()`, or one of `jaxpr`, at any depth.
+
+    Raises:
+      UnknownEquationError: if it is no equation of this trace, or one of a function that several modules called.
+    """
+    if not isinstance(equation, Equation):
+      program = self.program
+      found = {program.equations[i].owner for i in self._numbers.get(id(equation), ())}
+      if len(found) != 1:
+        raise UnknownEquationError(equation.primitive.name, ["/".join(owner.path) for owner in found])
+      (owner,) = found
+    else:
+      owner = equation.owner
+    return owner.path if owner.run >= 0 else None
+
+  def cost(self) -> Cost:
+    """FLOPs, bytes and parameters of every module, forward and backward apart.
+
+    Raises:
+      NoEquationsError: if the code really ran: then JAX wrote no equations down.
+    """
+    return cost_of(self.name, self.program.equations, self.records)
 
   # Keeping it.
 

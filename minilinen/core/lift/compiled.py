@@ -141,8 +141,11 @@ def _parts(crossing: Crossing) -> Any:
 
 
 def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
-  """The streams as Flax passes them in: those of the last scope, which is the lifted module's own, with everything
-  folded in that is to be; those of others, which are modules among the arguments, without their path."""
+  """The streams as Flax passes them in.
+
+  Those of the last scope, which is the lifted module's own, have everything folded in that is to be; those of others,
+  which are modules among the arguments, have forgotten their path.
+  """
   target = crossing.tops[crossing.ways[-1][0]]
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:

@@ -1,0 +1,225 @@
+"""What a run costs, module by module.
+
+`Trace.cost` adds up the equations of the trace's program by their owners, and the parameters by their paths. A
+`Cost` is the account of one module, with those of its submodules inside; the one at the top is that of the whole
+function, and what it owns itself is what the function did outside of all modules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minilinen.trace import formula, tree
+from minilinen.trace.events import Call, Path, Record, Run
+from minilinen.trace.globs import split_path
+from minilinen.trace.program import OUTSIDE, Equation, Owner
+from minilinen.trace.spec import Spec
+from minilinen.trace.work import COUNTS, NOTHING, Count, Work
+
+FORWARD, BACKWARD, RECOMPUTED = PHASES = ("forward", "backward", "recomputed")
+
+
+class NoSuchCostError(KeyError):
+  """A module's cost was asked for, and there is no such module."""
+
+  def __init__(self, path: str, known: Iterable[str]):
+    near = difflib.get_close_matches(path, sorted(set(known)), n=3)
+    mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`cost.walk()` lists all modules."
+    super().__init__(f"no module at {path!r} took part in this cost. {mend}")
+
+  def __str__(self) -> str:
+    return self.args[0]
+
+
+@dataclass(frozen=True)
+class Share:
+  """A module's own share, or all of a module with what is below it.
+
+  Attributes:
+    forward: the work of the forward pass.
+    backward: the work of the backward pass, without what is computed again.
+    recomputed: what `remat` computes again in the backward pass.
+    parameters: how many numbers the parameters have; a shared module's count once.
+    marks: how many equations have which mark: "estimate", "unknown pallas_call", "per iteration" (they run once for
+      each iteration of a `while`), "other branch" (of a `cond`, where a dearer one counts).
+  """
+
+  forward: Work = NOTHING
+  backward: Work = NOTHING
+  recomputed: Work = NOTHING
+  parameters: Count = 0
+  marks: Mapping[str, int] = field(default_factory=dict)
+
+  @property
+  def work(self) -> Work:
+    """The work of all phases."""
+    return self.forward + self.backward + self.recomputed
+
+  @property
+  def flops(self) -> Count:
+    """The FLOPs of all phases."""
+    return self.work.flops
+
+  def __add__(self, other: Share) -> Share:
+    works = (getattr(self, phase) + getattr(other, phase) for phase in PHASES)
+    marks = Counter(self.marks) + Counter(other.marks) if other.marks else self.marks
+    return _share(works, self.parameters + other.parameters, dict(marks))
+
+  def at(self, dimensions: Mapping[str, int]) -> Share:
+    """The same with numbers in the place of symbolic dimensions."""
+
+    def numbers(work: Work) -> Work:
+      return Work(*(formula.at(getattr(work, name), dimensions) for name in COUNTS))
+
+    works = (numbers(getattr(self, phase)) for phase in PHASES)
+    return _share(works, formula.at(self.parameters, dimensions), self.marks)
+
+
+def _share(works: Iterable[Work], parameters: Count, marks: Mapping[str, int]) -> Share:
+  forward, backward, recomputed = works
+  return Share(forward, backward, recomputed, parameters, marks)
+
+
+@dataclass(frozen=True)
+class Cost:
+  """What a module costs.
+
+  Attributes:
+    path: the module's path, `()` for the root of a model and for the whole function.
+    module: its class; the function's name at the top.
+    own: the share of the module itself.
+    total: the same with everything below it.
+    inside: the costs of its submodules; at the top those of the models that the function ran.
+  """
+
+  path: Path
+  module: str
+  own: Share
+  total: Share
+  inside: tuple[Cost, ...] = ()
+
+  @property
+  def flops(self) -> Count:
+    """All FLOPs."""
+    return self.total.flops
+
+  def walk(self) -> Iterator[tuple[int, Cost]]:
+    """This cost and all those inside, depth first, each with its depth."""
+    stack: list[tuple[int, Cost]] = [(0, self)]
+    while stack:
+      depth, cost = stack.pop()
+      yield depth, cost
+      stack.extend((depth + 1, inner) for inner in reversed(cost.inside))
+
+  def __getitem__(self, path: str | Path) -> Cost:
+    """The cost of the module at a path, in the first model that has one there; "" is the root of a model.
+
+    Raises:
+      NoSuchCostError: if there is none.
+    """
+    wanted = split_path(path)
+    modules = [cost for depth, cost in self.walk() if depth or self.path or not self.inside]
+    for cost in modules:
+      if cost.path == wanted:
+        return cost
+    raise NoSuchCostError("/".join(wanted), ("/".join(cost.path) for cost in modules))
+
+  def at(self, **dimensions: int) -> Cost:
+    """The same with numbers in the place of symbolic dimensions.
+
+    Raises:
+      DimensionMissingError: if a dimension has none.
+    """
+    return _nested([(d, c.path, c.module, c.own.at(dimensions)) for d, c in self.walk()])
+
+
+def cost_of(name: str, equations: Iterable[Equation], records: Sequence[Record]) -> Cost:
+  """The costs of a function.
+
+  Args:
+    name: the function's.
+    equations: all that it led to.
+    records: all that happened, depth first.
+  """
+  accounts = _accounts(name, records)
+  for equation in equations:
+    owner = equation.owner if equation.owner in accounts else OUTSIDE
+    accounts[owner].book(equation)
+  _book_parameters(accounts, records)
+  order = sorted(accounts, key=lambda owner: (owner.run, accounts[owner].place))
+  return _nested([(accounts[o].depth, o.path, accounts[o].module, accounts[o].share()) for o in order])
+
+
+class _Account:
+  """One module's own costs in the making."""
+
+  def __init__(self, module: str, depth: int, place: tuple[int, ...]):
+    self.module = module
+    self.depth = depth
+    self.place = place
+    self.counts = {phase: [0] * len(COUNTS) for phase in PHASES}
+    self.parameters: Count = 0
+    self.marks: Counter[str] = Counter()
+
+  def book(self, equation: Equation) -> None:
+    work = equation.total
+    counts = self.counts[equation.phase]
+    for i, name in enumerate(COUNTS):
+      counts[i] = counts[i] + getattr(work, name)
+    for mark in equation.marks:
+      self.marks[f"{mark} {equation.primitive}" if mark == "unknown" else mark] += 1
+
+  def share(self) -> Share:
+    works = (Work(*self.counts[phase]) for phase in PHASES)
+    return _share(works, self.parameters, dict(self.marks))
+
+
+def _accounts(name: str, records: Sequence[Record]) -> dict[Owner, _Account]:
+  """An account for each module that was called, and one for the function."""
+  accounts = {OUTSIDE: _Account(name, 0, ())}
+  run_of: dict[int, int] = {-1: -1}
+  for record in records:
+    run = run_of[record.order] = record.order if isinstance(record, Run) else run_of[record.span]
+    if isinstance(record, Call) and Owner(run, record.path) not in accounts:
+      above = _nearest(accounts, Owner(run, record.path[:-1])) if record.path else accounts[OUTSIDE]
+      place = (*above.place, record.order)
+      accounts[Owner(run, record.path)] = _Account(record.module, above.depth + 1, place)
+  return accounts
+
+
+def _nearest(accounts: Mapping[Owner, _Account], owner: Owner) -> _Account:
+  """The account of a module, or of the nearest around it that has one."""
+  path = owner.path
+  while Owner(owner.run, path) not in accounts and path:
+    path = path[:-1]
+  return accounts.get(Owner(owner.run, path), accounts[OUTSIDE])
+
+
+def _book_parameters(accounts: Mapping[Owner, _Account], records: Sequence[Record]) -> None:
+  """Adds the parameters of each model; of several runs of one model, only the first has them."""
+  sizes = formula.Formulas()
+  seen: list[Any] = []
+  for run in (r for r in records if isinstance(r, Run)):
+    params = tree.variable_tree((run,)).get("params")
+    if params is None or (run.module, params) in seen:
+      continue
+    seen.append((run.module, params))
+    for place, spec in tree.leaves(params):
+      if isinstance(spec, Spec):
+        account = _nearest(accounts, Owner(run.order, place[:-1]))
+        account.parameters += math.prod(map(sizes.parse, spec.shape))
+
+
+def _nested(rows: Sequence[tuple[int, Path, str, Share]]) -> Cost:
+  """The costs of rows that stand depth first."""
+  waiting: dict[int, list[Cost]] = {}
+  for depth, path, module, own in reversed(rows):
+    inside = tuple(reversed(waiting.pop(depth + 1, ())))
+    total = sum((cost.total for cost in inside), own)
+    waiting.setdefault(depth, []).append(Cost(path, module, own, total, inside))
+  return waiting[0][0]

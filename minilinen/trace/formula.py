@@ -1,0 +1,104 @@
+"""Numbers that may be formulas: sizes and costs of a model whose dimensions are symbolic.
+
+In a trace of "f32[b,t,512]" a size is one of JAX's symbolic dimensions, which knows its arithmetic. Here is what
+JAX leaves out: the number that a formula has for given dimensions (`at`), and reading a saved formula back.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+_OPERATORS: dict[type, Callable[..., Any]] = {
+  ast.Add: operator.add,
+  ast.Sub: operator.sub,
+  ast.Mult: operator.mul,
+  ast.Pow: operator.pow,
+  ast.FloorDiv: operator.floordiv,
+  ast.Mod: operator.mod,
+  ast.USub: operator.neg,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+  "floordiv": operator.floordiv,
+  "mod": operator.mod,
+  "max": max,
+  "min": min,
+}
+
+
+class DimensionMissingError(ValueError):
+  """A formula was to be given a number, and a dimension in it has none."""
+
+  def __init__(self, name: str, formula: str, known: Mapping[str, int]):
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" You gave {near[0]!r}." if near else ""
+    super().__init__(f"the dimension {name!r} of {formula} has no number.{hint} Write .at({name}=8, ...).")
+
+
+def at(value: Any, dimensions: Mapping[str, int]) -> int:
+  """The number that a formula has for these dimensions; a number is itself.
+
+  Args:
+    value: a number, one of JAX's symbolic dimensions, or its text.
+    dimensions: a number for each of its names.
+
+  Raises:
+    DimensionMissingError: if one of them is not given.
+
+  >>> at("256*b*t^2 + floordiv(t, 2)", {"b": 2, "t": 8})
+  32772
+  """
+  if isinstance(value, int):
+    return value
+  text = str(value)
+  try:
+    return _number(ast.parse(text.replace("^", "**"), mode="eval").body, dimensions)
+  except KeyError as error:
+    raise DimensionMissingError(error.args[0], text, dimensions) from None
+
+
+def _number(node: ast.AST, dimensions: Mapping[str, int]) -> int:
+  match node:
+    case ast.Constant(value=int(number)):
+      return number
+    case ast.Name(id=name):
+      return dimensions[name]
+    case ast.BinOp(left=left, op=op, right=right):
+      return _OPERATORS[type(op)](_number(left, dimensions), _number(right, dimensions))
+    case ast.UnaryOp(op=op, operand=operand):
+      return _OPERATORS[type(op)](_number(operand, dimensions))
+    case ast.Call(func=ast.Name(id=name), args=args):
+      return _FUNCTIONS[name](*(_number(arg, dimensions) for arg in args))
+  raise ValueError(f"{ast.unparse(node)!r} is no formula of dimensions")
+
+
+def names(value: Any) -> tuple[str, ...]:
+  """The dimensions in a formula, in the order of the alphabet; a number has none.
+
+  >>> names("256*b*t^2 + floordiv(t, 2)")
+  ('b', 't')
+  """
+  found = set() if isinstance(value, int) else set(re.findall(r"[A-Za-z_]\w*(?!\w*\()", str(value)))
+  return tuple(sorted(found))
+
+
+class Formulas:
+  """Reads saved formulas back; all of one reader share their dimensions."""
+
+  def __init__(self) -> None:
+    self._scope = jax.export.SymbolicScope()
+    self._known: dict[str, Any] = {}
+
+  def parse(self, value: int | str) -> Any:
+    """A number, or a formula that JAX's arithmetic understands."""
+    if isinstance(value, int):
+      return value
+    if value not in self._known:
+      (self._known[value],) = jax.export.symbolic_shape(value, scope=self._scope)
+    return self._known[value]

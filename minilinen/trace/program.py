@@ -1,0 +1,255 @@
+"""The equations of a trace: what JAX wrote down while the modules ran, and which module each equation belongs to.
+
+`nn.trace` keeps the jaxpr of the run. Here it is read once, into plain data: a flat list of equations, those in the
+bodies of loops, branches and jitted functions too, each with its owner, its cost and how often it runs. Costs, owners,
+the graph and what never reaches the output are functions of this list.
+
+An equation's owner is the module of the innermost call whose mark (`marks`) stands in its names.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from minilinen import jax_internals
+from minilinen.trace import formula, marks
+from minilinen.trace.events import Path
+from minilinen.trace.spec import Opaque, Value, spec_of
+from minilinen.trace.work import NOTHING, Count, Work, is_known, work_of
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+  """The module that an equation belongs to.
+
+  Attributes:
+    run: the order of the `Run` in the trace, -1 for what stands outside of all modules.
+    path: the module's path in that run.
+  """
+
+  run: int = -1
+  path: Path = ()
+
+
+OUTSIDE = Owner()
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+  """One equation of the jaxpr, where it stands.
+
+  The body of a function that is called twice stands in the list twice.
+
+  Attributes:
+    primitive: its name ("dot_general").
+    owner: the module it belongs to.
+    phase: "forward", "backward", or "recomputed" for what `remat` computes again in the backward pass.
+    times: how often it runs: the lengths of all loops around it.
+    work: what it costs to run it once; nothing if it has bodies, whose equations follow it.
+    inputs, outputs: numbers of values of the program; -1 is a literal.
+    inside: the number of the equation in whose body it stands, -1 at the top.
+    enters, leaves: of an equation with bodies, (outer value, inner value) for what it passes in, and
+      (inner value, outer value) for what comes back.
+    marks: what is to be known of its cost: "estimate", "unknown", "per iteration" (of a `while`), "other branch"
+      (of a `cond`: a dearer one counts, and this one runs 0 times).
+  """
+
+  primitive: str
+  owner: Owner
+  phase: str
+  times: Count
+  work: Work
+  inputs: tuple[int, ...]
+  outputs: tuple[int, ...]
+  inside: int = -1
+  enters: tuple[tuple[int, int], ...] = ()
+  leaves: tuple[tuple[int, int], ...] = ()
+  marks: tuple[str, ...] = ()
+
+  @property
+  def total(self) -> Work:
+    """What all its runs cost."""
+    return self.work * self.times
+
+
+@dataclass(frozen=True)
+class Program:
+  """All equations of a trace.
+
+  Attributes:
+    equations: every equation, one with bodies before what is in them.
+    values: the spec of each value.
+    inputs, outputs: numbers of the values that go in and out; -1 is a literal.
+  """
+
+  equations: tuple[Equation, ...]
+  values: tuple[Value, ...]
+  inputs: tuple[int, ...]
+  outputs: tuple[int, ...]
+
+
+def read_program(jaxpr: Any, owners: Sequence[Owner]) -> tuple[Program, dict[int, list[int]]]:
+  """Reads a jaxpr.
+
+  Args:
+    jaxpr: without its constants, as `Trace.jaxpr`.
+    owners: the owner that each mark stands for.
+
+  Returns:
+    The program, and for the `id` of each of JAX's equations the numbers of ours.
+  """
+  reader = _Reader(owners)
+  names = reader.bind(jaxpr)
+  inputs = tuple(names[v] for v in jaxpr.invars)
+  reader.read(jaxpr, names, _Place(OUTSIDE, "forward", 1, -1, ()))
+  outputs = reader.numbers(jaxpr.outvars, names)
+  return Program(tuple(reader.equations), tuple(reader.values), inputs, outputs), reader.origins
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+  """Where equations stand: what they have if their own names say nothing else."""
+
+  owner: Owner
+  phase: str
+  times: Count
+  inside: int
+  marks: tuple[str, ...]
+
+
+class _Reader:
+  """Reads jaxprs into one flat list."""
+
+  def __init__(self, owners: Sequence[Owner]):
+    self.owners = owners
+    self.equations: list[Equation] = []
+    self.values: list[Value] = []
+    self.origins: dict[int, list[int]] = {}
+
+  def bind(self, jaxpr: Any) -> dict[Any, int]:
+    """New values for the inputs and constants of a jaxpr."""
+    return {v: self.value(v) for v in (*jaxpr.constvars, *jaxpr.invars)}
+
+  def value(self, variable: Any) -> int:
+    aval = variable.aval
+    self.values.append(spec_of(aval) if hasattr(aval, "shape") else Opaque(type(aval).__name__))
+    return len(self.values) - 1
+
+  def numbers(self, variables: Sequence[Any], names: dict[Any, int]) -> tuple[int, ...]:
+    return tuple(-1 if hasattr(v, "val") else names[v] for v in variables)
+
+  def read(self, jaxpr: Any, names: dict[Any, int], place: _Place) -> None:
+    """Adds the equations of a jaxpr, whose inputs have numbers by now."""
+    for equation in jaxpr.eqns:
+      here = self.place(equation, place)
+      inputs = self.numbers(equation.invars, names)
+      outputs = []
+      for variable in equation.outvars:
+        names[variable] = self.value(variable)
+        outputs.append(names[variable])
+      number = len(self.equations)
+      self.origins.setdefault(id(equation), []).append(number)
+      self.equations.append(self.equation(equation, here, inputs, tuple(outputs)))
+      bodies = _bodies(equation)
+      if bodies:
+        self.enter(equation, bodies, number, here)
+
+  def place(self, equation: Any, around: _Place) -> _Place:
+    """The place of an equation: its owner and phase by its names, the rest as around it."""
+    names = jax_internals.name_stack(equation)
+    if not names:
+      return around
+    mark = marks.innermost(names)
+    phase = "backward" if "transpose(" in names else around.phase
+    return replace(
+      around,
+      owner=around.owner if mark is None else self.owners[mark],
+      phase="recomputed" if "rematted_computation" in names else phase,
+    )
+
+  def equation(
+    self, equation: Any, here: _Place, inputs: tuple[int, ...], outputs: tuple[int, ...]
+  ) -> Equation:
+    """An equation as if it had no body."""
+    work, mark = (NOTHING, None) if _bodies(equation) else work_of(equation)
+    told = here.marks if mark is None else (*here.marks, mark)
+    name = equation.primitive.name
+    return Equation(name, here.owner, here.phase, here.times, work, inputs, outputs, here.inside, marks=told)
+
+  def enter(self, equation: Any, bodies: list[_Body], number: int, here: _Place) -> None:
+    """Adds the bodies of an equation that is in the list, and ties their values to its own."""
+    outer = self.equations[number]
+    enters: list[tuple[int, int]] = []
+    leaves: list[tuple[int, int]] = []
+    starts = [len(self.equations)]
+    for body in bodies:
+      names = self.bind(body.jaxpr)
+      inputs = [names[v] for v in body.jaxpr.invars]
+      enters += [(outer.inputs[i], inner) for i, inner in zip(body.inputs, inputs)]
+      inside = _Place(here.owner, here.phase, here.times * body.times, number, (*here.marks, *body.marks))
+      self.read(body.jaxpr, names, inside)
+      results = self.numbers(body.jaxpr.outvars, names)
+      leaves += [(inner, outer.outputs[i]) for inner, i in zip(results, body.outputs)]
+      starts.append(len(self.equations))
+    self.equations[number] = replace(outer, enters=tuple(enters), leaves=tuple(leaves))
+    if equation.primitive.name == "cond":
+      self.keep_dearest(starts)
+
+  def keep_dearest(self, starts: list[int]) -> None:
+    """Lets only the dearest of several branches count. `starts` says where each begins, and where the last ends."""
+    branches = [range(a, b) for a, b in itertools.pairwise(starts)]
+    dearest = max(branches, key=lambda branch: tuple(map(_as_number, self.price(branch))))
+    for branch in branches:
+      if branch is not dearest:
+        for i in branch:
+          equation = self.equations[i]
+          self.equations[i] = replace(equation, times=0, marks=(*equation.marks, "other branch"))
+
+  def price(self, branch: range) -> tuple[Count, Count]:
+    total = sum((self.equations[i].total for i in branch), NOTHING)
+    return total.flops, total.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+  """A jaxpr in an equation: how often it runs, and which inputs and outputs of the equation are its own."""
+
+  jaxpr: Any
+  inputs: Sequence[int]
+  outputs: Sequence[int]
+  times: Count = 1
+  marks: tuple[str, ...] = ()
+
+
+def _bodies(equation: Any) -> list[_Body]:
+  """The bodies that an equation runs; a primitive that has a rule of its own has none."""
+  params = equation.params
+  if not params:
+    return []
+  ins, outs = range(len(equation.invars)), range(len(equation.outvars))
+  match equation.primitive.name:
+    case "scan":
+      return [_Body(params["jaxpr"].jaxpr, ins, outs, params["length"])]
+    case "cond":
+      return [_Body(branch.jaxpr, ins[1:], outs) for branch in params["branches"]]
+    case "while":
+      conds, consts = params["cond_nconsts"], params["body_nconsts"]
+      carry = ins[conds + consts :]
+      again = ("per iteration",)
+      return [
+        _Body(params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), marks=again),
+        _Body(params["body_jaxpr"].jaxpr, ins[conds:], outs, marks=again),
+      ]
+    case "shard_map":
+      return [_Body(jax_internals.bodies(equation)[0], ins, outs, params["mesh"].size)]
+  inner = jax_internals.bodies(equation)
+  is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
+  return [_Body(inner[0], ins, outs)] if is_call else []
+
+
+def _as_number(value: Count) -> int:
+  """A formula's number at dimensions of a usual size, to tell which of two is larger."""
+  return formula.at(value, dict.fromkeys(formula.names(value), 128))
