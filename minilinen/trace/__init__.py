@@ -5,9 +5,13 @@ Read in this order: `source` (a line of the user's code), `spec` (an array witho
 records), `caches` (what JAX remembers, put aside meanwhile), `globs`
 (patterns over paths), `tree` (the variable tree, from the events), `document` and `serialize` (JSON),
 `trace` (the tree of records), `replay` (keys, from their derivation), `run` (`nn.trace`, `nn.record`).
-Nothing here imports anything else of minilinen.
+Then what is known from the equations: `marks` (which call an equation comes from), `work` (what one costs),
+`formula` (counts with symbolic dimensions), `program` (all of them), `listing` (as JSON), `cost` (module by
+module), `reach` (what never reaches the output).
+Nothing here imports anything else of minilinen but `jax_internals`.
 """
 
+from minilinen.trace.cost import Cost, NoSuchCostError
 from minilinen.trace.events import (
   Body,
   Call,
@@ -27,7 +31,10 @@ from minilinen.trace.events import (
   Variable,
   Write,
 )
+from minilinen.trace.formula import DimensionMissingError
 from minilinen.trace.globs import matches
+from minilinen.trace.program import Equation, Program
+from minilinen.trace.reach import Dropped, Unused
 from minilinen.trace.recorder import Recorder, current, recording
 from minilinen.trace.replay import replay_key
 from minilinen.trace.run import record, trace
@@ -45,24 +52,32 @@ from minilinen.trace.spec import (
   parse_spec,
   spec_of,
 )
-from minilinen.trace.trace import NoSuchPathError, Trace
+from minilinen.trace.trace import NoEquationsError, NoSuchPathError, Trace, UnknownEquationError
 from minilinen.trace.tree import Found
+from minilinen.trace.work import Work
 
 __all__ = [
   "Body",
   "Call",
+  "Cost",
   "Create",
+  "DimensionMissingError",
+  "Dropped",
+  "Equation",
   "Found",
   "Key",
   "Lift",
   "Lifted",
   "ModuleRef",
   "Name",
+  "NoEquationsError",
+  "NoSuchCostError",
   "NoSuchPathError",
   "Node",
   "Opaque",
   "Path",
   "Perturb",
+  "Program",
   "Read",
   "Record",
   "Recorder",
@@ -75,8 +90,11 @@ __all__ = [
   "SpecError",
   "Trace",
   "TraceFileError",
+  "UnknownEquationError",
+  "Unused",
   "Value",
   "Variable",
+  "Work",
   "Write",
   "abstract",
   "current",

@@ -9,7 +9,8 @@ The document, version 1:
      "name": ..., "error": ..., "args": value, "kwargs": value, "result": value,
      "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
      "sources": [[file, line, function], ...],   # the user's lines
-     "records": [{"record": "Call", "span": -1, "path": 3, "source": 0, ...}, ...]}
+     "records": [{"record": "Call", "span": -1, "path": 3, "source": 0, ...}, ...],
+     "program": {...}}                           # the equations, if there are any; see `listing`
 
 Records stand depth first, so a record's number is its `order`, and `span` is the number of the span around
 it. Fields that have their default are left out. Paths and derivation steps of keys are numbers into `names`.
@@ -31,6 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 from minilinen.trace import events
 from minilinen.trace.events import Lifted, Path, Record, Span
+from minilinen.trace.listing import listed, read_listing
+from minilinen.trace.program import Program
 from minilinen.trace.source import Source
 from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
 from minilinen.trace.tree import leaves, put
@@ -60,13 +63,15 @@ def document(trace: Trace, comparing: bool = False) -> dict[str, Any]:
 
   Args:
     trace: the trace.
-    comparing: whether to leave out what two equal traces may differ in: the user's lines, the order in dicts.
+    comparing: whether to leave out what two equal traces may differ in: the user's lines, the order in dicts,
+      the equations.
   """
   writer = _Writer(comparing)
   records = [writer.record(record) for record in trace.records]
   head = {key: writer.value(getattr(trace, key)) for key in HEAD}
   sources = [[source.file, source.line, source.function] for source in writer.sources]
-  tables = {"names": writer.names, "sources": sources, "records": records}
+  program = None if comparing or not trace.has_equations else listed(trace.program, writer.path, writer.value)
+  tables = {"names": writer.names, "sources": sources, "records": records, "program": program}
   return {"format": FORMAT, "version": VERSION, **head, **tables}
 
 
@@ -177,11 +182,11 @@ def read(whole: Any) -> dict[str, Any]:
       f"it is of version {whole.get('version')!r}, and this minilinen reads version {VERSION}"
     )
   reader = _Reader(whole)
-  unknown = whole.keys() - {"format", "version", "names", "sources", "records", *HEAD}
+  unknown = whole.keys() - {"format", "version", "names", "sources", "records", "program", *HEAD}
   if unknown:
     raise DocumentError(f"it has the unknown entry {sorted(unknown)[0]!r}")
   head = {key: reader.checked(whole, key, kind) for key, kind in HEAD.items()}
-  return {"items": reader.items(whole["records"]), **head}
+  return {"items": reader.items(whole["records"]), "program": reader.program(whole.get("program")), **head}
 
 
 class _Reader:
@@ -209,6 +214,13 @@ class _Reader:
     if not isinstance(value, kind):
       raise DocumentError(f"its entry {key!r} is {value!r}, which is of the wrong type")
     return value
+
+  def program(self, plain: Any) -> Program | None:
+    """The equations, None if there are none."""
+    try:
+      return None if plain is None else read_listing(plain, self.path, self.value)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+      raise DocumentError(f"its equations are damaged ({error})") from None
 
   def items(self, records: list[Any]) -> tuple[Record, ...]:
     """The tree of records; from the last to the first, so that a span comes after what is in it."""

@@ -51,8 +51,8 @@ class Equation:
     work: what it costs to run it once; nothing if it has bodies, whose equations follow it.
     inputs, outputs: numbers of values of the program; -1 is a literal.
     inside: the number of the equation in whose body it stands, -1 at the top.
-    enters, leaves: of an equation with bodies, (outer value, inner value) for what it passes in, and
-      (inner value, outer value) for what comes back.
+    enters, leaves: of an equation with bodies, (value, inner value) for what goes into a body, from outside or
+      from the run before, and (value, outer value) for what the results depend on.
     marks: what is to be known of its cost: "estimate", "unknown", "per iteration" (of a `while`), "other branch"
       (of a `cond`: a dearer one counts, and this one runs 0 times).
   """
@@ -83,30 +83,36 @@ class Program:
     equations: every equation, one with bodies before what is in them.
     values: the spec of each value.
     inputs, outputs: numbers of the values that go in and out; -1 is a literal.
+    names: what each input is in the function's arguments ("variables/params/Dense_0/kernel").
   """
 
   equations: tuple[Equation, ...]
   values: tuple[Value, ...]
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
+  names: tuple[str, ...]
 
 
-def read_program(jaxpr: Any, owners: Sequence[Owner]) -> tuple[Program, dict[int, list[int]]]:
+def read_program(
+  jaxpr: Any, owners: Sequence[Owner], names: Sequence[str]
+) -> tuple[Program, dict[int, list[int]]]:
   """Reads a jaxpr.
 
   Args:
     jaxpr: without its constants, as `Trace.jaxpr`.
     owners: the owner that each mark stands for.
+    names: of the inputs.
 
   Returns:
     The program, and for the `id` of each of JAX's equations the numbers of ours.
   """
   reader = _Reader(owners)
-  names = reader.bind(jaxpr)
-  inputs = tuple(names[v] for v in jaxpr.invars)
-  reader.read(jaxpr, names, _Place(OUTSIDE, "forward", 1, -1, ()))
-  outputs = reader.numbers(jaxpr.outvars, names)
-  return Program(tuple(reader.equations), tuple(reader.values), inputs, outputs), reader.origins
+  values = reader.bind(jaxpr)
+  inputs = tuple(values[v] for v in jaxpr.invars)
+  reader.read(jaxpr, values, _Place(OUTSIDE, "forward", 1, -1, ()))
+  outputs = reader.numbers(jaxpr.outvars, values)
+  program = Program(tuple(reader.equations), tuple(reader.values), inputs, outputs, tuple(names))
+  return program, reader.origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +198,15 @@ class _Reader:
       inside = _Place(here.owner, here.phase, here.times * body.times, number, (*here.marks, *body.marks))
       self.read(body.jaxpr, names, inside)
       results = self.numbers(body.jaxpr.outvars, names)
+      enters += [(inner, inputs[i]) for inner, i in zip(results, body.again)]
       leaves += [(inner, outer.outputs[i]) for inner, i in zip(results, body.outputs)]
+      if body.decides:
+        leaves += [(inner, value) for inner in results for value in outer.outputs]
       starts.append(len(self.equations))
     self.equations[number] = replace(outer, enters=tuple(enters), leaves=tuple(leaves))
     if equation.primitive.name == "cond":
+      leaves += [(outer.inputs[0], value) for value in outer.outputs]
+      self.equations[number] = replace(outer, enters=tuple(enters), leaves=tuple(leaves))
       self.keep_dearest(starts)
 
   def keep_dearest(self, starts: list[int]) -> None:
@@ -215,12 +226,24 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-  """A jaxpr in an equation: how often it runs, and which inputs and outputs of the equation are its own."""
+  """A jaxpr in an equation.
+
+  Attributes:
+    jaxpr: without its constants.
+    inputs: which inputs of the equation its own are.
+    outputs: which outputs of the equation its own become.
+    again: which of its own inputs its outputs become when it runs the next time.
+    times: how often it runs.
+    decides: whether its result decides how often another body runs.
+    marks: of its equations.
+  """
 
   jaxpr: Any
   inputs: Sequence[int]
   outputs: Sequence[int]
+  again: Sequence[int] = ()
   times: Count = 1
+  decides: bool = False
   marks: tuple[str, ...] = ()
 
 
@@ -232,19 +255,21 @@ def _bodies(equation: Any) -> list[_Body]:
   ins, outs = range(len(equation.invars)), range(len(equation.outvars))
   match equation.primitive.name:
     case "scan":
-      return [_Body(params["jaxpr"].jaxpr, ins, outs, params["length"])]
+      carry = range(params["num_consts"], params["num_consts"] + params["num_carry"])
+      return [_Body(params["jaxpr"].jaxpr, ins, outs, carry, params["length"])]
     case "cond":
       return [_Body(branch.jaxpr, ins[1:], outs) for branch in params["branches"]]
     case "while":
       conds, consts = params["cond_nconsts"], params["body_nconsts"]
       carry = ins[conds + consts :]
-      again = ("per iteration",)
       return [
-        _Body(params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), marks=again),
-        _Body(params["body_jaxpr"].jaxpr, ins[conds:], outs, marks=again),
+        _Body(params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), decides=True, marks=("per iteration",)),
+        _Body(
+          params["body_jaxpr"].jaxpr, ins[conds:], outs, range(consts, len(ins)), marks=("per iteration",)
+        ),
       ]
     case "shard_map":
-      return [_Body(jax_internals.bodies(equation)[0], ins, outs, params["mesh"].size)]
+      return [_Body(jax_internals.bodies(equation)[0], ins, outs, times=params["mesh"].size)]
   inner = jax_internals.bodies(equation)
   is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
   return [_Body(inner[0], ins, outs)] if is_call else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,8 +76,8 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
     with _record(recorder) as found:
       found._learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
       try:
-        jaxpr, result = _run_abstractly(fn, args, kwargs)
-        found._learn(jaxpr=jaxpr, result=result)
+        jaxpr, result, inputs = _run_abstractly(fn, args, kwargs)
+        found._learn(jaxpr=jaxpr, result=result, _inputs=inputs)
       except BaseException as error:
         with contextlib.suppress(Exception):
           error.trace = found  # type: ignore[attr-defined]
@@ -87,8 +88,10 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
   return traced
 
 
-def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-  """The jaxpr of a call without its constants, and the description of what it returns."""
+def _run_abstractly(
+  fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any, list[str]]:
+  """The jaxpr of a call without its constants, the description of what it returns, and the names of its inputs."""
   leaves, structure = jax.tree.flatten((args, kwargs))
   dynamic = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
   result = None
@@ -106,7 +109,26 @@ def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     ]
 
   closed = jax.make_jaxpr(run)(*(leaves[i] for i in dynamic))
-  return closed.jaxpr, result
+  names = _argument_names(fn, args, kwargs)
+  return closed.jaxpr, result, [names[i] for i in dynamic]
+
+
+def _argument_names(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+  """The name of each leaf of the arguments, by the function's own names: "variables/params/Dense_0/kernel"."""
+  named: dict[str, Any] = {f"args[{i}]": arg for i, arg in enumerate(args)}
+  with contextlib.suppress(TypeError, ValueError):
+    parameters = inspect.signature(fn).parameters.values()
+    alone = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][
+      : len(args)
+    ]
+    more = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+    rest = [f"{more}[{i}]" for i in range(len(args) - len(alone))]
+    named = dict(zip([*alone, *rest], args))
+  found = []
+  for name, value in (*named.items(), *sorted(kwargs.items())):
+    for path, _ in jax.tree_util.tree_leaves_with_path(value):
+      found.append("/".join([name, jax.tree_util.keystr(path, simple=True, separator="/")]).rstrip("/"))
+  return found
 
 
 def _name(fn: Any) -> str:

@@ -27,7 +27,7 @@ class TraceFileError(ValueError):
 
 
 def dumps(trace: Trace) -> str:
-  """A trace as JSON text, with a line for each record."""
+  """A trace as JSON text, with a line for each record; the records stand last."""
   whole = document(trace)
   records = whole.pop("records")
   head = "".join(

@@ -17,6 +17,7 @@ from minilinen.trace.cost import Cost, cost_of
 from minilinen.trace.events import Call, Key, Lift, Name, Path, Record, Run, Span
 from minilinen.trace.globs import matches, split_path
 from minilinen.trace.program import Equation, Owner, Program, read_program
+from minilinen.trace.reach import Unused, unused
 from minilinen.trace.recorder import Recorder
 from minilinen.trace.spec import Value
 from minilinen.trace.tree import Found
@@ -29,7 +30,7 @@ class NoEquationsError(ValueError):
 
   def __init__(self) -> None:
     super().__init__(
-      "this trace has no equations, since its code really ran or it was saved without them: record it with"
+      "this trace has no equations, since its code really ran or ended in an exception: record it with"
       " minilinen.trace(function)(...), which runs nothing and keeps JAX's equations."
     )
 
@@ -73,7 +74,7 @@ class Trace:
     args, kwargs, result: what went in and out of the function.
     error: the exception that ended it, None if none did.
     jaxpr: the jaxpr of the same run without its constants, None if the code really ran. It is
-      neither compared nor saved.
+      neither compared nor saved; `program` says the same in plain data, and is saved.
   """
 
   name: str
@@ -93,13 +94,14 @@ class Trace:
     result: Value = None,
     error: str | None = None,
     jaxpr: Any = None,
+    program: Program | None = None,
     recorder: Recorder | None = None,
   ):
     """Makes a trace of finished records.
 
     Args:
       items: the top-level records, whose `order` counts all records depth first.
-      name, args, kwargs, result, error, jaxpr: as the attributes.
+      name, args, kwargs, result, error, jaxpr, program: as the attributes.
       recorder: where the records come from as long as it records.
     """
     self._learn(name=name, args=args, kwargs=dict(kwargs or {}), result=result, error=error, jaxpr=jaxpr)
@@ -109,7 +111,8 @@ class Trace:
     self._calls: dict[tuple[str, ...], tuple[Call, ...]] | None = None
     self._found: tuple[Found, ...] | None = None
     self._owners: list[Owner] = []
-    self._program: Program | None = None
+    self._inputs: list[str] = []
+    self._program = program
     self._numbers: dict[int, list[int]] = {}
 
   def _learn(self, **facts: Any) -> None:
@@ -254,6 +257,11 @@ class Trace:
   # The equations.
 
   @property
+  def has_equations(self) -> bool:
+    """Whether the equations of the run are known: not if the code really ran."""
+    return self._program is not None or self.jaxpr is not None
+
+  @property
   def program(self) -> Program:
     """The equations of the run, as plain data.
 
@@ -263,7 +271,7 @@ class Trace:
     if self._program is None:
       if self.jaxpr is None:
         raise NoEquationsError()
-      self._program, self._numbers = read_program(self.jaxpr, self._owners)
+      self._program, self._numbers = read_program(self.jaxpr, self._owners, self._inputs)
     return self._program
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
@@ -307,6 +315,14 @@ class Trace:
       NoEquationsError: if the code really ran: then JAX wrote no equations down.
     """
     return cost_of(self.name, self.program.equations, self.records)
+
+  def unused(self) -> Unused:
+    """Which inputs and modules never reach the output, and which results of loops and jitted functions.
+
+    Raises:
+      NoEquationsError: if the code really ran: then JAX wrote no equations down.
+    """
+    return unused(self.program, self.records)
 
   # Keeping it.
 

@@ -1,0 +1,90 @@
+"""The program of a trace as plain lists, and back: the part "program" of a trace's `document`.
+
+Equations are many, so each is a row of numbers into tables:
+
+    {"owners": [[run, path], ...], "primitives": [name, ...], "specs": [value, ...],
+     "values": [spec, ...], "inputs": [value, ...], "outputs": [value, ...], "names": [name of an input, ...],
+     "equations": [[primitive, owner, phase, times, inside, [matmul, elementwise, transcendentals, read, written],
+                    inputs, outputs, enters, leaves, marks], ...]}
+
+A count that is a formula is its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from minilinen.trace.events import Path
+from minilinen.trace.formula import Formulas
+from minilinen.trace.program import Equation, Owner, Program
+from minilinen.trace.spec import Value
+from minilinen.trace.work import COUNTS, Count, Work
+
+T = TypeVar("T", bound=Hashable)
+
+
+def listed(program: Program, path: Callable[[Path], int], value: Callable[[Value], Any]) -> dict[str, Any]:
+  """A program as plain data.
+
+  Args:
+    program: the program.
+    path, value: how the document writes a path and a value.
+  """
+  owners: dict[Owner, int] = {}
+  primitives: dict[str, int] = {}
+  specs: dict[Value, int] = {}
+  rows = [
+    [
+      _number(primitives, e.primitive), _number(owners, e.owner), e.phase, _plain(e.times), e.inside,
+      [_plain(getattr(e.work, name)) for name in COUNTS],
+      list(e.inputs), list(e.outputs), list(map(list, e.enters)), list(map(list, e.leaves)), list(e.marks),
+    ]
+    for e in program.equations
+  ]  # fmt: skip
+  values = [_number(specs, spec) for spec in program.values]
+  return {
+    "owners": [[owner.run, path(owner.path)] for owner in owners],
+    "primitives": list(primitives),
+    "specs": [value(spec) for spec in specs],
+    "values": values,
+    "inputs": list(program.inputs),
+    "outputs": list(program.outputs),
+    "names": list(program.names),
+    "equations": rows,
+  }
+
+
+def read_listing(plain: Any, path: Callable[[int], Path], value: Callable[[Any], Value]) -> Program:
+  """The program that `listed` wrote.
+
+  Raises:
+    TypeError, ValueError, KeyError, IndexError: if it is damaged.
+  """
+  formulas = Formulas()
+  owners = [Owner(run, path(number)) for run, number in plain["owners"]]
+  specs = [value(spec) for spec in plain["specs"]]
+
+  def equation(row: list[Any]) -> Equation:
+    primitive, owner, phase, times, inside, counts, inputs, outputs, enters, leaves, marks = row
+    work = Work(*map(formulas.parse, counts))
+    return Equation(
+      plain["primitives"][primitive], owners[owner], phase, formulas.parse(times), work, tuple(inputs),
+      tuple(outputs), inside, tuple(map(tuple, enters)), tuple(map(tuple, leaves)), tuple(marks),
+    )  # fmt: skip
+
+  return Program(
+    tuple(equation(row) for row in plain["equations"]),
+    tuple(specs[number] for number in plain["values"]),
+    tuple(plain["inputs"]),
+    tuple(plain["outputs"]),
+    tuple(plain["names"]),
+  )
+
+
+def _number(table: dict[T, int], entry: T) -> int:
+  return table.setdefault(entry, len(table))
+
+
+def _plain(count: Count) -> int | str:
+  return count if isinstance(count, int) else str(count)

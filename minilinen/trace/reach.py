@@ -1,0 +1,113 @@
+"""What never reaches the output of a run: inputs, modules, and what loops and lifted transforms hand back for nothing.
+
+`Trace.unused` follows the equations backwards from the outputs, into and out of every body. What is not met on the
+way could be left out and the result would be the same: a parameter that is passed in and not used, a module whose
+output is thrown away, the stacked outputs of a scan that nobody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from minilinen.trace.events import Call, Path, Record
+from minilinen.trace.program import Equation, Owner, Program
+from minilinen.trace.spec import Value
+
+
+@dataclass(frozen=True)
+class Dropped:
+  """A result of a loop, branch or jitted function that does not reach the output.
+
+  Attributes:
+    path: the module whose boundary it is.
+    primitive: "scan", "jit", "cond" ...
+    index: which of its results.
+    value: the result's spec.
+  """
+
+  path: Path
+  primitive: str
+  index: int
+  value: Value
+
+
+@dataclass(frozen=True)
+class Unused:
+  """What does not reach the output.
+
+  Attributes:
+    inputs: names of inputs of the function ("variables/params/Dense_0/kernel").
+    modules: paths of modules that were called, and none of whose equations counts; of nested ones the outermost.
+    results: results of loops, branches and jitted functions.
+  """
+
+  inputs: tuple[str, ...]
+  modules: tuple[Path, ...]
+  results: tuple[Dropped, ...]
+
+  def __bool__(self) -> bool:
+    return bool(self.inputs or self.modules or self.results)
+
+
+def unused(program: Program, records: Sequence[Record]) -> Unused:
+  """What does not reach the output of a program.
+
+  Args:
+    program: the equations.
+    records: all that happened, depth first.
+  """
+  live = _live(program)
+  used = [e for e in program.equations if any(v in live for v in e.outputs)]
+  inputs = [name for name, value in zip(program.names, program.inputs) if value not in live]
+  return Unused(tuple(inputs), _modules(program, used, records), tuple(_results(used, program, live)))
+
+
+def _live(program: Program) -> set[int]:
+  """The values that reach the output."""
+  sources: dict[int, list[Sequence[int]]] = {}
+  for equation in program.equations:
+    for inner, outer in equation.leaves:
+      sources.setdefault(outer, []).append((inner,))
+    for outer, inner in equation.enters:
+      sources.setdefault(inner, []).append((outer,))
+    if not (equation.enters or equation.leaves):
+      for value in equation.outputs:
+        sources.setdefault(value, []).append(equation.inputs)
+  live: set[int] = set()
+  waiting = list(program.outputs)
+  while waiting:
+    value = waiting.pop()
+    if value not in live:
+      live.add(value)
+      for group in sources.get(value, ()):
+        waiting.extend(group)
+  return live
+
+
+def _modules(program: Program, used: Sequence[Equation], records: Sequence[Record]) -> tuple[Path, ...]:
+  """The modules with equations of which none is used, without those inside of others."""
+  owning = _with_parents(e.owner for e in program.equations)
+  counting = _with_parents(e.owner for e in used)
+  called = {record.path for record in records if isinstance(record, Call)}
+  idle = {owner for owner in owning - counting if owner.path in called}
+  outermost = (o for o in owning if o in idle and not (o.path and Owner(o.run, o.path[:-1]) in idle))
+  return tuple(dict.fromkeys(owner.path for owner in sorted(outermost, key=lambda o: (o.run, o.path))))
+
+
+def _with_parents(owners: Iterable[Owner]) -> set[Owner]:
+  found: set[Owner] = set()
+  for owner in set(owners):
+    if owner.run >= 0:
+      found |= {Owner(owner.run, owner.path[:end]) for end in range(len(owner.path) + 1)}
+  return found
+
+
+def _results(used: Sequence[Equation], program: Program, live: set[int]) -> list[Dropped]:
+  return [
+    Dropped(e.owner.path, e.primitive, index, program.values[value])
+    for e in used
+    if e.leaves
+    for index, value in enumerate(e.outputs)
+    if value not in live
+  ]
