@@ -220,8 +220,3 @@ def test_boxes_in_a_trace_show_their_axes() -> None:
     "params/bias": None,
     "params/kernel": "(embed, -)",
   }
-
-
-def test_costs_are_not_there_yet() -> None:
-  with pytest.raises(viz.CostsMissingError, match=r"(?s)no column of FLOPs.*mend.*compute_flops"):
-    nn.Dense(3).tabulate(KEY, "f32[2,4]", compute_flops=True)

@@ -14,6 +14,7 @@ from viz.errors import (
   NoMatchError,
   NothingToDrawError,
   SuffixError,
+  UnknownColumnError,
   UnknownKindError,
   VizError,
 )
@@ -34,6 +35,7 @@ __all__ = [
   "OutlineView",
   "Row",
   "SuffixError",
+  "UnknownColumnError",
   "UnknownKindError",
   "View",
   "VizError",

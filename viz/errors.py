@@ -48,30 +48,48 @@ class NothingToDrawError(VizError, TypeError):
     super().__init__(f"{view} draws {expected}, but got {_found(found)}.", mend=mend)
 
 
-class CostsMissingError(VizError, NotImplementedError):
-  """A table was asked for costs, and a trace does not know them."""
+class CostsMissingError(VizError, ValueError):
+  """A table was asked for costs that its trace does not know."""
 
-  def __init__(self) -> None:
+  def __init__(self, column: str, why: str):
     super().__init__(
-      "viz.tabulate has no column of FLOPs: a trace tells what was called with which shapes, not what it costs.",
-      mend="leave out compute_flops and compute_vjp_flops; for a whole function, XLA counts: "
-      "jax.jit(model.apply).lower(variables, x).cost_analysis().",
+      f"This trace does not know the column {column!r}: {why}.",
+      mend="model.tabulate(key, x, compute_flops=True, compute_vjp_flops=True) traces what it needs; of a function "
+      "of your own, trace its gradient: nn.trace(jax.grad(loss))(params, x).",
+    )
+
+
+class UnknownColumnError(VizError, ValueError):
+  """A table was asked for a column that it does not have, or to be sorted by it."""
+
+  def __init__(self, name: str, columns: Iterable[str], use: str):
+    columns = list(columns)
+    right = f'"{columns[0]}"' if use == "sort" else f'["{columns[0]}"]'
+    super().__init__(
+      f"There is no column {name!r} in this table.{nearest(name, columns)}",
+      right=f"viz.tabulate(trace, {use}={right})",
     )
 
 
 class NoMatchError(VizError, LookupError):
-  """A path pattern fits no variable."""
+  """A path pattern fits no variable, or no module."""
 
-  def __init__(self, pattern: str, paths: Iterable[str]):
+  def __init__(self, pattern: str, paths: Iterable[str], what: str = "variable"):
     paths = list(paths)
     above = pattern.rpartition("/")[0]
     ends = dict.fromkeys(f"{above}/{path.rpartition('/')[2]}" for path in paths)
     close = nearest(pattern, ends or paths).partition(" There:")[0]
     some = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
     super().__init__(
-      f"No variable fits the pattern {pattern!r}.{close} There: {some or 'no variables'}.",
-      mend='a pattern is collection/path/name; "*" stands for one level, "**" for any number: "params/**/kernel".',
+      f"No {what} fits the pattern {pattern!r}.{close} There: {some or f'no {what}s'}.",
+      mend=f'a pattern is {_PATTERNS[what]}; "*" stands for one level, "**" for any number.',
     )
+
+
+_PATTERNS = {
+  "variable": 'collection/path/name ("params/**/kernel")',
+  "module": 'a path ("**/query") or a class',
+}
 
 
 def _found(value: Any) -> str:

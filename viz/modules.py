@@ -60,11 +60,12 @@ class ModuleNode:
 
 @dataclass(eq=False)
 class Model:
-  """A model of a trace: its modules, and its variables in one flat dict."""
+  """A model of a trace: its modules, its runs by their order, and the variables that are whole dicts."""
 
   root: ModuleNode = field(default_factory=lambda: ModuleNode("", ()))
   nodes: dict[Path, ModuleNode] = field(default_factory=dict)
   whole: set[tuple[str, Path, str]] = field(default_factory=set)
+  runs: list[int] = field(default_factory=list)
 
   def at(self, path: Path) -> ModuleNode:
     """The node at a path; it is made if it isn't there."""
@@ -87,22 +88,23 @@ def models(trace: Trace) -> list[Model]:
   Runs of one model (an `init` and then an `apply`) make one; the entries of the first run count.
   """
   found: dict[Any, Model] = {}
-  for module, given, records in _runs(trace):
+  for order, module, given, records in _runs(trace):
     variables = {place: value for place, value in leaves(given) if value != {}}
     key = (module, frozenset(path for path in variables if path[0] == "params"))
     again = key in found
     model = found.setdefault(key, Model())
+    model.runs.append(order)
     _enter(model, records, again)
     _place(model, variables)
   return list(found.values())
 
 
-def _runs(trace: Trace) -> list[tuple[str, Mapping[str, Value], Sequence[Record]]]:
-  """(root class, variables, records) of each run; records that stand in no run make one together."""
+def _runs(trace: Trace) -> list[tuple[int, str, Mapping[str, Value], Sequence[Record]]]:
+  """(order, root class, variables, records) of each run; records that stand in no run make one together."""
   runs = trace.runs
   if runs:
-    return [(run.module, trace.variables(run), run.items) for run in runs]
-  return [("", trace.variables(), trace.items)] if trace.calls() else []
+    return [(run.order, run.module, trace.variables(run), run.items) for run in runs]
+  return [(-1, "", trace.variables(), trace.items)] if trace.calls() else []
 
 
 def _enter(model: Model, records: Sequence[Record], again: bool) -> None:

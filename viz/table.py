@@ -6,19 +6,26 @@ blocks are folded, and a lifted module says how it is lifted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from minilinen.trace.cost import Share
 from minilinen.trace.events import Lift
+from minilinen.trace.formula import as_number
+from minilinen.trace.globs import matches, split_path
 from minilinen.trace.trace import Trace
-from viz.errors import CostsMissingError, NothingToDrawError
+from viz.costs import SHARE, Costs
+from viz.costs import costs as costs_of
+from viz.errors import NoMatchError, NothingToDrawError, UnknownColumnError
 from viz.folding import Branch, Shown, folded, preorder
 from viz.layout import cut_end
 from viz.modules import Entry, Model, ModuleNode, models
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
 from viz.words import Amount, amount, arguments, boxed, printable, value_text, variables_text
+
+NO_SHARE = Share()
 
 
 def tabulate(
@@ -33,6 +40,9 @@ def tabulate(
   *,
   fold: bool = True,
   rows: int | None = 32,
+  sort: str | None = None,
+  where: str | None = None,
+  columns: Sequence[str] | None = None,
 ) -> OutlineView:
   """One row per module: path, class, inputs, outputs and the variables of each collection.
 
@@ -46,16 +56,21 @@ def tabulate(
     console_kwargs: for the `rich.console.Console` that `str()` and `text()` write with.
     table_kwargs: for the `rich.table.Table`.
     column_kwargs: for every `Table.add_column`.
-    compute_flops, compute_vjp_flops: whether to show costs, which a trace does not tell.
+    compute_flops: whether to show the FLOPs of the forward pass, those of initializers apart, and each module's
+      share of the whole.
+    compute_vjp_flops: the same of the forward and the backward pass together.
     fold: whether equal neighbours become one row.
     rows: where there would be more rows, a block built like one above in other sizes stays closed; never if None.
+    sort: a column of numbers; of the modules in one module the largest comes first.
+    where: a pattern of paths ("**/query"), or a class; only these modules have rows, one below the other.
+    columns: the columns to show; all if None.
 
   Raises:
     NothingToDrawError: if `trace` is no trace, or no module ran in it.
-    CostsMissingError: if costs are asked for.
+    CostsMissingError: if it is asked for costs that the trace does not know.
+    UnknownColumnError: if there is no column that is to be shown or sorted by.
+    NoMatchError: if no module fits `where`.
   """
-  if compute_flops or compute_vjp_flops:
-    raise CostsMissingError()
   if not isinstance(trace, Trace):
     mend = "viz.tree draws variables; a trace comes from nn.trace(model.init)(key, x) or nn.record()."
     raise NothingToDrawError("viz.tabulate", "a Trace", trace, mend=mend)
@@ -67,8 +82,23 @@ def tabulate(
       trace,
       mend="trace model.init or model.apply: nn.trace(model.init)(key, x).",
     )
-  outline = _outline(found, depth, show_repeated, fold, rows if fold else None)
+  costs = costs_of(trace, compute_flops, compute_vjp_flops)
+  outline = _outline(
+    found, costs, show_repeated, _Choice(depth, fold, rows if fold else None, sort, where, columns)
+  )
   return OutlineView("table", outline, table_kwargs, column_kwargs, console_kwargs or {})
+
+
+@dataclass(frozen=True)
+class _Choice:
+  """What of the table is shown, as `tabulate` was asked for it."""
+
+  depth: int | None
+  fold: bool
+  rows: int | None
+  sort: str | None
+  where: str | None
+  columns: Sequence[str] | None
 
 
 @dataclass(eq=False)
@@ -79,89 +109,150 @@ class _Item:
     node: the module.
     entry: how it was entered; None if it never was.
     again: whether this is a later call of the same module.
+    cost: what the module and all below it cost, in all its calls.
     total: collection -> how much the module and all below it own.
   """
 
   node: ModuleNode
   entry: Entry | None
   again: bool = False
+  cost: Share = NO_SHARE
   total: dict[str, Amount] = field(default_factory=dict)
 
 
-def _outline(
-  found: Sequence[Model], depth: int | None, show_repeated: bool, fold: bool, rows: int | None
-) -> Outline:
-  roots = [_branch(model.root, show_repeated) for model in found]
+def _outline(found: Sequence[Model], costs: Costs, show_repeated: bool, choice: _Choice) -> Outline:
+  roots = [_branch(model, costs, show_repeated) for model in found]
   _sum_up(roots)
   totals: dict[str, Amount] = {}
   for root in roots:
     for collection, part in root.item.total.items():
       totals[collection] = totals.get(collection, Amount()) + part
   collections = _ordered(totals)
-  shown = folded(roots, depth=depth, fold=fold, rows=rows)
   name = " and ".join(dict.fromkeys(_class(r.item) or "Model" for r in roots))
+  columns = _chosen((*_columns(costs), *(Column(c, printable(c), least=28) for c in collections)), choice)
+  if choice.sort is not None:
+    _sort(roots, _sort_key(choice.sort, collections, costs))
+  if choice.where is not None:
+    roots = _matching(roots, choice.where)
+  shown = folded(roots, depth=choice.depth, fold=choice.fold, rows=choice.rows)
+  cells = {c: Cell(numbers=totals[c].numbers()) for c in collections}
+  if costs.whole is not None:
+    cells |= costs.cells(costs.whole.total)
   return Outline(
     title=f"{name} Summary",
     heading="path",
-    columns=_columns(collections),
-    rows=tuple(_row(s, collections) for s in shown),
-    totals={c: Cell(numbers=totals[c].numbers()) for c in collections},
-    notes=_notes(shown, totals, depth),
-    shrink=_shrink(collections),
+    columns=columns,
+    rows=tuple(_row(s, collections, costs) for s in shown),
+    totals=cells,
+    notes=(*_notes(shown, totals, choice.depth), *costs.notes()),
+    shrink=_shrink(collections, costs),
     data={"totals": {c: {"count": totals[c].count, "bytes": totals[c].nbytes} for c in collections}},
   )
+
+
+# What is shown, and in which order.
+
+
+def _chosen(columns: tuple[Column, ...], choice: _Choice) -> tuple[Column, ...]:
+  """The columns that were asked for, in that order."""
+  if choice.columns is None:
+    return columns
+  by_name = {column.title: column for column in columns}
+  for name in choice.columns:
+    if name not in by_name and name != "path":
+      raise UnknownColumnError(name, by_name, "columns")
+  return tuple(by_name[name] for name in choice.columns if name != "path")
+
+
+def _sort_key(name: str, collections: Sequence[str], costs: Costs) -> Callable[[_Item], int]:
+  """The number that a column has for a module, to sort by."""
+  if name in collections:
+    return lambda item: item.total.get(name, Amount()).count
+  key = f"\0{name}"
+  if key not in costs.keys:
+    raise UnknownColumnError(name, [*(k[1:] for k in costs.keys), *collections], "sort")
+  return lambda item: as_number(costs.count(item.cost, key))
+
+
+def _sort(roots: list[Branch], key: Callable[[_Item], int]) -> None:
+  """Sorts the branches below each branch, the largest first."""
+  for branch in preorder(roots):
+    branch.children.sort(key=lambda child: -key(child.item))
+  roots.sort(key=lambda root: -key(root.item))
+
+
+def _matching(roots: Sequence[Branch], where: str) -> list[Branch]:
+  """The branches whose path or class fits, one below the other."""
+  pattern = split_path(where)
+  found = [
+    replace(branch, label="/".join(branch.item.node.path) or ".", children=[])
+    for branch in preorder(roots)
+    if _class(branch.item) == where or matches(pattern, branch.item.node.path)
+  ]
+  if not found:
+    paths = ["/".join(branch.item.node.path) for branch in preorder(roots)]
+    raise NoMatchError(where, [p for p in paths if p], "module")
+  return found
 
 
 def _ordered(collections: Mapping[str, Any]) -> list[str]:
   return sorted(collections, key=lambda c: (c != "params", c))
 
 
-def _columns(collections: Sequence[str]) -> tuple[Column, ...]:
-  fixed = (
+def _columns(costs: Costs) -> tuple[Column, ...]:
+  """The columns that do not depend on the model."""
+  return (
     Column("\0module", "module", least=24),
     Column("\0inputs", "inputs", least=18),
     Column("\0outputs", "outputs", least=18),
+    *costs.columns(),
   )
-  return (*fixed, *(Column(c, printable(c), least=28) for c in collections))
 
 
-def _shrink(collections: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _shrink(collections: Sequence[str], costs: Costs) -> tuple[tuple[str, str], ...]:
   """What goes first: shapes of variables, then inputs and bytes, then digits; the module's class goes last."""
   first, others = collections[:1], [*reversed(collections[1:])]
   steps = [(c, "text") for c in others] + [(c, "text") for c in first]
   steps += [(c, "numbers") for c in others] + [("\0inputs", "column"), ("", "indent")]
+  steps += [(key, "numbers") for key in costs.keys if key != SHARE]
   steps += [(c, "numbers") for c in (*others, *first)]
   steps += [(c, "column") for c in others[: max(0, len(others) - 1)]]
   steps += [(c, "numbers") for c in first] + [(c, "column") for c in others[-1:]]
-  steps += [("\0outputs", "column"), ("", "room")]
+  steps += [("\0outputs", "column"), (SHARE, "column"), ("", "room")]
   return (*steps, *((c, "column") for c in first), ("\0module", "column"))
 
 
 # From modules to branches.
 
 
-def _branch(root: ModuleNode, show_repeated: bool) -> Branch:
-  """A module and everything below it as branches."""
-  top = _new(root, root.entries[0] if root.entries else None, False)
+def _branch(model: Model, costs: Costs, show_repeated: bool) -> Branch:
+  """A model's modules as branches."""
+
+  def new(node: ModuleNode, entry: Entry | None, again: bool) -> Branch:
+    return _new(_Item(node, entry, again, NO_SHARE if again else costs.of(model.runs, node.path)), costs)
+
+  root = model.root
+  top = new(root, root.entries[0] if root.entries else None, False)
   stack = [top]
   while stack:
     branch = stack.pop()
     for child in branch.item.node.children.values():
       entries = child.entries or [None]
-      made = _new(child, entries[0], False)
+      made = new(child, entries[0], False)
       branch.children.append(made)
       stack.append(made)
       if show_repeated:
-        branch.children.extend(_new(child, entry, True) for entry in entries[1:])
+        branch.children.extend(new(child, entry, True) for entry in entries[1:])
   return top
 
 
-def _new(node: ModuleNode, entry: Entry | None, again: bool) -> Branch:
-  item = _Item(node, entry, again)
+def _new(item: _Item, costs: Costs) -> Branch:
+  node, entry, again = item.node, item.entry, item.again
   owned = {} if again else node.variables
   same = (
     _module_text(item), _lift_text(entry), _inputs(item), _outputs(item), again,
     tuple((c, variables_text(v)[:1]) for c, v in owned.items()),
+    tuple(str(costs.count(item.cost, key)) for key in costs.keys),
   )  # fmt: skip
   alike = (_module_text(item), _lift_text(entry), again, tuple((c, tuple(v)) for c, v in owned.items()))
   return Branch(node.name or ".", item, same, alike)
@@ -229,21 +320,22 @@ def _outputs(item: _Item) -> tuple[str, ...]:
   return (value_text(result),)
 
 
-def _row(shown: Shown, collections: Sequence[str]) -> Row:
+def _row(shown: Shown, collections: Sequence[str], costs: Costs) -> Row:
   item: _Item = shown.branch.item
   cells = {
     "\0module": Cell(_module_cell(item)),
     "\0inputs": Cell(_inputs(item)),
     "\0outputs": Cell(_outputs(item)),
+    **costs.cells(item.cost),
   }
   for c in collections:
     owned = {} if item.again else item.node.variables.get(c, {})
     total = item.total.get(c)
     if total is not None:
       cells[c] = Cell(variables_text(owned), total.numbers())
-  label = "." if not item.node.path else shown.label
+  label = shown.label if item.node.path else "."
   mark = f"{shown.mark} (again)".strip() if item.again else shown.mark
-  return Row(label, shown.depth, mark, cells, _data(shown, collections))
+  return Row(label, shown.depth, mark, cells, _data(shown, collections) | _cost_data(item, costs))
 
 
 def _module_cell(item: _Item) -> tuple[str, ...]:
@@ -274,6 +366,11 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
     "outputs": "".join(_outputs(item)[:1]),
     "collections": {c: _collection_data(item, c) for c in collections if c in item.total},
   }
+
+
+def _cost_data(item: _Item, costs: Costs) -> dict[str, Any]:
+  counts = {key[1:]: costs.count(item.cost, key) for key in costs.keys if key != SHARE}
+  return {name: count if isinstance(count, int) else str(count) for name, count in counts.items()}
 
 
 def _collection_data(item: _Item, collection: str) -> dict[str, Any]:

@@ -38,16 +38,20 @@ class Amount:
     return f"{self.count:,} ({bytes_text(self.nbytes)}){more}"
 
 
-def brief_count(n: int) -> str:
+def brief_count(n: int, units: str = "KMBT") -> str:
   """A count in three digits.
+
+  Args:
+    n: the count.
+    units: for thousands, millions ...; FLOPs have "KMGTPE".
 
   >>> [brief_count(n) for n in (64, 9408, 25_610_152, 175_000_000_000)]
   ['64', '9.41K', '25.6M', '175B']
   """
   if n < 1000:
     return str(n)
-  scaled, unit = n / 1000, "K"
-  for above in "MBT":
+  scaled, unit = n / 1000, units[0]
+  for above in units[1:]:
     if scaled < 999.5:
       break
     scaled, unit = scaled / 1000, above

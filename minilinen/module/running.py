@@ -184,11 +184,17 @@ class RunMethods:
       show_repeated: whether every call of a module has its own row.
       mutable: the collections that are created.
       console_kwargs, table_kwargs, column_kwargs: for rich's `Console`, `Table` and `add_column`.
-      compute_flops, compute_vjp_flops: whether there is a column of costs, forward and backward.
+      compute_flops: whether there is a column with the FLOPs of the forward pass.
+      compute_vjp_flops: whether there is one with those of the forward and the backward pass.
     """
     import viz
+    from minilinen.module.backward import trace_vjp
 
-    trace = RunMethods.trace(self, rngs, *args, mutable=mutable, **kwargs)
+    method = kwargs.pop("method", None)
+    if compute_vjp_flops:
+      trace = trace_vjp(self, rngs, args, kwargs, method, mutable)  # type: ignore[arg-type]
+    else:
+      trace = RunMethods.trace(self, rngs, *args, method=method, mutable=mutable, **kwargs)
     return viz.tabulate(
       trace,
       depth=depth,

@@ -17,11 +17,9 @@ from typing import Any
 from minilinen.trace import formula, tree
 from minilinen.trace.events import Call, Path, Record, Run
 from minilinen.trace.globs import split_path
-from minilinen.trace.program import OUTSIDE, Equation, Owner
+from minilinen.trace.program import OUTSIDE, PHASES, Equation, Owner
 from minilinen.trace.spec import Spec
 from minilinen.trace.work import COUNTS, NOTHING, Count, Work
-
-FORWARD, BACKWARD, RECOMPUTED = PHASES = ("forward", "backward", "recomputed")
 
 
 class NoSuchCostError(KeyError):
@@ -41,6 +39,7 @@ class Share:
   """A module's own share, or all of a module with what is below it.
 
   Attributes:
+    init: the work of initializers, which make parameters and other variables.
     forward: the work of the forward pass.
     backward: the work of the backward pass, without what is computed again.
     recomputed: what `remat` computes again in the backward pass.
@@ -49,6 +48,7 @@ class Share:
       each iteration of a `while`), "other branch" (of a `cond`, where a dearer one counts).
   """
 
+  init: Work = NOTHING
   forward: Work = NOTHING
   backward: Work = NOTHING
   recomputed: Work = NOTHING
@@ -56,14 +56,19 @@ class Share:
   marks: Mapping[str, int] = field(default_factory=dict)
 
   @property
-  def work(self) -> Work:
-    """The work of all phases."""
+  def running(self) -> Work:
+    """The work of all phases but `init`."""
     return self.forward + self.backward + self.recomputed
 
   @property
+  def work(self) -> Work:
+    """The work of all phases."""
+    return self.init + self.running
+
+  @property
   def flops(self) -> Count:
-    """The FLOPs of all phases."""
-    return self.work.flops
+    """The FLOPs of all phases but `init`."""
+    return self.running.flops
 
   def __add__(self, other: Share) -> Share:
     works = (getattr(self, phase) + getattr(other, phase) for phase in PHASES)
@@ -81,8 +86,8 @@ class Share:
 
 
 def _share(works: Iterable[Work], parameters: Count, marks: Mapping[str, int]) -> Share:
-  forward, backward, recomputed = works
-  return Share(forward, backward, recomputed, parameters, marks)
+  init, forward, backward, recomputed = works
+  return Share(init, forward, backward, recomputed, parameters, marks)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Cost:
   """What a module costs.
 
   Attributes:
+    run: the order of the `Run` in the trace, -1 for the whole function.
     path: the module's path, `()` for the root of a model and for the whole function.
     module: its class; the function's name at the top.
     own: the share of the module itself.
@@ -97,6 +103,7 @@ class Cost:
     inside: the costs of its submodules; at the top those of the models that the function ran.
   """
 
+  run: int
   path: Path
   module: str
   own: Share
@@ -105,7 +112,7 @@ class Cost:
 
   @property
   def flops(self) -> Count:
-    """All FLOPs."""
+    """All FLOPs but those of initializers."""
     return self.total.flops
 
   def walk(self) -> Iterator[tuple[int, Cost]]:
@@ -123,7 +130,7 @@ class Cost:
       NoSuchCostError: if there is none.
     """
     wanted = split_path(path)
-    modules = [cost for depth, cost in self.walk() if depth or self.path or not self.inside]
+    modules = [cost for depth, cost in self.walk() if cost.run >= 0]
     for cost in modules:
       if cost.path == wanted:
         return cost
@@ -135,7 +142,7 @@ class Cost:
     Raises:
       DimensionMissingError: if a dimension has none.
     """
-    return _nested([(d, c.path, c.module, c.own.at(dimensions)) for d, c in self.walk()])
+    return _nested([(d, c.run, c.path, c.module, c.own.at(dimensions)) for d, c in self.walk()])
 
 
 def cost_of(name: str, equations: Iterable[Equation], records: Sequence[Record]) -> Cost:
@@ -152,7 +159,7 @@ def cost_of(name: str, equations: Iterable[Equation], records: Sequence[Record])
     accounts[owner].book(equation)
   _book_parameters(accounts, records)
   order = sorted(accounts, key=lambda owner: (owner.run, accounts[owner].place))
-  return _nested([(accounts[o].depth, o.path, accounts[o].module, accounts[o].share()) for o in order])
+  return _nested([(accounts[o].depth, o.run, o.path, accounts[o].module, accounts[o].share()) for o in order])
 
 
 class _Account:
@@ -215,11 +222,11 @@ def _book_parameters(accounts: Mapping[Owner, _Account], records: Sequence[Recor
         account.parameters += math.prod(map(sizes.parse, spec.shape))
 
 
-def _nested(rows: Sequence[tuple[int, Path, str, Share]]) -> Cost:
+def _nested(rows: Sequence[tuple[int, int, Path, str, Share]]) -> Cost:
   """The costs of rows that stand depth first."""
   waiting: dict[int, list[Cost]] = {}
-  for depth, path, module, own in reversed(rows):
+  for depth, run, path, module, own in reversed(rows):
     inside = tuple(reversed(waiting.pop(depth + 1, ())))
     total = sum((cost.total for cost in inside), own)
-    waiting.setdefault(depth, []).append(Cost(path, module, own, total, inside))
+    waiting.setdefault(depth, []).append(Cost(run, path, module, own, total, inside))
   return waiting[0][0]

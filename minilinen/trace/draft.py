@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.trace.events import Call, Create, Key, Lift, Read, Record, Run, Span
+from minilinen.trace.events import Call, Caught, Create, Key, Lift, Read, Record, Run, Span
 
 
 class Draft:
@@ -100,7 +100,15 @@ def settle(lift: Draft) -> None:
       made = {items[i].variable: _creation(items, i) for items, i in _creations(body.first)}
       for items in _levels(body.items):
         items[:] = _with_creations(items, made, shared)
+      body.items.extend(_caught_first(body))
       body.first = None
+
+
+def _caught_first(body: Draft) -> list[Draft]:
+  """The mistakes that only the first pass over a body made."""
+  again = [draft.fields for items in _levels(body.items) for draft in items if draft.kind is Caught]
+  first = [draft for items in _levels(body.first or []) for draft in items if draft.kind is Caught]
+  return [draft for draft in first if draft.fields not in again]
 
 
 def _with_creations(items: list[Draft], made: dict[Any, list[Draft]], shared: set[Any]) -> list[Draft]:

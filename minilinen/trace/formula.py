@@ -88,6 +88,11 @@ def names(value: Any) -> tuple[str, ...]:
   return tuple(sorted(found))
 
 
+def as_number(value: Any) -> int:
+  """A number to tell which of two formulas is larger: theirs at dimensions of a usual size."""
+  return at(value, dict.fromkeys(names(value), 128))
+
+
 class Formulas:
   """Reads saved formulas back; all of one reader share their dimensions."""
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 import jax
 
 _MARK = re.compile(r"@@(\d+)@@")
+_INITIALIZER = "@@init@@"
 
 
 def marked(number: int) -> AbstractContextManager[object]:
@@ -20,7 +21,17 @@ def marked(number: int) -> AbstractContextManager[object]:
   return jax.named_scope(f"@@{number}@@")
 
 
+def initializing() -> AbstractContextManager[object]:
+  """For a `with` block, the equations that are traced are marked as those of an initializer."""
+  return jax.named_scope(_INITIALIZER)
+
+
 def innermost(names: str) -> int | None:
   """The innermost mark in a stack of names."""
   found = _MARK.findall(names)
   return int(found[-1]) if found else None
+
+
+def is_initializer(names: str) -> bool:
+  """Whether a stack of names is that of an equation in an initializer."""
+  return _INITIALIZER in names

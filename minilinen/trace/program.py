@@ -35,6 +35,7 @@ class Owner:
 
 
 OUTSIDE = Owner()
+INIT, FORWARD, BACKWARD, RECOMPUTED = PHASES = ("init", "forward", "backward", "recomputed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Equation:
   Attributes:
     primitive: its name ("dot_general").
     owner: the module it belongs to.
-    phase: "forward", "backward", or "recomputed" for what `remat` computes again in the backward pass.
+    phase: "init" for what initializers do, "forward", "backward", or "recomputed" for what `remat` computes again
+      in the backward pass.
     times: how often it runs: the lengths of all loops around it.
     work: what it costs to run it once; nothing if it has bodies, whose equations follow it.
     inputs, outputs: numbers of values of the program; -1 is a literal.
@@ -109,7 +111,7 @@ def read_program(
   reader = _Reader(owners)
   values = reader.bind(jaxpr)
   inputs = tuple(values[v] for v in jaxpr.invars)
-  reader.read(jaxpr, values, _Place(OUTSIDE, "forward", 1, -1, ()))
+  reader.read(jaxpr, values, _Place(OUTSIDE, FORWARD, 1, -1, ()))
   outputs = reader.numbers(jaxpr.outvars, values)
   program = Program(tuple(reader.equations), tuple(reader.values), inputs, outputs, tuple(names))
   return program, reader.origins
@@ -169,12 +171,8 @@ class _Reader:
     if not names:
       return around
     mark = marks.innermost(names)
-    phase = "backward" if "transpose(" in names else around.phase
-    return replace(
-      around,
-      owner=around.owner if mark is None else self.owners[mark],
-      phase="recomputed" if "rematted_computation" in names else phase,
-    )
+    owner = around.owner if mark is None else self.owners[mark]
+    return replace(around, owner=owner, phase=_phase(names) or around.phase)
 
   def equation(
     self, equation: Any, here: _Place, inputs: tuple[int, ...], outputs: tuple[int, ...]
@@ -212,7 +210,7 @@ class _Reader:
   def keep_dearest(self, starts: list[int]) -> None:
     """Lets only the dearest of several branches count. `starts` says where each begins, and where the last ends."""
     branches = [range(a, b) for a, b in itertools.pairwise(starts)]
-    dearest = max(branches, key=lambda branch: tuple(map(_as_number, self.price(branch))))
+    dearest = max(branches, key=lambda branch: tuple(map(formula.as_number, self.price(branch))))
     for branch in branches:
       if branch is not dearest:
         for i in branch:
@@ -222,6 +220,15 @@ class _Reader:
   def price(self, branch: range) -> tuple[Count, Count]:
     total = sum((self.equations[i].total for i in branch), NOTHING)
     return total.flops, total.bytes
+
+
+def _phase(names: str) -> str | None:
+  """The phase that the names of an equation tell, if they do."""
+  if marks.is_initializer(names):
+    return INIT
+  if "rematted_computation" in names:
+    return RECOMPUTED
+  return BACKWARD if "transpose(" in names else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +280,3 @@ def _bodies(equation: Any) -> list[_Body]:
   inner = jax_internals.bodies(equation)
   is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
   return [_Body(inner[0], ins, outs)] if is_call else []
-
-
-def _as_number(value: Count) -> int:
-  """A formula's number at dimensions of a usual size, to tell which of two is larger."""
-  return formula.at(value, dict.fromkeys(formula.names(value), 128))

@@ -36,6 +36,12 @@ def current() -> Recorder | None:
   return _state.recorder
 
 
+def initializing() -> AbstractContextManager[object]:
+  """For a `with` block, marks the equations that are traced as those of an initializer, if equations are marked."""
+  recorder = _state.recorder
+  return _UNMARKED if recorder is None or recorder.owners is None else marks.initializing()
+
+
 class Recorder:
   """Collects records in order. One recorder serves one thread, and no two have the same `number`.
 

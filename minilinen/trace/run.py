@@ -17,7 +17,7 @@ import jax
 from minilinen.trace.caches import caches_aside
 from minilinen.trace.program import Owner
 from minilinen.trace.recorder import Recorder, in_words, recording
-from minilinen.trace.spec import abstract, describe, is_array
+from minilinen.trace.spec import abstract, describe, is_array, separate
 from minilinen.trace.trace import Trace
 
 
@@ -92,29 +92,24 @@ def _run_abstractly(
   fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, Any, list[str]]:
   """The jaxpr of a call without its constants, the description of what it returns, and the names of its inputs."""
-  leaves, structure = jax.tree.flatten((args, kwargs))
-  dynamic = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+  leaves, fill = separate((args, kwargs), is_array)
   result = None
 
   def run(*arrays: Any) -> list[Any]:
     nonlocal result
-    filled = list(leaves)
-    for i, array in zip(dynamic, arrays, strict=True):
-      filled[i] = array
-    args, kwargs = jax.tree.unflatten(structure, filled)
+    args, kwargs = fill([*arrays])
     out = fn(*args, **kwargs)
     result = describe(out)
     return [
       leaf for leaf in jax.tree.leaves(out) if is_array(leaf) or isinstance(leaf, (int, float, complex))
     ]
 
-  closed = jax.make_jaxpr(run)(*(leaves[i] for i in dynamic))
-  names = _argument_names(fn, args, kwargs)
-  return closed.jaxpr, result, [names[i] for i in dynamic]
+  closed = jax.make_jaxpr(run)(*leaves)
+  return closed.jaxpr, result, _argument_names(fn, args, kwargs)
 
 
 def _argument_names(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-  """The name of each leaf of the arguments, by the function's own names: "variables/params/Dense_0/kernel"."""
+  """The name of each array in the arguments, by the function's own names: "variables/params/Dense_0/kernel"."""
   named: dict[str, Any] = {f"args[{i}]": arg for i, arg in enumerate(args)}
   with contextlib.suppress(TypeError, ValueError):
     parameters = inspect.signature(fn).parameters.values()
@@ -126,8 +121,9 @@ def _argument_names(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     named = dict(zip([*alone, *rest], args))
   found = []
   for name, value in (*named.items(), *sorted(kwargs.items())):
-    for path, _ in jax.tree_util.tree_leaves_with_path(value):
-      found.append("/".join([name, jax.tree_util.keystr(path, simple=True, separator="/")]).rstrip("/"))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+      if is_array(leaf):
+        found.append("/".join([name, jax.tree_util.keystr(path, simple=True, separator="/")]).rstrip("/"))
   return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -125,6 +125,25 @@ _interned: dict[tuple[Any, ...], Spec] = {}
 def is_array(value: Any) -> bool:
   """Whether a value is an array, a tracer, a NumPy scalar or a `ShapeDtypeStruct`."""
   return isinstance(value, _ARRAYS)
+
+
+def separate(tree: Any, wanted: Callable[[Any], bool]) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+  """Some of the leaves of a pytree, and a function that puts others in their place.
+
+  >>> leaves, fill = separate({"x": 1.0, "train": True}, lambda leaf: isinstance(leaf, float))
+  >>> leaves, fill([2.0])
+  ([1.0], {'train': True, 'x': 2.0})
+  """
+  leaves, structure = jax.tree.flatten(tree)
+  places = [i for i, leaf in enumerate(leaves) if wanted(leaf)]
+
+  def fill(others: list[Any]) -> Any:
+    filled = list(leaves)
+    for i, other in zip(places, others, strict=True):
+      filled[i] = other
+    return jax.tree.unflatten(structure, filled)
+
+  return [leaves[i] for i in places], fill
 
 
 def spec_of(array: Any) -> Spec:

@@ -1,0 +1,64 @@
+"""A module's forward and backward pass on shapes: what `tabulate(compute_vjp_flops=True)` counts.
+
+`Module.trace` follows `init`, which has no backward pass. Here the variables are made first, as shapes, and then
+`apply` is traced together with its gradients by everything that has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from minilinen.core.filters import CollectionFilter
+from minilinen.trace import Trace, abstract, trace
+from minilinen.trace.spec import is_array, separate
+
+if TYPE_CHECKING:
+  from minilinen.module.module import Module
+
+
+def trace_vjp(
+  module: Module,
+  rngs: Any,
+  args: tuple[Any, ...],
+  kwargs: dict[str, Any],
+  method: Callable[..., Any] | str | None,
+  mutable: CollectionFilter,
+) -> Trace:
+  """The trace of a method's call with variables, and of its vector-Jacobian product by variables and arguments.
+
+  Args:
+    module: the module.
+    rngs: a key or stream -> key.
+    args, kwargs: of the method; arrays may be given as "f32[8,28,28,1]".
+    method, mutable: as for `apply`.
+  """
+  rngs = rngs if isinstance(rngs, Mapping) else {"params": rngs}
+  inputs = abstract((args, kwargs))
+
+  def init(rngs: Any, arrays: list[Any], fill: Callable[..., Any]) -> Any:
+    args, kwargs = fill(arrays)
+    return module.init(rngs, *args, method=method, mutable=mutable, **kwargs)
+
+  arrays, fill = separate(inputs, is_array)
+  variables = jax.eval_shape(lambda rngs, arrays: init(rngs, arrays, fill), rngs, arrays)
+
+  def vjp(variables: Any, rngs: Any, inputs: Any) -> Any:
+    numbers, fill = separate((variables, inputs), _has_gradient)
+
+    def run(numbers: list[Any]) -> list[Any]:
+      variables, (args, kwargs) = fill(numbers)
+      y = module.apply(variables, *args, rngs=rngs, method=method, mutable=mutable, **kwargs)
+      return separate(y[0] if mutable is not False else y, _has_gradient)[0]
+
+    results, backward = jax.vjp(run, numbers)
+    return results, backward([jnp.ones_like(result) for result in results])
+
+  return trace(vjp)(variables, rngs, inputs)
+
+
+def _has_gradient(value: Any) -> bool:
+  return is_array(value) and jnp.issubdtype(value.dtype, jnp.inexact)

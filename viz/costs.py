@@ -1,0 +1,126 @@
+"""What a row of the table costs: FLOPs forward and with the backward pass, and its share of the whole.
+
+`table.py` asks here for the cells of its columns "flops", "vjp_flops" and "share". The numbers come from
+`Trace.cost`; where dimensions are symbolic they are formulas, and then there is no share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minilinen.trace import Trace
+from minilinen.trace.cost import Cost, Share
+from minilinen.trace.events import Path
+from minilinen.trace.work import Count
+from viz.errors import CostsMissingError
+from viz.outline import Cell, Column
+from viz.words import brief_count
+
+FLOPS, VJP_FLOPS, SHARE = "\0flops", "\0vjp_flops", "\0share"
+
+
+@dataclass(frozen=True)
+class Costs:
+  """The costs of a trace's modules.
+
+  Attributes:
+    keys: the columns that are wanted.
+    whole: the cost of the whole function.
+    modules: the share of each module with everything in it, by run and path.
+  """
+
+  keys: tuple[str, ...]
+  whole: Cost | None
+  modules: dict[tuple[int, Path], Share]
+
+  def of(self, runs: Sequence[int], path: Path) -> Share:
+    """What a module costs in several runs together."""
+    return sum((self.modules[run, path] for run in runs if (run, path) in self.modules), Share())
+
+  def count(self, share: Share, key: str) -> Count:
+    """The number that belongs in a column."""
+    return share.forward.flops if key == FLOPS else share.flops
+
+  def columns(self) -> tuple[Column, ...]:
+    """The columns that are wanted."""
+    return tuple(Column(key, key[1:], least=9) for key in self.keys)
+
+  def cells(self, share: Share) -> dict[str, Cell]:
+    """What stands in these columns."""
+    return {key: self.cell(share, key) for key in self.keys}
+
+  def cell(self, share: Share, key: str) -> Cell:
+    if key != SHARE:
+      return Cell(numbers=count_texts(self.count(share, key)))
+    part, whole = self._measure(share), self._measure(self.whole.total) if self.whole else 0
+    return Cell(bar_texts(part / whole) if isinstance(part, int) and isinstance(whole, int) and whole else ())
+
+  def _measure(self, share: Share) -> Count:
+    """The number that the shares are of: that of the last column of FLOPs."""
+    return self.count(share, VJP_FLOPS if VJP_FLOPS in self.keys else FLOPS)
+
+  def notes(self) -> list[str]:
+    """What is to be known of these numbers."""
+    marks = self.whole.total.marks if self.whole else {}
+    notes = []
+    unknown = [f"{mark.split()[1]} ×{n}" for mark, n in marks.items() if mark.startswith("unknown ")]
+    if unknown:
+      notes.append(f"flops do not count {', '.join(unknown)}: there is no rule for it.")
+    if "per iteration" in marks:
+      notes.append("flops count one iteration of each while loop.")
+    if "other branch" in marks:
+      notes.append("flops count the dearest branch of each cond.")
+    return notes
+
+
+NO_COSTS = Costs((), None, {})
+
+
+def costs(trace: Trace, flops: bool, vjp_flops: bool) -> Costs:
+  """The costs that are wanted of a trace.
+
+  Raises:
+    CostsMissingError: if the trace does not know them.
+  """
+  if not (flops or vjp_flops):
+    return NO_COSTS
+  if not trace.has_equations:
+    raise CostsMissingError("flops", "its code really ran, and JAX wrote no equations down")
+  whole = trace.cost()
+  if vjp_flops and whole.total.backward.bytes == 0:
+    raise CostsMissingError("vjp_flops", "there is no backward pass in it")
+  keys = ((FLOPS,) if flops else ()) + ((VJP_FLOPS,) if vjp_flops else ()) + (SHARE,)
+  return Costs(keys, whole, {(c.run, c.path): c.total for _, c in whole.walk()})
+
+
+def count_texts(count: Count) -> tuple[tuple[str, ...], ...]:
+  """A count in full and in brief; a formula whole, and then its first term.
+
+  >>> count_texts(8_178_368_512)
+  (('8,178,368,512',), ('8.18G',))
+  """
+  if isinstance(count, int):
+    return ((f"{count:,}",), (brief_count(count, "KMGTPE"),)) if count else ()
+  text = str(count)
+  first = text.partition(" + ")[0]
+  return ((text,), (f"{first} + …",)) if first != text else ((text,),)
+
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bar_texts(part: float, width: int = 10) -> tuple[str, ...]:
+  """A part of the whole as a bar with per cent, as a shorter bar, and as per cent.
+
+  >>> bar_texts(0.475)
+  ('████▊       47.5%', '██▍    47.5%', ' 47.5%')
+  """
+  percent = f"{100 * part:.1f}%"
+  return (*(f"{_bar(part, cells)} {percent:>6}" for cells in (width, width // 2)), f"{percent:>6}")
+
+
+def _bar(part: float, width: int) -> str:
+  eighths = round(min(part, 1.0) * width * 8)
+  text = "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+  return text.ljust(width)
