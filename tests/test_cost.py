@@ -66,6 +66,7 @@ def gradient(model):
 
 def xla(fn, *args):
   found = jax.jit(fn).lower(*args).cost_analysis()
+  assert found is not None
   return found["flops"], found.get("transcendentals", 0)
 
 
