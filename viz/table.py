@@ -7,11 +7,9 @@ blocks are folded, and a lifted module says how it is lifted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from minilinen.trace.cost import Share
-from minilinen.trace.events import Lift
 from minilinen.trace.formula import as_number
 from minilinen.trace.globs import matches, split_path
 from minilinen.trace.trace import Trace
@@ -19,13 +17,21 @@ from viz.costs import SHARE, Costs
 from viz.costs import costs as costs_of
 from viz.errors import NoMatchError, NothingToDrawError, UnknownColumnError
 from viz.folding import Branch, Shown, folded, preorder
+from viz.items import (
+  Item,
+  class_name,
+  inputs_text,
+  lift_text,
+  module_branch,
+  module_text,
+  outputs_text,
+  sum_up,
+)
 from viz.layout import cut_end
-from viz.modules import Entry, Model, ModuleNode, models
+from viz.modules import Model, models
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
-from viz.words import Amount, amount, arguments, boxed, printable, value_text, variables_text
-
-NO_SHARE = Share()
+from viz.words import Amount, boxed, printable, value_text, variables_text
 
 
 def tabulate(
@@ -101,34 +107,15 @@ class _Choice:
   columns: Sequence[str] | None
 
 
-@dataclass(eq=False)
-class _Item:
-  """What a row is made of.
-
-  Attributes:
-    node: the module.
-    entry: how it was entered; None if it never was.
-    again: whether this is a later call of the same module.
-    cost: what the module and all below it cost, in all its calls.
-    total: collection -> how much the module and all below it own.
-  """
-
-  node: ModuleNode
-  entry: Entry | None
-  again: bool = False
-  cost: Share = NO_SHARE
-  total: dict[str, Amount] = field(default_factory=dict)
-
-
 def _outline(found: Sequence[Model], costs: Costs, show_repeated: bool, choice: _Choice) -> Outline:
-  roots = [_branch(model, costs, show_repeated) for model in found]
-  _sum_up(roots)
+  roots = [module_branch(model, costs, show_repeated) for model in found]
+  sum_up(roots)
   totals: dict[str, Amount] = {}
   for root in roots:
     for collection, part in root.item.total.items():
       totals[collection] = totals.get(collection, Amount()) + part
   collections = _ordered(totals)
-  name = " and ".join(dict.fromkeys(_class(r.item) or "Model" for r in roots))
+  name = " and ".join(dict.fromkeys(class_name(r.item) or "Model" for r in roots))
   columns = _chosen((*_columns(costs), *(Column(c, printable(c), least=28) for c in collections)), choice)
   if choice.sort is not None:
     _sort(roots, _sort_key(choice.sort, collections, costs))
@@ -164,7 +151,7 @@ def _chosen(columns: tuple[Column, ...], choice: _Choice) -> tuple[Column, ...]:
   return tuple(by_name[name] for name in choice.columns if name != "path")
 
 
-def _sort_key(name: str, collections: Sequence[str], costs: Costs) -> Callable[[_Item], int]:
+def _sort_key(name: str, collections: Sequence[str], costs: Costs) -> Callable[[Item], int]:
   """The number that a column has for a module, to sort by."""
   if name in collections:
     return lambda item: item.total.get(name, Amount()).count
@@ -174,7 +161,7 @@ def _sort_key(name: str, collections: Sequence[str], costs: Costs) -> Callable[[
   return lambda item: as_number(costs.count(item.cost, key))
 
 
-def _sort(roots: list[Branch], key: Callable[[_Item], int]) -> None:
+def _sort(roots: list[Branch], key: Callable[[Item], int]) -> None:
   """Sorts the branches below each branch, the largest first."""
   for branch in preorder(roots):
     branch.children.sort(key=lambda child: -key(child.item))
@@ -187,7 +174,7 @@ def _matching(roots: Sequence[Branch], where: str) -> list[Branch]:
   found = [
     replace(branch, label="/".join(branch.item.node.path) or ".", children=[])
     for branch in preorder(roots)
-    if _class(branch.item) == where or matches(pattern, branch.item.node.path)
+    if class_name(branch.item) == where or matches(pattern, branch.item.node.path)
   ]
   if not found:
     paths = ["/".join(branch.item.node.path) for branch in preorder(roots)]
@@ -222,110 +209,15 @@ def _shrink(collections: Sequence[str], costs: Costs) -> tuple[tuple[str, str], 
   return (*steps, *((c, "column") for c in first), ("\0module", "column"))
 
 
-# From modules to branches.
-
-
-def _branch(model: Model, costs: Costs, show_repeated: bool) -> Branch:
-  """A model's modules as branches."""
-
-  def new(node: ModuleNode, entry: Entry | None, again: bool) -> Branch:
-    return _new(_Item(node, entry, again, NO_SHARE if again else costs.of(model.runs, node.path)), costs)
-
-  root = model.root
-  top = new(root, root.entries[0] if root.entries else None, False)
-  stack = [top]
-  while stack:
-    branch = stack.pop()
-    for child in branch.item.node.children.values():
-      entries = child.entries or [None]
-      made = new(child, entries[0], False)
-      branch.children.append(made)
-      stack.append(made)
-      if show_repeated:
-        branch.children.extend(new(child, entry, True) for entry in entries[1:])
-  return top
-
-
-def _new(item: _Item, costs: Costs) -> Branch:
-  node, entry, again = item.node, item.entry, item.again
-  owned = {} if again else node.variables
-  same = (
-    _module_text(item), _lift_text(entry), _inputs(item), _outputs(item), again,
-    tuple((c, variables_text(v)[:1]) for c, v in owned.items()),
-    tuple(str(costs.count(item.cost, key)) for key in costs.keys),
-  )  # fmt: skip
-  alike = (_module_text(item), _lift_text(entry), again, tuple((c, tuple(v)) for c, v in owned.items()))
-  return Branch(node.name or ".", item, same, alike)
-
-
-def _sum_up(roots: Sequence[Branch]) -> None:
-  """Finds how much each module owns with everything below it."""
-  for branch in reversed(preorder(roots)):
-    item = branch.item
-    if item.again:
-      continue
-    for collection, variables in item.node.variables.items():
-      for value in variables.values():
-        item.total[collection] = item.total.get(collection, Amount()) + amount(boxed(value)[0])
-    for child in branch.children:
-      for collection, part in child.item.total.items():
-        item.total[collection] = item.total.get(collection, Amount()) + part
-
-
 # From branches to rows.
 
 
-def _class(item: _Item) -> str:
-  return item.entry.module if item.entry is not None else ""
-
-
-def _module_text(item: _Item) -> str:
-  """The class, and in brackets a method other than `__call__`; with "+" those called besides."""
-  entry = item.entry
-  if entry is None:
-    return ""
-  if item.again:
-    return entry.module + _method(entry.method)
-  others = dict.fromkeys(e.method for e in item.node.entries)
-  others.pop(entry.method, None)
-  return entry.module + _method(entry.method) + "".join(f" (+{m})" if m != "__call__" else "" for m in others)
-
-
-def _method(name: str) -> str:
-  return "" if name == "__call__" else f" ({name})"
-
-
-def _lift_text(entry: Entry | None) -> str:
-  """How a module is lifted, outermost transform first: "scan ×12 remat"."""
-  lifts = entry.lifts if entry is not None else ()
-  return " ".join(_one_lift(lift) for lift in lifts)
-
-
-def _one_lift(lift: Lift) -> str:
-  return lift.kind if lift.length is None else f"{lift.kind} ×{lift.length}"
-
-
-def _inputs(item: _Item) -> tuple[str, ...]:
-  return arguments(item.entry.args, dict(item.entry.kwargs)) if item.entry is not None else ()
-
-
-def _outputs(item: _Item) -> tuple[str, ...]:
-  if item.entry is None:
-    return ()
-  result, error = item.entry.result, item.entry.error
-  if error is not None:
-    return (f"left by {error}", error.partition(":")[0])
-  if isinstance(result, tuple):
-    return arguments(result, {})
-  return (value_text(result),)
-
-
 def _row(shown: Shown, collections: Sequence[str], costs: Costs) -> Row:
-  item: _Item = shown.branch.item
+  item: Item = shown.branch.item
   cells = {
     "\0module": Cell(_module_cell(item)),
-    "\0inputs": Cell(_inputs(item)),
-    "\0outputs": Cell(_outputs(item)),
+    "\0inputs": Cell(inputs_text(item)),
+    "\0outputs": Cell(outputs_text(item)),
     **costs.cells(item.cost),
   }
   for c in collections:
@@ -338,9 +230,9 @@ def _row(shown: Shown, collections: Sequence[str], costs: Costs) -> Row:
   return Row(label, shown.depth, mark, cells, _data(shown, collections) | _cost_data(item, costs))
 
 
-def _module_cell(item: _Item) -> tuple[str, ...]:
+def _module_cell(item: Item) -> tuple[str, ...]:
   """The class and how it is lifted; what is left last is how."""
-  name, lifts = _module_text(item), _lift_text(item.entry)
+  name, lifts = module_text(item), lift_text(item.entry)
   if not lifts:
     return (name,)
   return (f"{name} {lifts}", f"{cut_end(name, 8)} {lifts}", f"{cut_end(name, 4)} {lifts}", lifts)
@@ -348,7 +240,7 @@ def _module_cell(item: _Item) -> tuple[str, ...]:
 
 def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
   """The row as plain data."""
-  item: _Item = shown.branch.item
+  item: Item = shown.branch.item
   entry = item.entry
   return {
     "path": "/".join(item.node.path),
@@ -356,24 +248,24 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
     "times": len(shown.copies),
     "depth": shown.depth,
     "closed": shown.closed,
-    "module": _class(item),
+    "module": class_name(item),
     "method": entry.method if entry is not None else "",
     "calls": len(item.node.entries),
     "lifts": [
       {"kind": lift.kind, "length": lift.length} for lift in (entry.lifts if entry is not None else ())
     ],
-    "inputs": "".join(_inputs(item)[:1]),
-    "outputs": "".join(_outputs(item)[:1]),
+    "inputs": "".join(inputs_text(item)[:1]),
+    "outputs": "".join(outputs_text(item)[:1]),
     "collections": {c: _collection_data(item, c) for c in collections if c in item.total},
   }
 
 
-def _cost_data(item: _Item, costs: Costs) -> dict[str, Any]:
+def _cost_data(item: Item, costs: Costs) -> dict[str, Any]:
   counts = {key[1:]: costs.count(item.cost, key) for key in costs.keys if key != SHARE}
   return {name: count if isinstance(count, int) else str(count) for name, count in counts.items()}
 
 
-def _collection_data(item: _Item, collection: str) -> dict[str, Any]:
+def _collection_data(item: Item, collection: str) -> dict[str, Any]:
   owned = item.node.variables.get(collection, {})
   total = item.total[collection]
   return {

@@ -5,7 +5,7 @@ Equations are many, so each is a row of numbers into tables:
     {"owners": [[run, path], ...], "primitives": [name, ...], "specs": [value, ...],
      "values": [spec, ...], "inputs": [value, ...], "outputs": [value, ...], "names": [name of an input, ...],
      "equations": [[primitive, owner, phase, times, inside, [matmul, elementwise, transcendentals, read, written],
-                    inputs, outputs, enters, leaves, marks], ...]}
+                    inputs, outputs, enters, leaves, marks, name], ...]}
 
 A count that is a formula is its text.
 """
@@ -38,7 +38,7 @@ def listed(program: Program, path: Callable[[Path], int], value: Callable[[Value
     [
       _number(primitives, e.primitive), _number(owners, e.owner), e.phase, _plain(e.times), e.inside,
       [_plain(getattr(e.work, name)) for name in COUNTS],
-      list(e.inputs), list(e.outputs), list(map(list, e.enters)), list(map(list, e.leaves)), list(e.marks),
+      list(e.inputs), list(e.outputs), list(map(list, e.enters)), list(map(list, e.leaves)), list(e.marks), e.name,
     ]
     for e in program.equations
   ]  # fmt: skip
@@ -66,11 +66,11 @@ def read_listing(plain: Any, path: Callable[[int], Path], value: Callable[[Any],
   specs = [value(spec) for spec in plain["specs"]]
 
   def equation(row: list[Any]) -> Equation:
-    primitive, owner, phase, times, inside, counts, inputs, outputs, enters, leaves, marks = row
+    primitive, owner, phase, times, inside, counts, inputs, outputs, enters, leaves, marks, name = row
     work = Work(*map(formulas.parse, counts))
     return Equation(
       plain["primitives"][primitive], owners[owner], phase, formulas.parse(times), work, tuple(inputs),
-      tuple(outputs), inside, tuple(map(tuple, enters)), tuple(map(tuple, leaves)), tuple(marks),
+      tuple(outputs), inside, tuple(map(tuple, enters)), tuple(map(tuple, leaves)), tuple(marks), name,
     )  # fmt: skip
 
   return Program(

@@ -46,6 +46,7 @@ class Equation:
 
   Attributes:
     primitive: its name ("dot_general").
+    name: of a call, that of the function ("relu").
     owner: the module it belongs to.
     phase: "init" for what initializers do, "forward", "backward", or "recomputed" for what `remat` computes again
       in the backward pass.
@@ -70,6 +71,7 @@ class Equation:
   enters: tuple[tuple[int, int], ...] = ()
   leaves: tuple[tuple[int, int], ...] = ()
   marks: tuple[str, ...] = ()
+  name: str = ""
 
   @property
   def total(self) -> Work:
@@ -180,8 +182,11 @@ class _Reader:
     """An equation as if it had no body."""
     work, mark = (NOTHING, None) if _bodies(equation) else work_of(equation)
     told = here.marks if mark is None else (*here.marks, mark)
-    name = equation.primitive.name
-    return Equation(name, here.owner, here.phase, here.times, work, inputs, outputs, here.inside, marks=told)
+    name = equation.params.get("name", "")
+    return Equation(
+      equation.primitive.name, here.owner, here.phase, here.times, work, inputs, outputs, here.inside,
+      marks=told, name=name if isinstance(name, str) else "",
+    )  # fmt: skip
 
   def enter(self, equation: Any, bodies: list[_Body], number: int, here: _Place) -> None:
     """Adds the bodies of an equation that is in the list, and ties their values to its own."""

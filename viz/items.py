@@ -1,0 +1,132 @@
+"""What a picture tells of a module: its calls, its lifts, its variables and its cost, as branches that can be folded.
+
+The table makes rows of these branches, and the graph makes nodes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from minilinen.trace.cost import Share
+from minilinen.trace.events import Lift
+from viz.costs import Costs
+from viz.folding import Branch, preorder
+from viz.modules import Entry, Model, ModuleNode
+from viz.words import Amount, amount, arguments, boxed, value_text, variables_text
+
+NO_SHARE = Share()
+
+
+@dataclass(eq=False)
+class Item:
+  """What a row is made of.
+
+  Attributes:
+    node: the module.
+    entry: how it was entered; None if it never was.
+    again: whether this is a later call of the same module.
+    cost: what the module and all below it cost, in all its calls.
+    total: collection -> how much the module and all below it own.
+  """
+
+  node: ModuleNode
+  entry: Entry | None
+  again: bool = False
+  cost: Share = NO_SHARE
+  total: dict[str, Amount] = field(default_factory=dict)
+
+
+def module_branch(model: Model, costs: Costs, show_repeated: bool) -> Branch:
+  """A model's modules as branches."""
+
+  def new(node: ModuleNode, entry: Entry | None, again: bool) -> Branch:
+    return _new(Item(node, entry, again, NO_SHARE if again else costs.of(model.runs, node.path)), costs)
+
+  root = model.root
+  top = new(root, root.entries[0] if root.entries else None, False)
+  stack = [top]
+  while stack:
+    branch = stack.pop()
+    for child in branch.item.node.children.values():
+      entries = child.entries or [None]
+      made = new(child, entries[0], False)
+      branch.children.append(made)
+      stack.append(made)
+      if show_repeated:
+        branch.children.extend(new(child, entry, True) for entry in entries[1:])
+  return top
+
+
+def _new(item: Item, costs: Costs) -> Branch:
+  node, entry, again = item.node, item.entry, item.again
+  owned = {} if again else node.variables
+  same = (
+    module_text(item), lift_text(entry), inputs_text(item), outputs_text(item), again,
+    tuple((c, variables_text(v)[:1]) for c, v in owned.items()),
+    tuple(str(costs.count(item.cost, key)) for key in costs.keys),
+  )  # fmt: skip
+  alike = (module_text(item), lift_text(entry), again, tuple((c, tuple(v)) for c, v in owned.items()))
+  return Branch(node.name or ".", item, same, alike)
+
+
+def sum_up(roots: Sequence[Branch]) -> None:
+  """Finds how much each module owns with everything below it."""
+  for branch in reversed(preorder(roots)):
+    item = branch.item
+    if item.again:
+      continue
+    for collection, variables in item.node.variables.items():
+      for value in variables.values():
+        item.total[collection] = item.total.get(collection, Amount()) + amount(boxed(value)[0])
+    for child in branch.children:
+      for collection, part in child.item.total.items():
+        item.total[collection] = item.total.get(collection, Amount()) + part
+
+
+def class_name(item: Item) -> str:
+  """The class, "" if the module was never called."""
+  return item.entry.module if item.entry is not None else ""
+
+
+def module_text(item: Item) -> str:
+  """The class, and in brackets a method other than `__call__`; with "+" those called besides."""
+  entry = item.entry
+  if entry is None:
+    return ""
+  if item.again:
+    return entry.module + _method(entry.method)
+  others = dict.fromkeys(e.method for e in item.node.entries)
+  others.pop(entry.method, None)
+  return entry.module + _method(entry.method) + "".join(f" (+{m})" if m != "__call__" else "" for m in others)
+
+
+def _method(name: str) -> str:
+  return "" if name == "__call__" else f" ({name})"
+
+
+def lift_text(entry: Entry | None) -> str:
+  """How a module is lifted, outermost transform first: "scan ×12 remat"."""
+  lifts = entry.lifts if entry is not None else ()
+  return " ".join(_one_lift(lift) for lift in lifts)
+
+
+def _one_lift(lift: Lift) -> str:
+  return lift.kind if lift.length is None else f"{lift.kind} ×{lift.length}"
+
+
+def inputs_text(item: Item) -> tuple[str, ...]:
+  """What goes in, in full and in brief."""
+  return arguments(item.entry.args, dict(item.entry.kwargs)) if item.entry is not None else ()
+
+
+def outputs_text(item: Item) -> tuple[str, ...]:
+  """What comes out, in full and in brief."""
+  if item.entry is None:
+    return ()
+  result, error = item.entry.result, item.entry.error
+  if error is not None:
+    return (f"left by {error}", error.partition(":")[0])
+  if isinstance(result, tuple):
+    return arguments(result, {})
+  return (value_text(result),)
