@@ -21,12 +21,12 @@ WIDTH = 80
 
 # What a newcomer reads, from the bottom up: a title, what it is, and the files of the group.
 GROUPS = [
-  ("The trace: what happened", ["minilinen/trace/*.py"]),
+  ("The trace: what happened", ["minilinen/jax_internals.py", "minilinen/trace/**/*.py"]),
   ("The bottom of the rest", ["minilinen/config.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
   ("The class layer: modules", ["minilinen/module/*.py", "minilinen/transforms.py"]),
   ("The layers", ["minilinen/layers/*.py"]),
-  ("The namespace", ["minilinen/__init__.py"]),
+  ("The namespace", ["minilinen/checking.py", "minilinen/__init__.py"]),
   ("Pictures", ["viz/*.py"]),
   ("Programs on top", ["minilinen/examples/*.py", "minilinen/*.py"]),
 ]

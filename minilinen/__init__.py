@@ -3,6 +3,7 @@
 `import minilinen as nn` gives Linen's names. This file lists them and does nothing else.
 """
 
+from minilinen.checking import check as check
 from minilinen.config import config as config
 from minilinen.core import FrozenDict as FrozenDict
 from minilinen.core.axes_scan import broadcast as broadcast

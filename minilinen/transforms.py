@@ -9,6 +9,7 @@ treats it as a method. So each transform here is one line.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from minilinen.module.attributes import map_modules
 from minilinen.module.call import raw_method, wrapped
 from minilinen.module.context import context
 from minilinen.module.module import Module
+from minilinen.trace.source import Source
 
 # A module, its submodules and the modules among the arguments, on their way across a boundary.
 
@@ -143,7 +145,11 @@ def _comparable(value: Any) -> Any:
 
 
 def lift_method(
-  transform: Callable[..., Any], fn: Callable[..., Any], base: type[Module] | None, options: dict[str, Any]
+  transform: Callable[..., Any],
+  fn: Callable[..., Any],
+  base: type[Module] | None,
+  options: dict[str, Any],
+  at: Source | None = None,
 ) -> Callable[..., Any]:
   """A method, or a function of a module, lifted: with a module in the place of a scope.
 
@@ -152,6 +158,7 @@ def lift_method(
     fn: called as `fn(module, *args, **kwargs)`.
     base: the class of the module inside, if it is another than outside.
     options: the transform's other arguments.
+    at: the line that lifts it, for messages.
   """
 
   @functools.wraps(fn)
@@ -173,6 +180,7 @@ def lift_method(
       raise errors.TransformedMethodReturnValueError(fn.__name__)
     return y
 
+  core_fn.lifted_at = at  # type: ignore[attr-defined]
   lifted = transform(core_fn, **options)
 
   @functools.wraps(fn)
@@ -208,6 +216,8 @@ def lift_target(
   Raises:
     TransformTargetError: if the target is an instance, or nothing that can be called.
   """
+  caller = sys._getframe(2)  # who calls `vmap` calls this
+  at = Source(caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_qualname)
   if isinstance(target, type) and issubclass(target, Module):
     if methods is None:
       methods = ("__call__",)
@@ -222,11 +232,11 @@ def lift_target(
     }
     for name, own in methods.items():
       fn = raw_method(getattr(target, name))
-      namespace[name] = wrapped(lift_method(transform, fn, target, {**options, **own}))
+      namespace[name] = wrapped(lift_method(transform, fn, target, {**options, **own}, at))
     return type(prefix + target.__name__, (target,), namespace)
   if not callable(target) or isinstance(target, Module):
     raise errors.TransformTargetError(target)
-  return lift_method(transform, target, None, options)
+  return lift_method(transform, target, None, options, at)
 
 
 def vmap(

@@ -5,7 +5,7 @@ Where a message names a line, the test shows the code of that line in its place.
 
 from __future__ import annotations
 
-import linecache
+import functools
 import pickle
 import re
 import sys
@@ -15,7 +15,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import mistakes
 import pytest
+import test_traps_lifts
+import test_traps_modules
+from mistakes import Case, run
 
 import minilinen as nn
 import viz
@@ -26,27 +30,8 @@ from minilinen.trace import SpecError, current
 KEY = jax.random.key(0)
 X = jnp.ones((2, 3))
 
-CASES: list[tuple[type[Exception], str, Callable[[], Any]]] = []
-
-
-def raises(error: type[Exception], message: str) -> Callable[..., Any]:
-  """Registers a program with the error it raises and the whole message, notes included."""
-
-  def register(program: Callable[[], Any]) -> Callable[[], Any]:
-    CASES.append((error, message, program))
-    return program
-
-  return register
-
-
-def told(error: BaseException) -> str:
-  """A message and its notes, with code in the place of line numbers."""
-  notes = [note for note in getattr(error, "__notes__", []) if "JAX has removed" not in note]
-
-  def code(match: re.Match[str]) -> str:
-    return f"  line    `{linecache.getline(match[1], int(match[2])).strip()}`"
-
-  return re.sub(r"  line    (.*):(\d+) in .*", code, "\n".join([str(error), *notes]))
+CASES: list[Case] = []
+raises = functools.partial(mistakes.raises, CASES)
 
 
 class Net(nn.Module):
@@ -514,6 +499,7 @@ def scope_opened_twice() -> Any:
 Could not create submodule "a" in Module Twice: Name in use by a submodule.
   module  /
   line    `return nn.Dense(2, name="a")(x)`
+  first   `x = nn.Dense(2, name="a")(x)`
   mend    give one of the two another name (submodules, variables, fields and
           methods share one namespace).
 in module / (Twice.__call__), called with (f32[2,3])""",
@@ -535,6 +521,7 @@ Could not create submodule "a" in Module Both: Name in use by a variable of
   'params'.
   module  /
   line    `return nn.Dense(2, name="a")(x)`
+  first   `x = x * self.param("a", nn.initializers.ones, ())`
   mend    give one of the two another name (submodules, variables, fields and
           methods share one namespace).
 in module / (Both.__call__), called with (f32[2,3])""",
@@ -821,12 +808,8 @@ def two_thousand_nested() -> Any:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2].__name__)
-def test_message(case: tuple[type[Exception], str, Callable[[], Any]]) -> None:
-  expected, message, program = case
-  with pytest.raises(expected) as caught:
-    program()
-  assert type(caught.value) is expected
-  assert told(caught.value) == message
+def test_message(case: Case) -> None:
+  run(case)
   assert context.modules == [None] and current() is None  # nothing is left behind
   assert Net().apply(NET, X).shape == (2, 2)
 
@@ -842,7 +825,8 @@ def test_readable_at_80_columns(case: tuple[type[Exception], str, Callable[[], A
 def test_every_class_is_raised() -> None:
   """By a program above, or its docstring says why it is there all the same."""
   classes = {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.MinilinenError)}
-  missing = classes - {case[0] for case in CASES} - {errors.MinilinenError}
+  cases = (*CASES, *test_traps_lifts.CASES, *test_traps_modules.CASES)
+  missing = classes - {case[0] for case in cases} - {errors.MinilinenError}
   assert all("by Flax's name" in (c.__doc__ or "") for c in missing), missing
 
 

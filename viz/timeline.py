@@ -12,6 +12,7 @@ from typing import Any
 from minilinen.trace.events import (
   Body,
   Call,
+  Caught,
   Create,
   Key,
   Lift,
@@ -152,6 +153,8 @@ def _event_says(record: Record) -> tuple[str, ...]:
       served = f", served by {record.served}" if record.served != record.stream else ""
       steps = " → ".join(f"{kind} {'/'.join(map(str, parts))}" for kind, *parts in record.steps)
       return (f"number {record.counter}{served}: {steps}", f"number {record.counter}{served}")
+    case Caught():
+      return (f"{record.kind}: {record.message}", record.kind)
     case Share():
       return (f"also stands for {'/'.join(record.other) or '.'}",)
   return ()

@@ -2,7 +2,7 @@
 
 A model asks the same few initializers for the same shapes again and again. Shapes are remembered, so that `apply`
 checks parameters against their initializers at no cost; and JAX's own initializers are traced once for each shape
-and then copied, equation by equation, into whatever is being traced. `Scope.param` is the only caller.
+and then copied, equation by equation, into whatever is being traced. `Scope` is the only caller.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from minilinen import errors
 from minilinen.core.rng import LazyRng
 from minilinen.jax_internals import is_staged
+from minilinen.trace.recorder import current, initializing
 
 Init = Callable[..., Any]
 
@@ -49,6 +50,21 @@ def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def initial_value(init_fn: Init, key: LazyRng, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   """What an initializer gives for a key."""
+  if current() is None:
+    return _initial_value(init_fn, key, args, kwargs)
+  with initializing():
+    return _initial_value(init_fn, key, args, kwargs)
+
+
+def first_value(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  """What the initializer of a variable that is no parameter gives; it draws its own keys."""
+  if current() is None:
+    return init_fn(*args, **kwargs)
+  with initializing():
+    return init_fn(*args, **kwargs)
+
+
+def _initial_value(init_fn: Init, key: LazyRng, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   if is_staged(key.rng) and _is_pure(init_fn) and (call := _call(args, kwargs)) is not None:
     known = _known(_traced, init_fn)
     if call in known:
@@ -91,21 +107,14 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   return call
 
 
-def check_shapes(
-  name: str,
-  path: str,
-  value: Any,
-  expected: Shapes,
-  fitting: Callable[[str, tuple[int, ...]], list[str]] = lambda name, shape: [],
-) -> None:
+def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> tuple[Any, Any] | None:
   """Checks a parameter that was passed against the shapes that its initializer gives.
 
-  Args:
-    fitting: gives the modules whose parameter of this name has a shape, for the message.
+  Returns:
+    The first shape that is another, and what it should be; None if all are right.
 
   Raises:
     ScopeParamTypeError: if it is no array, or not as many.
-    ScopeParamShapeError: if it has other shapes.
   """
   if isinstance(value, jax.Array) and len(expected.leaves) == 1:
     found = [value.shape]
@@ -118,7 +127,4 @@ def check_shapes(
     if not is_number or is_branch or len(leaves) != len(expected.leaves):
       raise errors.ScopeParamTypeError(name, path, value, expected.leaves)
     found = [np.shape(leaf) for leaf in leaves]
-  for is_shape, init_shape in zip(found, expected.leaves):
-    if is_shape != init_shape:
-      others = fitting(name, init_shape)
-      raise errors.ScopeParamShapeError(name, path, is_shape, init_shape, fitting=others)
+  return next(((is_shape, due) for is_shape, due in zip(found, expected.leaves) if is_shape != due), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,11 +18,12 @@ import jax
 from minilinen import errors
 from minilinen.core.filters import CollectionFilter, DenyList, in_filter
 from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.jax_traces import Numbers
 from minilinen.core.known import DependsOnInput, known_outputs
 from minilinen.core.rng import LazyRng, is_key
 from minilinen.core.scope import Scope
 from minilinen.trace import events
-from minilinen.trace.recorder import current
+from minilinen.trace.recorder import Recorder, current
 from minilinen.trace.spec import describe
 
 
@@ -137,6 +139,9 @@ def lazy_init(
   return run_lazy_init
 
 
+_staged: weakref.WeakKeyDictionary[Recorder, Numbers] = weakref.WeakKeyDictionary()
+
+
 @contextlib.contextmanager
 def _run_span(
   fn: Callable[..., Any], variables: Any, rngs: Any, mutable: CollectionFilter, flags: Any
@@ -152,6 +157,7 @@ def _run_span(
     module=getattr(fn, "module_name", ""),
     given=describe(variables),
     mutable=mutable_in_words(mutable),
+    staged=_staged.setdefault(recorder, Numbers()).of_staging(),
     streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
   ) as draft:
     yield lambda mutated: draft.set(result=describe(mutated))

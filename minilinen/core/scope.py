@@ -21,10 +21,11 @@ import jax
 
 from minilinen import errors
 from minilinen.config import config
-from minilinen.core import meta
+from minilinen.core import meta, mistakes
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.frozen_dict import freeze
-from minilinen.core.initial import check_shapes, initial_shapes, initial_value
+from minilinen.core.home import Home
+from minilinen.core.initial import check_shapes, first_value, initial_shapes, initial_value
 from minilinen.core.rng import LazyRng
 from minilinen.core.variable import Variable
 from minilinen.trace import events
@@ -54,7 +55,7 @@ class Scope:
 
   __slots__ = (
     "name", "parent", "path", "debug_path", "mutable", "flags", "reservations", "rng_counters",
-    "_variables", "_rngs", "_invalid", "_is_mutable", "_cursors", "__weakref__",
+    "_variables", "_rngs", "_invalid", "_is_mutable", "_cursors", "_home", "__weakref__",
   )  # fmt: skip
 
   def __init__(
@@ -67,7 +68,10 @@ class Scope:
     path: Iterable[str] = (),
     debug_path: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
+    *,
+    _home: Home | None = None,
   ):
+    self._home = _home or (parent._home if parent is not None else Home())
     self.name = name
     self.parent = parent
     self.path = tuple(path)
@@ -224,6 +228,7 @@ class Scope:
       self.path,
       self.debug_path,
       self.flags,
+      _home=self._home,
     )
     if not rewind_rngs:
       scope.rng_counters = self.rng_counters
@@ -309,13 +314,17 @@ class Scope:
     """
     self._check_valid()
     if not self.is_mutable_collection(col):
-      raise errors.ModifyScopeVariableError(col, name, self.path_text)
+      raise errors.ModifyScopeVariableError(col, name, self.path_text, self._home.stopping_writes(col))
+    if not self._home.is_here():
+      mistakes.warn_of_leak(self, col, name, value)
     if (recorder := current()) is not None:
       before = describe(self._peek(col, name))
       recorder.event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
     self._store(col, name, value)
 
   def _create(self, col: str, name: str, value: Any) -> None:
+    if not self._home.is_here():
+      mistakes.warn_of_leak(self, col, name, value)
     self._store(col, name, value)
     if (recorder := current()) is not None:
       content, axes = boxed(describe(value))
@@ -347,9 +356,9 @@ class Scope:
     if not self.has_variable(col, name):
       if not self.is_mutable_collection(col) or init_fn is None:
         if self.is_collection_empty(col):
-          raise errors.ScopeCollectionNotFound(col, name, self.path_text, self.root._variables)
+          raise mistakes.collection_not_found(self, col, name)
         raise errors.ScopeVariableNotFoundError(name, col, self.path_text, self._collection(col))
-      self._create(col, name, init_fn(*init_args, **init_kwargs))
+      self._create(col, name, first_value(init_fn, init_args, init_kwargs))
     return Variable(self, col, name, unbox=unbox)
 
   def param(
@@ -372,19 +381,17 @@ class Scope:
     if value is _MISSING:
       if not self.is_mutable_collection("params"):
         if self.is_collection_empty("params"):
-          raise errors.ScopeCollectionNotFound("params", name, self.path_text, self.root._variables)
-        raise self._param_not_found(name)
+          raise mistakes.collection_not_found(self, "params", name)
+        raise mistakes.param_not_found(self, name)
+      if self._home.shares_key is not None:
+        mistakes.warn_of_shared_key(self, name, init_fn, init_args, init_kwargs)
       value = initial_value(init_fn, self._draw("params"), init_args, init_kwargs)
       self._create("params", name, value)
     else:
-      check_shapes(name, self.path_text, value, initial_shapes(init_fn, init_args, init_kwargs))
+      mismatch = check_shapes(name, self.path_text, value, initial_shapes(init_fn, init_args, init_kwargs))
+      if mismatch is not None:
+        raise mistakes.param_shape(self, name, *mismatch)
     return meta.unbox(value) if unbox else value
-
-  def _param_not_found(self, name: str) -> errors.ScopeParamNotFoundError:
-    """The error for a missing parameter; where the module has none at all, with the modules beside it."""
-    here = self._collection("params")
-    beside = self.parent._collection("params") if not here and self.parent is not None else {}
-    return errors.ScopeParamNotFoundError(name, self.path_text, here, self.name or "", beside)
 
   # Random keys.
 
@@ -406,6 +413,8 @@ class Scope:
     Raises:
       InvalidRngError: if there is neither.
     """
+    if not self._home.is_here():
+      mistakes.warn_of_reuse(self, name)
     return self._draw(name).as_jax_rng()
 
   def _draw(self, name: str) -> LazyRng:
@@ -413,7 +422,9 @@ class Scope:
     served = name
     if name not in self.rngs:
       if "params" not in self.rngs:
-        raise errors.InvalidRngError.missing(name, self.path_text, self.rngs)
+        lift = self._home.stopping_stream(name)
+        raise errors.InvalidRngError.missing(name, self.path_text, self.rngs, lift)
+      mistakes.warn_of_served(self, name)
       served = "params"
     counter = self.rng_counters.get(served, 0) + 1
     self.rng_counters[served] = counter

@@ -1,24 +1,44 @@
 """Every mistake that minilinen knows, as a class that builds its own message.
 
-`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules` and `lifts`. Their
-names and first arguments are Flax's; what else a class takes is optional and makes its message better. This file
-lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
+`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts` and
+`findings`. Their names and first arguments are Flax's; what else a class takes is optional and makes its message
+better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
 from minilinen.errors.base import FlaxError as FlaxError
 from minilinen.errors.base import MinilinenError as MinilinenError
+from minilinen.errors.base import MinilinenWarning as MinilinenWarning
 from minilinen.errors.base import nearest as nearest
+from minilinen.errors.base import note as note
+from minilinen.errors.base import warn as warn
+from minilinen.errors.findings import ExtraVariableWarning as ExtraVariableWarning
+from minilinen.errors.findings import KeyCollisionWarning as KeyCollisionWarning
+from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
+from minilinen.errors.findings import RetracedWarning as RetracedWarning
+from minilinen.errors.findings import UncalledModuleWarning as UncalledModuleWarning
+from minilinen.errors.findings import UnusedVariableWarning as UnusedVariableWarning
+from minilinen.errors.lifts import CarriedCollectionError as CarriedCollectionError
+from minilinen.errors.lifts import CarryError as CarryError
+from minilinen.errors.lifts import DroppedValueWarning as DroppedValueWarning
 from minilinen.errors.lifts import JaxTransformError as JaxTransformError
+from minilinen.errors.lifts import LeakedTracerWarning as LeakedTracerWarning
+from minilinen.errors.lifts import LiftedAt as LiftedAt
 from minilinen.errors.lifts import PartitioningUnspecifiedError as PartitioningUnspecifiedError
+from minilinen.errors.lifts import ReusedKeyWarning as ReusedKeyWarning
+from minilinen.errors.lifts import ServedByParamsWarning as ServedByParamsWarning
+from minilinen.errors.lifts import StackedKeyWarning as StackedKeyWarning
+from minilinen.errors.lifts import StaticArgumentWarning as StaticArgumentWarning
 from minilinen.errors.lifts import TraceContextError as TraceContextError
 from minilinen.errors.lifts import TransformedMethodReturnValueError as TransformedMethodReturnValueError
 from minilinen.errors.lifts import TransformTargetError as TransformTargetError
+from minilinen.errors.modules import AppendAfterSetupError as AppendAfterSetupError
 from minilinen.errors.modules import AssignSubModuleError as AssignSubModuleError
 from minilinen.errors.modules import CallCompactUnboundModuleError as CallCompactUnboundModuleError
 from minilinen.errors.modules import CallSetupUnboundModuleError as CallSetupUnboundModuleError
 from minilinen.errors.modules import CallShareScopeOnUnboundModuleError as CallShareScopeOnUnboundModuleError
 from minilinen.errors.modules import CallUnbindOnUnboundModuleError as CallUnbindOnUnboundModuleError
 from minilinen.errors.modules import DescriptorAttributeError as DescriptorAttributeError
+from minilinen.errors.modules import HiddenMethodWarning as HiddenMethodWarning
 from minilinen.errors.modules import IncorrectPostInitOverrideError as IncorrectPostInitOverrideError
 from minilinen.errors.modules import MultipleMethodsCompactError as MultipleMethodsCompactError
 from minilinen.errors.modules import NameInUseError as NameInUseError
@@ -34,6 +54,7 @@ from minilinen.errors.running import (
 )
 from minilinen.errors.running import InvalidInstanceModuleError as InvalidInstanceModuleError
 from minilinen.errors.running import InvalidRngError as InvalidRngError
+from minilinen.errors.running import LayerInputError as LayerInputError
 from minilinen.errors.running import LazyInitError as LazyInitError
 from minilinen.errors.running import NestingTooDeepError as NestingTooDeepError
 from minilinen.errors.scopes import ImmutableVariableError as ImmutableVariableError

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilinen.errors.base import MinilinenError
+from minilinen.errors.base import MinilinenError, MinilinenWarning
+from minilinen.trace.source import Source
 
 
 class NameInUseError(MinilinenError):
   """A submodule or variable has a name that is in use in the module."""
 
-  def __init__(self, key_type: str, value: str, module_name: str, *, path: str = "", used_by: str = ""):
+  def __init__(
+    self,
+    key_type: str,
+    value: str,
+    module_name: str,
+    *,
+    path: str = "",
+    used_by: str = "",
+    at: Source | None = None,
+  ):
     super().__init__(
       f'Could not create {key_type} "{value}" in Module {module_name}: Name in use{used_by and f" by {used_by}"}.',
       path=path,
+      places={"first": at},
       mend="give one of the two another name (submodules, variables, fields and methods share one namespace).",
     )
 
@@ -130,4 +141,31 @@ class DescriptorAttributeError(MinilinenError):
     super().__init__(
       f"Trying to access a property{which} that is accessing a non-existent attribute{f': {cause}' if cause else '.'}",
       mend="correct the attribute's name in the property, or set it in setup.",
+    )
+
+
+class AppendAfterSetupError(MinilinenError, AttributeError):
+  """A list of submodules was to be changed after it was assigned: names are given at the assignment."""
+
+  def __init__(self, method: str, attribute: str, module: str, path: str = "", source: Source | None = None):
+    super().__init__(
+      f"'tuple' object has no attribute '{method}': {attribute!r} of {module} became a tuple when it was assigned, for"
+      " then its modules got their names.",
+      path=path,
+      source=source,
+      wrong=f"self.{attribute} = []; self.{attribute}.append(nn.Dense(3))",
+      right=f"{attribute} = []; {attribute}.append(nn.Dense(3)); self.{attribute} = {attribute}",
+    )
+
+
+class HiddenMethodWarning(MinilinenWarning):
+  """A field or an attribute has the name of a method, which can no longer be called."""
+
+  def __init__(self, name: str, module: str, owner: str, what: str, path: str = ""):
+    super().__init__(
+      f"The {what} {name!r} of {module} hides the method {owner}.{name}: whoever calls it gets the {what}.",
+      path=path,
+      expected="a name that no method has",
+      found=f"{module}.{name}",
+      right=f"{name}_: ..." if what == "field" else f"self.{name}_ = ...",
     )

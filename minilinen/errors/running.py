@@ -6,23 +6,49 @@ from collections.abc import Iterable
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest, short
+from minilinen.errors.lifts import LiftedAt
+from minilinen.trace.spec import Spec, describe
 
 
 class InvalidRngError(MinilinenError, ValueError):
   """A random stream is missing, or its key is no key."""
 
-  def __init__(self, msg: str, *, path: str = "", mend: str = "", right: str = ""):
-    super().__init__(msg, path=path, mend=mend, right=right)
+  def __init__(self, msg: str, **told: Any):
+    super().__init__(msg, **told)
 
   @classmethod
-  def missing(cls, stream: str, path: str, available: Iterable[str]) -> InvalidRngError:
-    """For a stream that was asked for and not passed."""
+  def missing(
+    cls, stream: str, path: str, available: Iterable[str], lift: LiftedAt | None = None
+  ) -> InvalidRngError:
+    """For a stream that was asked for and not passed, or that stops at a boundary."""
     streams = list(available)
+    if lift is not None:
+      return cls(
+        f'{path} needs PRNG for "{stream}", which stops at {lift}. The streams passed on are:'
+        f" {', '.join(streams) or 'none'}.",
+        path=path,
+        places=lift.places,
+        right=lift.passing_stream(stream),
+      )
     return cls(
       f'{path} needs PRNG for "{stream}", but the streams passed are: {", ".join(streams) or "none"}.'
       f"{misspelt(stream, streams)}",
       path=path,
       right=f'model.apply(variables, x, rngs={{"{stream}": key}})',
+    )
+
+
+class LayerInputError(MinilinenError, TypeError, IndexError):
+  """A layer was called with something that is no array of numbers, or that has no axes."""
+
+  def __init__(self, module: str, path: str, found: Any):
+    described = describe(found)
+    what = str(described) if isinstance(described, (Spec, bool, int, float)) else short(found)
+    super().__init__(
+      f"{module} in {path!r} works on an array of numbers that has axes, but its input is {what}.",
+      path=path,
+      mend='pass an array, such as jnp.ones((8, 3)). A shape alone, such as "f32[8,3]", is for nn.trace and'
+      " model.tabulate.",
     )
 
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest, short
+from minilinen.errors.lifts import LiftedAt
 
 
 class ScopeCollectionNotFound(MinilinenError):
   """A variable was asked of a collection that is empty and may not be written."""
 
-  def __init__(self, col_name: str, var_name: str, scope_path: str, available: Iterable[str] = ()):
+  def __init__(
+    self,
+    col_name: str,
+    var_name: str,
+    scope_path: str,
+    available: Iterable[str] = (),
+    lift: LiftedAt | None = None,
+  ):
     passed = sorted(available)
     what = f"Tried to access {var_name!r} from collection {col_name!r} in {scope_path!r}, but the collection is empty."
+    if lift is not None:
+      super().__init__(
+        f"{what} It stops at {lift}, which does not pass it on.",
+        path=scope_path,
+        places=lift.places,
+        right=lift.passing_collection(col_name),
+      )
+      return
     place = [*scope_path.strip("/").split("/"), var_name]
     if col_name == "params" and next(filter(None, place)) in passed:
       super().__init__(
@@ -75,13 +91,39 @@ class ScopeVariableNotFoundError(MinilinenError):
 class ScopeParamShapeError(MinilinenError):
   """A parameter has another shape than its initializer gives."""
 
-  def __init__(self, param_name: str, scope_path: str, value_shape: Any, init_shape: Any, implied: str = ""):
+  def __init__(
+    self,
+    param_name: str,
+    scope_path: str,
+    value_shape: Any,
+    init_shape: Any,
+    fitting: Sequence[str] = (),
+    beside: Sequence[str] = (),
+  ):
+    moved = f" That of {fitting[0]!r} beside it has this shape: names may have moved." if fitting else ""
+    mend = "pass an input of the size that the parameters were made for, or init again for this one."
+    if fitting:
+      mend = (
+        "automatic names are counted, and a layer was taken out before this one: name the layers (name=...)."
+      )
+    elif beside:
+      mend += (
+        f" If a layer was put in before {scope_path!r}, the automatic names have moved: name the layers."
+      )
     super().__init__(
       f"Parameter {param_name!r} in {scope_path!r} has shape {tuple(value_shape)}, but its initializer gives "
-      f"{tuple(init_shape)}{f' ({implied})' if implied else ''}.",
+      f"{tuple(init_shape)}.{moved}",
       path=scope_path,
-      mend="pass an input of the size that the parameters were made for, or init again for this one.",
+      mend=mend,
     )
+    self.expected, self.found = str(tuple(init_shape)), str(tuple(value_shape))
+
+  def implied_by(self, inputs: str) -> None:
+    """Adds what the module was called with, which is where the shape comes from, to the message."""
+    expected, found, gives = self.expected, self.found, f"its initializer gives {self.expected}"
+    message = self.message.replace(gives, f"{gives}, for inputs ({inputs})", 1)
+    self.args = (self._tell(message, 1, self.path, self.mend, "", "", source=self.source),)
+    self.expected, self.found = expected, found
 
 
 class ScopeParamTypeError(MinilinenError, TypeError):
@@ -100,7 +142,16 @@ class ScopeParamTypeError(MinilinenError, TypeError):
 class ModifyScopeVariableError(MinilinenError):
   """A variable of a collection that is not mutable was set."""
 
-  def __init__(self, col: str, variable_name: str, scope_path: str):
+  def __init__(self, col: str, variable_name: str, scope_path: str, lift: LiftedAt | None = None):
+    if lift is not None:
+      super().__init__(
+        f"Cannot update variable {variable_name!r} in {scope_path!r}: collection {col!r} is immutable behind {lift},"
+        " which does not hand it out.",
+        path=scope_path,
+        places=lift.places,
+        right=lift.passing_collection(col),
+      )
+      return
     super().__init__(
       f"Cannot update variable {variable_name!r} in {scope_path!r}: collection {col!r} is immutable.",
       path=scope_path,

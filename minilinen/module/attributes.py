@@ -9,8 +9,9 @@ container ("layers_0"), and is bound. This is the one place that looks into attr
 from __future__ import annotations
 
 import dataclasses
+import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -125,6 +126,35 @@ def modules_in(value: Any) -> list[Module]:
 
   map_modules(keep, value)
   return found
+
+
+def method_owner(cls: type[Any], name: str) -> str | None:
+  """The class, or the one it inherits from, in which a name is a method; None if there is none."""
+  for base in cls.__mro__:
+    if name in vars(base):
+      is_method = isinstance(vars(base)[name], (types.FunctionType, property)) and base is not object
+      owner = "Module" if base.__module__.startswith("minilinen.module") else base.__name__
+      return owner if is_method else None
+  return None
+
+
+def hidden_methods(cls: type[Any], fields: Iterable[str]) -> tuple[tuple[str, str], ...]:
+  """The fields that a class declares which hide a method, each with the method's class.
+
+  A field's default may be a function. It is a method only if it was written in the class under the field's name.
+  """
+  found: list[tuple[str, str]] = []
+  for name in fields:
+    own = cls.__dict__.get(name)
+    if isinstance(own, types.FunctionType) and own.__qualname__ == f"{cls.__qualname__}.{name}":
+      found.append((name, cls.__name__))
+    else:
+      bases = (owner for base in cls.__mro__[1:] if (owner := method_owner(base, name)) is not None)
+      inherited = next((b for b in cls.__mro__[1:] if name in getattr(b, "__annotations__", {})), None)
+      owner = next(bases, None)
+      if owner is not None and inherited is None:
+        found.append((name, owner))
+  return tuple(found)
 
 
 def _frozen(value: Any) -> Any:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.config import config
@@ -22,6 +23,7 @@ from minilinen.module.context import context
 from minilinen.trace import events
 from minilinen.trace.caches import caches_aside, caches_back
 from minilinen.trace.recorder import current
+from minilinen.trace.source import source_of
 from minilinen.trace.spec import Spec, describe
 
 if TYPE_CHECKING:
@@ -182,7 +184,10 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
   try:
     return fun(self, *args, **kwargs) if is_setup else _run(self, fun, name, args, kwargs)
   except Exception as error:
-    _say_where(error, self, name, args)
+    better = _better(error, self, args)
+    _say_where(better or error, self, name, args)
+    if better is not None:
+      raise better from None
     raise
   finally:
     context.modules.pop()
@@ -192,6 +197,45 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
       state.end_method()
 
 
+def _better(error: Exception, self: Module, args: tuple[Any, ...]) -> Exception | None:
+  """The error that says more, where Python or JAX speak of what they found inside of a layer or of a module.
+
+  That is an input which is no array, and a tuple that was a list when `setup` assigned it.
+  """
+  if _is_input_at_fault(error, self, args):
+    path = self.scope.path_text if self.scope is not None else ""
+    return errors.LayerInputError(type(self).__name__, path, args[0])
+  if type(error) is AttributeError and type(error.obj) is tuple and error.name in _LIST_METHODS:
+    for name, value in vars(self).items():
+      if value is error.obj:
+        path = self.scope.path_text if self.scope is not None else ""
+        at = source_of(error)
+        better = errors.AppendAfterSetupError(error.name or "", name, type(self).__name__, path, at)
+        better.name, better.obj = error.name, error.obj
+        return better
+  return None
+
+
+def _is_input_at_fault(error: Exception, self: Module, args: tuple[Any, ...]) -> bool:
+  """Whether a layer of ours failed because its input is no array, or a number without axes."""
+  is_plain = not isinstance(error, errors.MinilinenError) and not hasattr(error, "module_path")
+  if not args or not is_plain or not type(self).__module__.startswith(_LAYERS):
+    return False
+  inputs = jax.tree.leaves(args[0]) if isinstance(args[0], (list, tuple)) else [args[0]]
+  if not all(map(_is_numeric, inputs)):
+    return True
+  return isinstance(error, IndexError) and not isinstance(args[0], (list, tuple)) and jnp.ndim(args[0]) == 0
+
+
+def _is_numeric(value: Any) -> bool:
+  if not hasattr(value, "shape"):
+    return isinstance(value, (bool, int, float, complex))
+  return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.number, jnp.bool_))
+
+
+_LIST_METHODS = ("append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse")
+
+
 def _say_where(error: Exception, self: Module, name: str, args: tuple[Any, ...]) -> None:
   """Adds to an exception which module it left first, and with what inputs."""
   if isinstance(error, RecursionError) or hasattr(error, "module_path") or self.scope is None:
@@ -199,6 +243,8 @@ def _say_where(error: Exception, self: Module, name: str, args: tuple[Any, ...])
   with contextlib.suppress(AttributeError):
     error.module_path = self.scope.path  # type: ignore[attr-defined]
     inputs = ", ".join(_in_short(arg) for arg in args)
+    if isinstance(error, errors.ScopeParamShapeError):
+      error.implied_by(inputs)
     error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
 
 
@@ -226,6 +272,8 @@ def _run(
         events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
         method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
       ) as draft, recorder.marked(scope.path), _caches(cls, recorder.number):  # fmt: skip
+        for field, owner in cls._hidden:
+          errors.note(errors.HiddenMethodWarning(field, cls.__name__, owner, "field", scope.path_text))
         y = _through_interceptors(self, fun, name, args, kwargs)
         draft.set(result=describe(y))
   if context.captures and context.captures[-1](self, name):

@@ -9,12 +9,20 @@ needed, and is cloned. What methods may say about variables is in `variables.py`
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 from typing import Any, Self, dataclass_transform
 
 from minilinen import errors
 from minilinen.core.scope import Scope
-from minilinen.module.attributes import map_modules, modules_in, record_name, register
+from minilinen.module.attributes import (
+  hidden_methods,
+  map_modules,
+  method_owner,
+  modules_in,
+  record_name,
+  register,
+)
 from minilinen.module.call import wrap_methods
 from minilinen.module.context import context
 from minilinen.module.running import RunMethods
@@ -69,6 +77,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
 
   scope = None
   _call_is_wrapped = True
+  _hidden = ()
 
   def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
     super().__init_subclass__(**kwargs)
@@ -78,6 +87,9 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     if "parent" in own or "name" in own:
       raise errors.ReservedModuleAttributeError(own)
     dataclasses.dataclass(cls, unsafe_hash="__hash__" not in cls.__dict__, repr=False, kw_only=kw_only)
+    cls._hidden = hidden_methods(cls, own)
+    for name, owner in cls._hidden:
+      errors.warn(errors.HiddenMethodWarning(name, cls.__name__, owner, "field"))
     wrap_methods(cls)
 
   # Birth: parent, name, scope.
@@ -155,6 +167,9 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     elif state.in_setup:
       if name in self.__dataclass_fields__ and self.__dataclass_fields__[name].init:
         raise errors.SetAttributeInModuleSetupError(name)
+      if (owner := method_owner(type(self), name)) is not None and self.scope is not None:
+        where = self.scope.path_text
+        errors.warn(errors.HiddenMethodWarning(name, type(self).__name__, owner, "attribute", where))
       register(self, name, value)
       state.from_setup = (*state.from_setup, name)
     elif name.startswith("__"):
@@ -256,7 +271,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
   def __reduce__(self) -> Any:
     """Pickles the settings that are not the defaults: defaults such as initializers may have no name to pickle by."""
     if self.scope is not None or "_state" not in self.__dict__:
-      return object.__reduce_ex__(self, 2)
+      return copyreg.__newobj__, (type(self),), dict(self.__dict__)  # type: ignore[attr-defined]
     fields = self.__dataclass_fields__
     settings = {f: getattr(self, f) for f in self._fields() if getattr(self, f) is not fields[f].default}
     extra = {k: v for k, v in self.__dict__.items() if k not in fields and k != "_state"}

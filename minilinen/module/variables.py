@@ -17,6 +17,7 @@ from minilinen.core.scope import Scope, Variable
 from minilinen.module.state import ModuleState
 from minilinen.trace import events
 from minilinen.trace.recorder import current
+from minilinen.trace.source import first_mention
 from minilinen.trace.spec import describe
 
 T = TypeVar("T")
@@ -55,7 +56,10 @@ class VariableMethods:
     if scope.name_reserved(name, collection):
       child = self._state.children.get(name)
       used_by = f"a variable of {child!r}" if isinstance(child, str) else "a submodule"
-      raise errors.NameInUseError(kind, name, type(self).__name__, path=scope.path_text, used_by=used_by)
+      at = first_mention(type(self), name)
+      raise errors.NameInUseError(
+        kind, name, type(self).__name__, path=scope.path_text, used_by=used_by, at=at
+      )
 
   def param(
     self, name: str, init_fn: Callable[..., Any], *init_args: Any, unbox: bool = True, **init_kwargs: Any
@@ -191,6 +195,8 @@ class VariableMethods:
       recorder.event(
         events.Sow, scope.path, collection=col, name=name, value=describe(value), accepted=accepted
       )
+    if not accepted and not self.is_initializing() and (lift := scope._home.stopping_writes(col)) is not None:
+      errors.warn(errors.DroppedValueWarning("sows", col, name, scope.path_text, lift))
     if accepted:
       if scope.has_variable(col, name):
         stored = scope.get_variable(col, name)
@@ -226,6 +232,11 @@ class VariableMethods:
         events.Perturb, scope.path, collection=collection, name=name, value=describe(value), accepted=accepted
       )
     if not accepted:
+      if (
+        not self.is_initializing()
+        and (lift := scope._home.stopping_collection(collection, passed=True)) is not None
+      ):
+        errors.warn(errors.DroppedValueWarning("perturbs", collection, name, scope.path_text, lift))
       return value
     if not scope.has_variable(collection, name):
       raise ValueError(

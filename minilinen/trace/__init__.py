@@ -8,6 +8,7 @@ records), `caches` (what JAX remembers, put aside meanwhile), `globs`
 Then what is known from the equations: `marks` (which call an equation comes from), `work` (what one costs),
 `formula` (counts with symbolic dimensions), `program` (all of them), `listing` (as JSON), `cost` (module by
 module), `reach` (what never reaches the output).
+Last, `checks`: mistakes that a trace shows, laid out by `layout` like all messages.
 Nothing here imports anything else of minilinen but `jax_internals`.
 """
 

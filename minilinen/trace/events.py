@@ -58,6 +58,8 @@ class Run(Span):
     result: the variables handed back, in the same form.
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
+    staged: number of the program that JAX was writing down when the run began, 0 if it was none: of two
+      runs with different numbers neither is compiled with the other.
   """
 
   name: str
@@ -66,6 +68,7 @@ class Run(Span):
   result: dict[str, Value] = field(default_factory=dict)
   mutable: Value = False
   streams: tuple[str, ...] = ()
+  staged: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,3 +248,21 @@ class Share(Record):
   """A module took over another's scope: `path` now also stands for `other`."""
 
   other: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caught(Record):
+  """A mistake was noticed while it happened.
+
+  Attributes:
+    kind: name of the warning's class in `minilinen.errors`.
+    message: what is wrong, in sentences.
+    expected, found: what should be there and what is.
+    mend: what to do about it, or the right code.
+  """
+
+  kind: str
+  message: str
+  expected: str = ""
+  found: str = ""
+  mend: str = ""

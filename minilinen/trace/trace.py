@@ -12,7 +12,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from minilinen.trace import document, serialize, tree
+from minilinen.trace import checks, document, serialize, tree
+from minilinen.trace.checks import Findings
 from minilinen.trace.cost import Cost, cost_of
 from minilinen.trace.events import Call, Key, Lift, Name, Path, Record, Run, Span
 from minilinen.trace.globs import matches, split_path
@@ -112,6 +113,7 @@ class Trace:
     self._found: tuple[Found, ...] | None = None
     self._owners: list[Owner] = []
     self._inputs: list[str] = []
+    self._results: list[str] = []
     self._program = program
     self._numbers: dict[int, list[int]] = {}
 
@@ -271,7 +273,7 @@ class Trace:
     if self._program is None:
       if self.jaxpr is None:
         raise NoEquationsError()
-      self._program, self._numbers = read_program(self.jaxpr, self._owners, self._inputs)
+      self._program, self._numbers = read_program(self.jaxpr, self._owners, self._inputs, self._results)
     return self._program
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
@@ -323,6 +325,15 @@ class Trace:
       NoEquationsError: if the code really ran: then JAX wrote no equations down.
     """
     return unused(self.program, self.records)
+
+  def check(self) -> Findings:
+    """The mistakes that the records show.
+
+    These are the warnings that were shown while it was recorded, keys that collide, parameters that were not read and
+    modules that were not called, runs that ended in an exception or were traced again and again. `nn.check` asks
+    more: whether variables are those of a model.
+    """
+    return checks.check(self.items)
 
   # Keeping it.
 

@@ -10,6 +10,7 @@ import jax
 
 from minilinen.config import config
 from minilinen.core.filters import CollectionFilter, DenyList
+from minilinen.core.lift.explain import explained
 from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
@@ -106,7 +107,8 @@ def jit(
     crossing: Crossing = scope_fn.__self__
     if config.jit_folds_rngs:
       streams = _fold_streams(crossing, streams)
-    y, out, end = jitted(_Static(_parts(crossing), crossing), groups, streams, *args, **kwargs)
+    with explained(boundary, static, crossing, args, kwargs):
+      y, out, end = jitted(_Static(_parts(crossing), crossing), groups, streams, *args, **kwargs)
     for top, counters in zip(crossing.tops, end.counters):
       _restore(top.rng_counters, counters)
     return y, out
@@ -213,7 +215,8 @@ def remat(
       static_argnums=tuple(n + 1 for n in static),
       policy=policy,
     )
-    return body(groups, streams, *args, **kwargs)
+    with explained(boundary, static, scope_fn.__self__, args, kwargs):
+      return body(groups, streams, *args, **kwargs)
 
   boundary = Boundary(
     "remat",

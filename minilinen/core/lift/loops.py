@@ -9,6 +9,7 @@ from minilinen.core import axes_scan
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.filters import CollectionFilter, is_filter_empty
 from minilinen.core.frozen_dict import FrozenDict
+from minilinen.core.lift.explain import Carries
 from minilinen.core.lift.mapping import (
   Axes,
   add_axes,
@@ -77,8 +78,9 @@ def scan(
       known = tuple({**before, **after} for before, after in zip(constants, out[0]))
       return known, (out[1], carry), (ys, out[2:])
 
+    carries = Carries()
     loop = axes_scan.scan(
-      step,
+      carries.kept(step),
       (in_variable_axes, rng_axes, in_axes),
       (out_axes, out_variable_axes),
       length=steps,
@@ -87,7 +89,8 @@ def scan(
       _split_transpose=_split_transpose,
       check_constancy_invariants=check_constancy_invariants,
     )
-    constants, (carried, carry), (ys, variables) = loop(constants, (carried, init), own, rngs, args)
+    with carries.explained(boundary, scope_fn.__self__):
+      constants, (carried, carry), (ys, variables) = loop(constants, (carried, init), own, rngs, args)
     return (carry, ys), (constants, carried, *add_axes(variables, list(out_variable_axes), metadata_params))
 
   boundary = Boundary(

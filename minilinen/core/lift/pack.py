@@ -24,6 +24,7 @@ from typing import Any
 
 import jax
 
+from minilinen import errors
 from minilinen.core.filters import (
   CollectionFilter,
   group_collections,
@@ -32,6 +33,7 @@ from minilinen.core.filters import (
   union_filters,
 )
 from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.home import Home
 from minilinen.core.rng import LazyRng
 from minilinen.core.run import mutable_in_words
 from minilinen.core.scope import Scope
@@ -66,6 +68,10 @@ class Boundary:
   def how(self, collection: str) -> str:
     """What happens to one collection."""
     return next((how for f, how in self.collections if in_filter(f, collection)), "same")
+
+  def lifted_at(self) -> errors.LiftedAt:
+    """The boundary as messages speak of it."""
+    return errors.LiftedAt(self.kind, _short_target(self.target), getattr(self.target, "lifted_at", None))
 
 
 def pack(
@@ -158,12 +164,21 @@ class Crossing:
         for col, tree in group[index].items():
           variables[col] = unfreeze(tree) if in_filter(mutable, col) else tree
       rngs = {stream: key for group in rng_groups for stream, key in group[index].items()}
-      scope = Scope(variables, rngs, top.name, mutable, None, top.path, top.debug_path, top.flags)
+      home = self._home(top)
+      scope = Scope(variables, rngs, top.name, mutable, None, top.path, top.debug_path, top.flags, _home=home)
       scope.rng_counters = top.rng_counters
       inner.append(scope)
       self._note_inside(top, variables)
     opened = [functools.reduce(_open, names, inner[index]) for index, names in self.ways]
     return jax.tree.unflatten(self.treedef, opened)
+
+  def _home(self, top: Scope) -> Home:
+    """The home of a scope on the inner side."""
+    b = self.boundary
+    on_axis = b.how("params").startswith("axis")
+    shares_key = on_axis and any(how == "same" and in_filter(f, "params") for f, how in b.streams)
+    filters = (*self.in_filters, *self.out_filters)
+    return Home(top, b.lifted_at(), filters, tuple(self.rng_filters), shares_key)
 
   def repack_fn(self, inner_tree: Any) -> Groups:
     """The mutable variables of the inner scopes, by out filter and scope. The scopes end."""
@@ -259,11 +274,15 @@ def pure(
 
   def run(variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
     scope_tree = scope_fn(variable_groups, rng_groups, mutable_filter)
+    scopes = jax.tree.leaves(scope_tree)
+    home = scopes[0]._home if scopes else contextlib.nullcontext()
     recorder = current()
     if recorder is None:
-      return fn(scope_tree, *args, **kwargs), repack_fn(scope_tree)
-    scopes = jax.tree.leaves(scope_tree)
-    with recorder.body(scopes[0].path if scopes else (), name, args=describe(args)) as draft:
+      with home:
+        y = fn(scope_tree, *args, **kwargs)
+      return y, repack_fn(scope_tree)
+    path = scopes[0].path if scopes else ()
+    with home, recorder.body(path, name, args=describe(args)) as draft:
       y = fn(scope_tree, *args, **kwargs)
       draft.set(result=describe(y))
     return y, repack_fn(scope_tree)
@@ -321,6 +340,10 @@ def _words(f: CollectionFilter) -> str:
 
 def _target(target: Any) -> str:
   return getattr(target, "__qualname__", type(target).__name__) if target is not None else ""
+
+
+def _short_target(target: Any) -> str:
+  return _target(target).rpartition("<locals>.")[2].removesuffix(".__call__")
 
 
 def _leaves(top: Scope, variables: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Value]]:

@@ -1,0 +1,176 @@
+"""Mistakes at a boundary, said in the user's words instead of JAX's.
+
+JAX numbers the leaves of what it is given, and what it is given by a lifted transform is not what the user wrote. Here
+a carry is named as the lifted function names it, and static arguments are counted as the user counts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from minilinen import errors
+from minilinen.core.lift.pack import Boundary, Crossing
+from minilinen.trace.spec import describe
+
+
+def argument_names(fn: Any, count: int) -> list[str]:
+  """The names of a function's first positional arguments, with what stands for the module first."""
+  try:
+    parameters = inspect.signature(fn).parameters.values()
+  except (TypeError, ValueError):
+    parameters = ()
+  plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+  return [*plain[:count], *(f"argument {i}" for i in range(len(plain), count))]
+
+
+class Carries:
+  """The carry of a loop, before and after its body, for the message if the two don't fit."""
+
+  def __init__(self) -> None:
+    self._last: tuple[Any, Any] | None = None
+
+  def kept(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step `(constants, carry, ...) -> (constants, carry, ys)` whose carries are kept."""
+
+    def run(constants: Any, carry: Any, *args: Any) -> Any:
+      self._last = None
+      out = step(constants, carry, *args)
+      self._last = carry, out[1]
+      return out
+
+    return run
+
+  @contextlib.contextmanager
+  def explained(self, boundary: Boundary, crossing: Crossing) -> Iterator[None]:
+    """Gives JAX's error for a carry that changes in the user's words.
+
+    Raises:
+      CarriedCollectionError: if the body creates variables in what is carried.
+      CarryError: if the carry changes its structure, shapes or dtypes.
+    """
+    try:
+      yield
+    except TypeError as error:
+      better = self._better(boundary, crossing) if not isinstance(error, errors.MinilinenError) else None
+      if better is None:
+        raise
+      raise better from None
+    finally:
+      self._last = None
+
+  def _better(self, boundary: Boundary, crossing: Crossing) -> Exception | None:
+    if self._last is None:
+      return None
+    (groups_in, carry_in), (groups_out, carry_out) = self._last
+    path = crossing.tops[0].path_text if crossing.tops else ""
+    lift = boundary.lifted_at()
+    for before, after in zip(groups_in, groups_out):
+      created = sorted(_places(after) - _places(before))
+      if created:
+        col = created[0][0]
+        names = ["/".join(place[1:]) for place in created if place[0] == col]
+        return errors.CarriedCollectionError(col, [repr(n) for n in names[:3]], lift, path)
+    name = argument_names(boundary.target, 2)[1]
+    if jax.tree.structure(carry_in) != jax.tree.structure(carry_out):
+      return errors.CarryError(f"The carry {name!r}", lift, path, _in_words(carry_in), _in_words(carry_out))
+    for key, before, after in _differences(carry_in, carry_out):
+      what = f"The carry {name + jax.tree_util.keystr(key)!r}"
+      return errors.CarryError(what, lift, path, _in_words(before), _in_words(after))
+    for key, before, after in _differences(groups_in, groups_out):
+      what = f"The carried variable {'/'.join(_place(key))!r}"
+      return errors.CarryError(what, lift, path, _in_words(before), _in_words(after))
+    return None
+
+
+def _places(tree: Any) -> set[tuple[str, ...]]:
+  """The addresses of all leaves of nested dicts."""
+  return {_place(key) for key, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _place(key: Sequence[Any]) -> tuple[str, ...]:
+  return tuple(str(part.key) for part in key if hasattr(part, "key"))
+
+
+def _differences(before: Any, after: Any) -> Iterator[tuple[Any, Any, Any]]:
+  """The leaves that have another shape or dtype after the body: the key path and both."""
+  for (key, a), b in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after)):
+    if _kind(a) != _kind(b):
+      yield key, a, b
+
+
+def _kind(x: Any) -> tuple[Any, Any]:
+  return np.shape(x), jax.numpy.result_type(x)
+
+
+def _in_words(value: Any) -> str:
+  described = describe(value)
+  if isinstance(described, tuple):
+    return f"({', '.join(map(str, described))})"
+  return str(described)
+
+
+class Statics:
+  """The static arguments of a lifted call, for messages if they are not those that should be."""
+
+  def __init__(self, boundary: Boundary, static: Sequence[int], crossing: Crossing, args: Any, kwargs: Any):
+    self.boundary = boundary
+    self.static = static
+    self.path = crossing.tops[0].path_text if crossing.tops else ""
+    self.args = args
+    self.kwargs = kwargs
+
+  def warn(self) -> None:
+    """Warns if an array is static: then it is a constant for JAX, and not transformed."""
+    for n in self.static:
+      if 0 < n <= len(self.args) and _holds_array(self.args[n - 1]):
+        errors.warn(self._told(f"{self._names()[n]!r} is an array, which must not be static."))
+        return
+
+  def trap(self, error: Exception) -> errors.StaticArgumentWarning | None:
+    """What is wrong with the static arguments, if that is what an error comes from."""
+    names = self._names()
+    if "static_argnums" in str(error) and any(n > len(self.args) for n in self.static):
+      return self._told(f"there is no argument number {max(self.static)}.", next(iter(self.kwargs), ""))
+    plain = [n for n in self._plain() if n not in self.static]
+    if isinstance(error, jax.errors.ConcretizationTypeError) and plain:
+      return self._told(f"{names[plain[0]]!r} is {self.args[plain[0] - 1]!r}, and not static.")
+    return None
+
+  def _told(self, wrong: str, by_name: str = "") -> errors.StaticArgumentWarning:
+    lift, plain = self.boundary.lifted_at(), self._plain()
+    return errors.StaticArgumentWarning(lift, self._names(), self.static, wrong, plain, self.path, by_name)
+
+  def _names(self) -> list[str]:
+    return argument_names(self.boundary.target, 1 + len(self.args))
+
+  def _plain(self) -> list[int]:
+    """The positions of the arguments that are settings and not data, so should be static."""
+    return [n for n, arg in enumerate(self.args, 1) if isinstance(arg, (bool, str)) or callable(arg)]
+
+
+def _holds_array(value: Any) -> bool:
+  return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
+
+
+@contextlib.contextmanager
+def explained(
+  boundary: Boundary, static: Sequence[int], crossing: Crossing, args: Any, kwargs: Any
+) -> Iterator[None]:
+  """Warns of static arguments that are arrays, and adds to JAX's errors what is wrong with those that there are."""
+  statics = Statics(boundary, static, crossing, args, kwargs)
+  if static:
+    statics.warn()
+  try:
+    yield
+  except (jax.errors.ConcretizationTypeError, ValueError) as error:
+    trap = None if isinstance(error, errors.MinilinenError) else statics.trap(error)
+    if trap is not None and not hasattr(error, "trap"):
+      error.trap = trap  # type: ignore[attr-defined]
+      error.add_note(str(trap))
+    raise

@@ -1,0 +1,27 @@
+"""Mistakes that a trace shows: plain functions of its records, each giving findings.
+
+Read `finding` first: what a finding says. Then, by theme: `keys` (two places with one key), `modules` (declared and
+never called), `variables` (passed and never read; a tree against the tree that a model makes), `runs` (what was caught
+while it happened, what ended a run, runs that are traced again and again). `Trace.check` lists what all of them find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from minilinen.trace.checks.finding import Finding as Finding
+from minilinen.trace.checks.finding import Findings as Findings
+from minilinen.trace.checks.keys import colliding_keys
+from minilinen.trace.checks.modules import uncalled_modules
+from minilinen.trace.checks.runs import caught_mistakes, ended_runs, retraced_runs
+from minilinen.trace.checks.variables import compared as compared
+from minilinen.trace.checks.variables import unread_parameters
+from minilinen.trace.events import Record
+
+_CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncalled_modules, retraced_runs)
+
+
+def check(items: Iterable[Record]) -> Findings:
+  """Everything that the records of a trace show to be wrong, each mistake once."""
+  items = tuple(items)
+  return Findings(dict.fromkeys(finding for look in _CHECKS for finding in look(items)))

@@ -1,0 +1,56 @@
+"""Two places that drew the same key.
+
+Without the setting `fix_rng_separator` the names of a path run together before they are hashed, as in Flax: the
+paths ("ab", "c") and ("a", "bc") give one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from minilinen.trace.checks.finding import Finding
+from minilinen.trace.events import Key, Record, Run
+from minilinen.trace.tree import model_records
+
+
+def colliding_keys(items: Iterable[Record]) -> Iterator[Finding]:
+  """Finds keys that are equal though they were drawn by different names."""
+  first: dict[Any, Key] = {}
+  run = -1
+  for record in model_records(items, lifts=True):
+    if isinstance(record, Run):
+      run = record.order
+    if not isinstance(record, Key):
+      continue
+    other = first.setdefault((run, record.served, tuple(map(_run_together, record.steps))), record)
+    if other.steps != record.steps:
+      yield Finding(
+        "KeyCollisionWarning",
+        _text(record),
+        record.source,
+        f"{_text(record)!r} and {_text(other)!r} draw the same key of the stream {record.served!r}: their names run"
+        " together to one text.",
+        "a key of its own for each",
+        f"{_names(record)} and {_names(other)}",
+        'nn.config.update("fix_rng_separator", True)',
+      )
+
+
+def _run_together(step: tuple[Any, ...]) -> Any:
+  """A step of a derivation as the hash sees it."""
+  kind, *parts = step
+  if kind != "fold":
+    return step
+  return b"".join(
+    part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
+    for part in parts
+  )
+
+
+def _text(record: Record) -> str:
+  return "/" + "/".join(record.path)
+
+
+def _names(record: Key) -> str:
+  return " then ".join(str(step[1:]) for step in record.steps)

@@ -1,0 +1,35 @@
+"""Modules that were declared in `setup` and that nobody called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from minilinen.trace.checks.finding import Finding
+from minilinen.trace.checks.runs import whole_runs
+from minilinen.trace.events import Name, Path, Record, Share
+
+
+def uncalled_modules(items: Iterable[Record]) -> Iterator[Finding]:
+  """Finds submodules of `setup` at whose path nothing ever happens, in runs of `__call__`."""
+  declared: dict[tuple[str, Path], Name] = {}
+  touched: set[tuple[str, Path]] = set()
+  for run, records in whole_runs(items):
+    for record in records:
+      if isinstance(record, Name):
+        if record.how == "attribute":
+          declared.setdefault((run.module, record.path), record)
+        continue
+      paths = (record.path, record.other) if isinstance(record, Share) else (record.path,)
+      touched.update((run.module, path[:end]) for path in paths for end in range(len(path) + 1))
+  for key, name in declared.items():
+    if key not in touched:
+      where = "/" + "/".join(name.path)
+      yield Finding(
+        "UncalledModuleWarning",
+        where,
+        name.source,
+        f"{name.module} {where!r} is declared in setup and never called: it has no parameters and does nothing.",
+        "a call of every submodule",
+        "none",
+        f"call self.{name.path[-1]} where it belongs, or delete it from setup",
+      )

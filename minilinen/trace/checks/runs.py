@@ -1,0 +1,77 @@
+"""What went wrong while it happened, what ended a run, and runs that JAX traces again and again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from minilinen.trace.checks.finding import Finding
+from minilinen.trace.events import Call, Caught, Record, Run, Span
+from minilinen.trace.tree import model_records
+
+
+def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
+  """The outermost runs that came to their end and called the whole model, each with all records in it.
+
+  A run of another method than `__call__` may well leave out parts of a model.
+  """
+  for record in model_records(items, lifts=False):
+    if isinstance(record, Run) and record.error is None:
+      called = next((item for item in record.items if isinstance(item, Call)), None)
+      if called is not None and called.method == "__call__" and called.path == ():
+        yield record, list(model_records(record.items, lifts=True))
+
+
+def caught_mistakes(items: Iterable[Record]) -> Iterator[Finding]:
+  """Gives the warnings that were shown while the trace was recorded."""
+  for record in model_records(items, lifts=True):
+    if isinstance(record, Caught):
+      path = "/" + "/".join(record.path)
+      yield Finding(
+        record.kind, path, record.source, record.message, record.expected, record.found, record.mend
+      )
+
+
+def ended_runs(items: Iterable[Record]) -> Iterator[Finding]:
+  """Finds runs that an exception ended, and the innermost span that it left."""
+  for run in model_records(items, lifts=True):
+    if isinstance(run, Run) and run.error is not None:
+      inner: Span = run
+      while (below := _left_by(inner, run.error)) is not None:
+        inner = below
+      kind, _, message = run.error.partition(": ")
+      yield Finding(kind, "/" + "/".join(inner.path), inner.source, message or kind)
+
+
+def _left_by(span: Span, error: str) -> Span | None:
+  return next((item for item in span.items if isinstance(item, Span) and item.error == error), None)
+
+
+_OFTEN = 3
+
+
+def retraced_runs(items: Iterable[Record]) -> Iterator[Finding]:
+  """Finds runs that one line of code starts in several programs of JAX's: each is traced and compiled anew."""
+  alike: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+  for record in model_records(items, lifts=False):
+    if isinstance(record, Run) and record.staged and record.source is not None:
+      alike[record.source, record.name, record.module, str(record.mutable)].append(record)
+  for (_, name, module, _), runs in alike.items():
+    if len({run.staged for run in runs}) >= _OFTEN:
+      inputs = list(dict.fromkeys(_inputs(run) for run in runs))
+      same = len(inputs) == 1
+      yield Finding(
+        "RetracedWarning",
+        "/",
+        runs[0].source,
+        f"{name} of {module} is traced {len(runs)} times from one line, for "
+        + ("the same inputs." if same else f"{len(inputs)} different inputs."),
+        "one compiled function that is called many times",
+        "a new function for each call" if same else ", ".join(inputs[:4]),
+        "call jax.jit once, outside of the loop" if same else "pad the inputs to one shape, or to a few",
+      )
+
+
+def _inputs(run: Run) -> str:
+  called = next((item for item in run.items if isinstance(item, Call)), None)
+  return f"({', '.join(map(str, called.args))})" if called is not None else "()"

@@ -1,0 +1,240 @@
+"""Variables against what a model makes of them: passed and never read, missing, of another shape, moved."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from minilinen.trace.checks.finding import Finding
+from minilinen.trace.checks.runs import whole_runs
+from minilinen.trace.events import Call, Lift, Path, Read, Record, Run
+from minilinen.trace.source import Source
+from minilinen.trace.spec import Spec, Value, boxed
+from minilinen.trace.tree import Place, leaves
+
+Tree = dict[Place, Value]
+
+
+def unread_parameters(items: Iterable[Record]) -> Iterator[Finding]:
+  """Finds parameters that were passed to a whole model, and that none of its runs read."""
+  given: dict[str, dict[Place, Run]] = {}
+  read: dict[str, set[Place]] = {}
+  for run, records in whole_runs(items):
+    if run.name == "apply":
+      seen = read.setdefault(run.module, set())
+      for record in records:
+        seen.update(_read_by(record))
+      for place, _ in leaves(run.given.get("params", {})):
+        given.setdefault(run.module, {}).setdefault(place, run)
+  for module, places in given.items():
+    for branch, run in _branches(places, read[module]):
+      text = "/".join(branch)
+      yield Finding(
+        "UnusedVariableWarning",
+        "/" + "/".join(branch[:-1]),
+        run.source,
+        f"Parameters {text!r} are passed to {module}, which never reads them.",
+        "only parameters that the model has",
+        text,
+        "take them out of the tree, or pass the parameters of this very model",
+      )
+
+
+def _read_by(record: Record) -> Iterator[Place]:
+  """The parameters that a record is about, as places in "params", a branch for all that is below it."""
+  if isinstance(record, Read) and record.collection == "params":
+    yield from ((*record.path, record.name, *below) for below, _ in (*leaves(record.value), ((), None)))
+  if isinstance(record, Lift):
+    for lifted in record.variables:
+      if lifted.how == "mapped" and lifted.collection == "params":
+        yield (*lifted.path, lifted.name)
+
+
+def _branches(places: Mapping[Place, Any], known: Iterable[Place]) -> Iterator[tuple[Place, Any]]:
+  """The places that are not known, those of a branch of which nothing is known as one."""
+  alive = {place[:end] for place in known for end in range(len(place) + 1)}
+  told: set[Place] = set()
+  for place, what in places.items():
+    if place not in alive:
+      end = next(end for end in range(1, len(place) + 1) if place[:end] not in alive)
+      if place[:end] not in told:
+        told.add(place[:end])
+        yield place[:end], what
+
+
+def compared(
+  expected: Mapping[str, Any], given: Mapping[str, Any], items: Iterable[Record]
+) -> Iterator[Finding]:
+  """Compares variables with those that a model makes.
+
+  Args:
+    expected: collection -> nested dict of specs, as the model makes them.
+    given: the same of the variables that shall be checked.
+    items: the records of the run that made `expected`.
+  """
+  calls = {record.path: record for record in _calls(items)}
+  due: Tree = dict(leaves(expected.get("params", {})))
+  got: Tree = {place: boxed(value)[0] for place, value in leaves(given.get("params", {}))}
+  for finding, path, prefix in list(_moved(due, got, calls)):
+    yield finding
+    due, got = _rest(due, path, prefix), _rest(got, path, prefix)
+  yield from _missing(due, got, calls)
+  yield from _extra(due, got)
+  for col in expected:
+    if col in given:
+      due = dict(leaves(expected[col])) if col != "params" else due
+      got = {p: boxed(v)[0] for p, v in leaves(given[col])} if col != "params" else got
+      yield from _of_another_shape(col, due, got, calls)
+
+
+def _calls(items: Iterable[Record]) -> Iterator[Call]:
+  for _, records in whole_runs(items):
+    yield from (record for record in records if isinstance(record, Call))
+
+
+def _missing(due: Tree, got: Tree, calls: Mapping[Path, Call]) -> Iterator[Finding]:
+  for branch, _ in _branches(due, got):
+    path, near = "/" + "/".join(branch[:-1]), _beside(branch, got)
+    close = _close(branch, near, due)
+    yield Finding(
+      "ScopeParamNotFoundError",
+      path,
+      _line(branch, calls),
+      f"Parameters {'/'.join(branch)!r} are missing." + (f" Did you mean {close[0]!r}?" if close else ""),
+      "/".join(branch),
+      ", ".join(near) or "nothing",
+      "pass the parameters of this very model; if a layer was added or renamed, init again",
+    )
+
+
+def _extra(due: Tree, got: Tree) -> Iterator[Finding]:
+  for branch, _ in _branches(got, due):
+    near = _beside(branch, due)
+    close = _close(branch, near, got)
+    yield Finding(
+      "ExtraVariableWarning",
+      "/" + "/".join(branch[:-1]),
+      None,
+      f"Parameters {'/'.join(branch)!r} are not the model's."
+      + (f" Did you mean {close[0]!r}?" if close else ""),
+      ", ".join(near) or "nothing",
+      "/".join(branch),
+      "take them out of the tree, or pass the parameters of this very model",
+    )
+
+
+def _close(branch: Place, names: list[str], tree: Tree) -> list[str]:
+  """Of names, the one that the last of a branch may be meant to be: no other of the branch's own tree."""
+  free = [name for name in names if name not in _beside(branch, tree)]
+  return difflib.get_close_matches(branch[-1], free, n=1, cutoff=0.5)
+
+
+def _beside(branch: Place, tree: Tree) -> list[str]:
+  """The names that a tree has where the last name of a branch would stand."""
+  at = len(branch) - 1
+  return list(dict.fromkeys(place[at] for place in tree if place[:at] == branch[:-1] and len(place) > at))
+
+
+def _of_another_shape(col: str, due: Tree, got: Tree, calls: Mapping[Path, Call]) -> Iterator[Finding]:
+  for place, value in due.items():
+    found = got.get(place)
+    if (
+      place in got and isinstance(value, Spec) and (not isinstance(found, Spec) or found.shape != value.shape)
+    ):
+      call = calls.get(place[:-1])
+      inputs = f", for inputs ({', '.join(map(str, call.args))})" if call is not None else ""
+      told = str(found) if isinstance(found, Spec) else repr(found)
+      again = "pass an input of the size that the variables were made for, or init again for this one"
+      yield Finding(
+        "ScopeParamShapeError" if isinstance(found, Spec) else "ScopeParamTypeError",
+        "/" + "/".join(place[:-1]),
+        call.source if call is not None else None,
+        f"Variable {'/'.join((col, *place))!r} is {told}, and the model makes it {value}{inputs}.",
+        str(value),
+        told,
+        again if isinstance(found, Spec) else "pass the variables as init returns them",
+      )
+
+
+def _line(branch: Place, calls: Mapping[Path, Call]) -> Source | None:
+  """The line of the module of a branch, or of the nearest around it."""
+  for end in range(len(branch), -1, -1):
+    if branch[:end] in calls:
+      return calls[branch[:end]].source
+  return None
+
+
+# Names that moved: automatic names are counted, so a layer that is put in moves those behind it.
+
+_AUTOMATIC = re.compile(r"(.+)_(\d+)")
+
+
+def _moved(due: Tree, got: Tree, calls: Mapping[Path, Call]) -> Iterator[tuple[Finding, Path, str]]:
+  """Layers that fit under other numbers; with each finding where they are and what their names begin with."""
+  wanted, there = _numbered(due), _numbered(got)
+  for (path, prefix), new in wanted.items():
+    old = there.get((path, prefix), {})
+    names = _new_names(prefix, old, new) if old and len(old) != len(new) else {}
+    if any(a != b for a, b in names.items()):
+      yield _moved_finding(path, prefix, list(old), list(new), names, calls), path, prefix
+
+
+def _new_names(prefix: str, old: Mapping[int, Any], new: Mapping[int, Any]) -> dict[str, str]:
+  """New name -> old name, if all layers of the shorter row find their place in the longer one."""
+  blocks = difflib.SequenceMatcher(
+    None, [*old.values()], [*new.values()], autojunk=False
+  ).get_matching_blocks()
+  pairs = [(block.a + k, block.b + k) for block in blocks for k in range(block.size)]
+  if len(pairs) < min(len(old), len(new)):
+    return {}
+  return {f"{prefix}_{[*new][j]}": f"{prefix}_{[*old][i]}" for i, j in pairs}
+
+
+def _moved_finding(
+  path: Path,
+  prefix: str,
+  old: list[int],
+  new: list[int],
+  names: Mapping[str, str],
+  calls: Mapping[Path, Call],
+) -> Finding:
+  put_in = len(new) > len(old)
+  row, kept = (new, names.keys()) if put_in else (old, names.values())
+  odd = next(f"{prefix}_{n}" for n in row if f"{prefix}_{n}" not in kept)
+  changed = ", ".join(f'"{a}": params["{b}"]' for a, b in names.items() if a != b)
+  at = "/" + "/".join(path)
+  return Finding(
+    "MovedNameWarning",
+    at,
+    _line((*path, odd), calls),
+    f"The parameters of {prefix} in {at!r} fit under other numbers: {odd!r} was {'put in' if put_in else 'taken out'},"
+    " and the automatic names behind it moved.",
+    ", ".join(f"{prefix}_{n}" for n in new),
+    ", ".join(f"{prefix}_{n}" for n in old),
+    f"{{**params, {changed}}}, or give the layers names (name=...)",
+  )
+
+
+def _rest(tree: Tree, path: Path, prefix: str) -> Tree:
+  """A tree without the automatically named layers that begin with a prefix."""
+  at = len(path)
+
+  def is_one(place: Place) -> bool:
+    automatic = _AUTOMATIC.fullmatch(place[at]) if len(place) > at and place[:at] == path else None
+    return automatic is not None and automatic[1] == prefix
+
+  return {place: value for place, value in tree.items() if not is_one(place)}
+
+
+def _numbered(tree: Tree) -> dict[tuple[Path, str], dict[int, frozenset[Any]]]:
+  """For each place and class the automatically named layers there: number -> what is in it."""
+  found: dict[tuple[Path, str], dict[int, set[Any]]] = {}
+  for place, value in tree.items():
+    for at in range(len(place) - 1):
+      automatic = _AUTOMATIC.fullmatch(place[at])
+      if automatic is not None:
+        layers = found.setdefault((place[:at], automatic[1]), {})
+        layers.setdefault(int(automatic[2]), set()).add((place[at + 1 :], getattr(value, "shape", None)))
+  return {key: {n: frozenset(layers[n]) for n in sorted(layers)} for key, layers in found.items()}

@@ -1,0 +1,597 @@
+"""What `Trace.check` and `nn.check` find, as a whole text each; and that they find nothing where nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+import test_seed
+import viz_traces
+from mistakes import findings_text
+from trace_models import MODELS
+
+import minilinen as nn
+from minilinen import core, errors
+from minilinen.examples import digits, lstm, resnet, transformer
+from minilinen.trace import Trace
+from minilinen.trace.checks import Findings
+
+KEY = jax.random.key(0)
+X = jnp.ones((4, 3))
+CASES: list[tuple[type[Warning], str, Callable[[], Any]]] = []
+
+
+def finds(kind: type[BaseException], text: str) -> Callable[..., Any]:
+  """Registers a program with the class of what its check finds first, and the whole text."""
+
+  def register(program: Callable[[], Any]) -> Callable[[], Any]:
+    CASES.append((kind, text, program))  # type: ignore[arg-type]
+    return program
+
+  return register
+
+
+class Mlp(nn.Module):
+  sizes: tuple[int, ...] = (5, 2)
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    for size in self.sizes:
+      x = nn.Dense(size)(x)
+    return x
+
+
+class Trains(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any, train: bool = True) -> Any:
+    x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))
+    return nn.Dropout(0.5, deterministic=not train)(x)
+
+
+MLP = core.unfreeze(Mlp().init(KEY, X))
+TRAINS = core.unfreeze(Trains().init(KEY, X))
+
+
+# `nn.check`: variables against a model.
+
+
+@finds(
+  errors.ScopeParamNotFoundError,
+  """\
+ScopeParamNotFoundError: Parameters 'Dense_1' are missing.
+  module  /
+  line    `x = nn.Dense(size)(x)`
+  expects Dense_1
+  found   Dense_0
+  mend    pass the parameters of this very model; if a layer was added or
+          renamed, init again""",
+)
+def layer_missing() -> Any:
+  return nn.check(Mlp(), {"params": {"Dense_0": MLP["params"]["Dense_0"]}}, X)
+
+
+@finds(
+  errors.ScopeParamNotFoundError,
+  """\
+ScopeParamNotFoundError: Parameters 'enc' are missing. Did you mean 'encoder'?
+  module  /
+  line    `x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))`
+  expects enc
+  found   BatchNorm_0, encoder
+  mend    pass the parameters of this very model; if a layer was added or
+          renamed, init again
+
+ExtraVariableWarning: Parameters 'encoder' are not the model's.
+Did you mean 'enc'?
+  module  /
+  expects enc, BatchNorm_0
+  found   encoder
+  mend    take them out of the tree, or pass the parameters of this very model""",
+)
+def layer_renamed() -> Any:
+  params = {"encoder": TRAINS["params"]["enc"], "BatchNorm_0": TRAINS["params"]["BatchNorm_0"]}
+  return nn.check(Trains(), {**TRAINS, "params": params}, X, False)
+
+
+@finds(
+  errors.ScopeParamShapeError,
+  """\
+ScopeParamShapeError: Variable 'params/Dense_0/kernel' is f32[3,5], and the
+  model makes it f32[7,5], for inputs (f32[4,7]).
+  module  /Dense_0
+  line    `x = nn.Dense(size)(x)`
+  expects f32[7,5]
+  found   f32[3,5]
+  mend    pass an input of the size that the variables were made for, or init
+          again for this one""",
+)
+def input_of_another_size() -> Any:
+  return nn.check(Mlp(), MLP, "f32[4,7]")
+
+
+@finds(
+  errors.ScopeParamShapeError,
+  """\
+ScopeParamShapeError: Variable 'batch_stats/BatchNorm_0/mean' is f32[7], and the
+  model makes it f32[3], for inputs (f32[4,3]).
+  module  /BatchNorm_0
+  line    `x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))`
+  expects f32[3]
+  found   f32[7]
+  mend    pass an input of the size that the variables were made for, or init
+          again for this one""",
+)
+def statistics_of_another_size() -> Any:
+  wrong = {"BatchNorm_0": {"mean": jnp.ones(7), "var": jnp.ones(3)}}
+  return nn.check(Trains(), {**TRAINS, "batch_stats": wrong}, X, False)
+
+
+@finds(
+  errors.ScopeParamTypeError,
+  """\
+ScopeParamTypeError: Variable 'params/Dense_1/kernel' is 'abc', and the model
+  makes it f32[5,2], for inputs (f32[4,5]).
+  module  /Dense_1
+  line    `x = nn.Dense(size)(x)`
+  expects f32[5,2]
+  found   'abc'
+  mend    pass the variables as init returns them""",
+)
+def text_for_a_parameter() -> Any:
+  params = {**MLP["params"], "Dense_1": {"kernel": "abc", "bias": jnp.ones(2)}}
+  return nn.check(Mlp(), {"params": params}, X)
+
+
+@finds(
+  errors.ExtraVariableWarning,
+  """\
+ExtraVariableWarning: Parameters 'head' are not the model's.
+  module  /
+  expects Dense_0, Dense_1
+  found   head
+  mend    take them out of the tree, or pass the parameters of this very model""",
+)
+def layer_too_many() -> Any:
+  return nn.check(Mlp(), {"params": {**MLP["params"], "head": {"kernel": X}}}, X)
+
+
+@finds(
+  errors.MovedNameWarning,
+  """\
+MovedNameWarning: The parameters of Dense in '/' fit under other numbers:
+  'Dense_0' was put in, and the automatic names behind it moved.
+  module  /
+  line    `x = nn.Dense(size)(x)`
+  expects Dense_0, Dense_1, Dense_2
+  found   Dense_0, Dense_1
+  mend    {**params, "Dense_1": params["Dense_0"], "Dense_2":
+          params["Dense_1"]}, or give the layers names (name=...)""",
+)
+def layer_put_in() -> Any:
+  return nn.check(Mlp((3, 5, 2)), MLP, X)
+
+
+@finds(
+  errors.MovedNameWarning,
+  """\
+MovedNameWarning: The parameters of Dense in '/' fit under other numbers:
+  'Dense_1' was taken out, and the automatic names behind it moved.
+  module  /
+  line    `x = nn.Dense(size)(x)`
+  expects Dense_0, Dense_1
+  found   Dense_0, Dense_1, Dense_2
+  mend    {**params, "Dense_1": params["Dense_2"]}, or give the layers names
+          (name=...)""",
+)
+def layer_taken_out() -> Any:
+  return nn.check(Mlp((5, 2)), Mlp((5, 5, 2)).init(KEY, X), X)
+
+
+@finds(
+  errors.ScopeCollectionNotFound,
+  """\
+ScopeCollectionNotFound: Tried to access 'kernel' from collection 'params' in
+  '/Dense_0', but the collection is empty.
+The dict passed has the keys Dense_0, Dense_1: it looks like the params
+  themselves.
+  module  /Dense_0
+  line    `x = nn.Dense(size)(x)`
+  mend    model.apply({"params": params}, x)""",
+)
+def params_for_variables() -> Any:
+  return nn.check(Mlp(), MLP["params"], X)
+
+
+@finds(
+  errors.ApplyScopeInvalidVariablesStructureError,
+  """\
+ApplyScopeInvalidVariablesStructureError: The variables have "params" inside
+  "params": variables["params"] has the keys ['params'].
+  line    `return nn.check(Mlp(), {"params": MLP}, X)`
+  mend    model.apply(variables, x)""",
+)
+def variables_for_params() -> Any:
+  return nn.check(Mlp(), {"params": MLP}, X)
+
+
+@finds(
+  errors.ApplyScopeInvalidVariablesTypeError,
+  """\
+ApplyScopeInvalidVariablesTypeError: apply needs variables as a dict: collection
+  -> nested dict of arrays, but got [1], a list.
+  line    `return nn.check(Mlp(), [1], X)`
+  mend    model.apply({"params": params}, x)""",
+)
+def list_for_variables() -> Any:
+  return nn.check(Mlp(), [1], X)
+
+
+@finds(
+  errors.ScopeCollectionNotFound,
+  """\
+ScopeCollectionNotFound: Tried to access 'mean' from collection 'batch_stats' in
+  '/BatchNorm_0', but the collection is empty.
+Collections passed: params.
+  module  /BatchNorm_0
+  line    `x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))`
+  mend    model.apply({..., "batch_stats": variables["batch_stats"]}, x)""",
+)
+def collection_not_passed() -> Any:
+  return nn.check(Trains(), {"params": TRAINS["params"]}, X, False)
+
+
+@finds(
+  errors.ModifyScopeVariableError,
+  """\
+ModifyScopeVariableError: Cannot update variable 'mean' in '/BatchNorm_0':
+  collection 'batch_stats' is immutable.
+  module  /BatchNorm_0
+  line    `x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))`
+  mend    y, updates = model.apply(variables, x, mutable=['batch_stats'])""",
+)
+def collection_not_mutable() -> Any:
+  return nn.check(Trains(), TRAINS, X, rngs={"dropout": KEY})
+
+
+@finds(
+  errors.InvalidRngError,
+  """\
+InvalidRngError: /Dropout_0 needs PRNG for "dropout", but the streams passed
+  are: none.
+  module  /Dropout_0
+  line    `return nn.Dropout(0.5, deterministic=not train)(x)`
+  mend    model.apply(variables, x, rngs={"dropout": key})""",
+)
+def stream_missing() -> Any:
+  return nn.check(Trains(), TRAINS, X, mutable="batch_stats")
+
+
+@finds(
+  errors.ServedByParamsWarning,
+  """\
+ServedByParamsWarning: '/Dropout_0' draws from the stream 'dropout', which was
+  not passed: "params" serves for it.
+Is 'dropuot' misspelt?
+  module  /Dropout_0
+  line    `return nn.Dropout(0.5, deterministic=not train)(x)`
+  expects a key for 'dropout'
+  found   dropuot, params
+  mend    rngs={"dropout": key, ...}""",
+)
+def stream_misspelt() -> Any:
+  return nn.check(Trains(), TRAINS, X, mutable="batch_stats", rngs={"params": KEY, "dropuot": KEY})
+
+
+@finds(
+  errors.ApplyModuleInvalidMethodError,
+  """\
+ApplyModuleInvalidMethodError: Cannot call apply(): 'encode' is not a valid
+  function, or no method of the module.
+  line    `return nn.check(Trains(), TRAINS, X, method="encode")`
+  mend    model.apply(variables, x, method=Model.encode) or method='encode'""",
+)
+def method_misspelt() -> Any:
+  return nn.check(Trains(), TRAINS, X, method="encode")
+
+
+@finds(
+  TypeError,
+  """\
+TypeError: not today
+  module  /
+  line    `raise TypeError("not today")`""",
+)
+def exception_of_the_users() -> Any:
+  class Raises(nn.Module):
+    def __call__(self, x: Any) -> Any:
+      raise TypeError("not today")
+
+  return nn.check(Raises(), {}, X)
+
+
+# `Trace.check`: what the records show.
+
+
+@finds(
+  errors.UnusedVariableWarning,
+  """\
+UnusedVariableWarning: Parameters 'head' are passed to Mlp, which never reads
+  them.
+  module  /
+  line    `return nn.trace(Mlp().apply)(variables, X).check()`
+  expects only parameters that the model has
+  found   head
+  mend    take them out of the tree, or pass the parameters of this very model""",
+)
+def parameters_never_read() -> Any:
+  variables = {"params": {**MLP["params"], "head": {"kernel": X, "bias": X}}}
+  return nn.trace(Mlp().apply)(variables, X).check()
+
+
+@finds(
+  errors.UncalledModuleWarning,
+  """\
+UncalledModuleWarning: Mlp '/unused' is declared in setup and never called: it
+  has no parameters and does nothing.
+  module  /unused
+  line    `self.unused = Mlp()`
+  expects a call of every submodule
+  found   none
+  mend    call self.unused where it belongs, or delete it from setup""",
+)
+def module_never_called() -> Any:
+  class Net(nn.Module):
+    def setup(self) -> None:
+      self.used = nn.Dense(2)
+      self.unused = Mlp()
+
+    def __call__(self, x: Any) -> Any:
+      return self.used(x)
+
+  return nn.trace(Net().init)(KEY, X).check()
+
+
+@finds(
+  errors.KeyCollisionWarning,
+  """\
+KeyCollisionWarning: '/a/bc' and '/ab/c' draw the same key of the stream
+  'params': their names run together to one text.
+  module  /a/bc
+  line    `return nn.Dense(3, name=self.inner, use_bias=False)(x)`
+  expects a key of its own for each
+  found   ('a', 'bc', 1) and ('ab', 'c', 1)
+  mend    nn.config.update("fix_rng_separator", True)""",
+)
+def names_that_run_together() -> Any:
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      class Outer(nn.Module):
+        inner: str
+
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+          return nn.Dense(3, name=self.inner, use_bias=False)(x)
+
+      return Outer("c", name="ab")(x) + Outer("bc", name="a")(x)
+
+  return nn.trace(Net().init)(KEY, X).check()
+
+
+@finds(
+  errors.RetracedWarning,
+  """\
+RetracedWarning: apply of Mlp is traced 3 times from one line, for the same
+  inputs.
+  module  /
+  line    `jax.jit(lambda v, x: model.apply(v, x))(MLP, X)`
+  expects one compiled function that is called many times
+  found   a new function for each call
+  mend    call jax.jit once, outside of the loop""",
+)
+def jitted_anew_in_a_loop() -> Any:
+  model = Mlp()
+  with nn.record() as trace:
+    for _ in range(3):
+      jax.jit(lambda v, x: model.apply(v, x))(MLP, X)
+  return trace.check()
+
+
+@finds(
+  errors.RetracedWarning,
+  """\
+RetracedWarning: apply of Mlp is traced 4 times from one line, for 4 different
+  inputs.
+  module  /
+  line    `model, run = Mlp(), jax.jit(lambda v, x: Mlp().apply(v, x))`
+  expects one compiled function that is called many times
+  found   (f32[1,3]), (f32[2,3]), (f32[3,3]), (f32[4,3])
+  mend    pad the inputs to one shape, or to a few""",
+)
+def inputs_of_many_shapes() -> Any:
+  model, run = Mlp(), jax.jit(lambda v, x: Mlp().apply(v, x))
+  with nn.record() as trace:
+    for rows in range(1, 5):
+      run(MLP, X[:rows])
+  return model and trace.check()
+
+
+@finds(
+  errors.LeakedTracerWarning,
+  """\
+LeakedTracerWarning: Variable 'kernel' of collection 'params' in '/Dense_0' is
+  written inside jax.jit: the value cannot leave the transform, and is a tracer
+  afterwards.
+  module  /Dense_0
+  line    `return jax.jit(nn.Dense(2, use_bias=False))(x)`
+  expects a lifted transform, which hands variables out
+  found   jax.jit around a call of the module
+  mend    nn.jit(nn.Dense)(4)(x)""",
+)
+def warning_is_in_the_trace() -> Any:
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return jax.jit(nn.Dense(2, use_bias=False))(x)
+
+  with warnings.catch_warnings(), nn.record() as trace:
+    warnings.simplefilter("ignore")
+    Net().init(KEY, X)
+  return trace.check()
+
+
+@finds(
+  errors.StackedKeyWarning,
+  """\
+StackedKeyWarning: Parameter 'kernel' in '/Dense_0' has one entry for each
+  element of nn.scan of Cell, and all were made with one key: they are equal.
+  module  /Dense_0
+  line    `return nn.Dense(3)(x), None`
+  expects split_rngs={"params": True}
+  found   "params" on an axis of its own, and its stream not split
+  mend    nn.scan(Cell, split_rngs={..., "params": True}, ...)""",
+)
+def warning_in_a_first_pass() -> Any:
+  class Cell(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any, _: Any) -> Any:
+      return nn.Dense(3)(x), None
+
+  Loop = nn.scan(Cell, variable_axes={"params": 0}, split_rngs={"params": False}, length=2)
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    return nn.trace(Loop().init)(KEY, X, None).check()
+
+
+@finds(
+  errors.HiddenMethodWarning,
+  """\
+HiddenMethodWarning: The field 'param' of Net hides the method Module.param:
+  whoever calls it gets the field.
+  module  /
+  line    `return nn.trace(Net().init)(KEY, X).check()`
+  expects a name that no method has
+  found   Net.param
+  mend    param_: ...""",
+)
+def field_hides_a_method() -> Any:
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+
+    class Net(nn.Module):
+      param: int = 1  # type: ignore[override]
+
+      def __call__(self, x: Any) -> Any:
+        return x * self.param
+
+  return nn.trace(Net().init)(KEY, X).check()
+
+
+@finds(
+  errors.ScopeParamNotFoundError,
+  """\
+ScopeParamNotFoundError: Could not find parameter 'kernel' in '/Dense_2'.
+  module  /Dense_2
+  line    `x = nn.Dense(size)(x)`""",
+)
+def run_that_failed() -> Any:
+  with pytest.raises(errors.ScopeParamNotFoundError) as caught:
+    nn.trace(Mlp((5, 2, 4)).apply)(MLP, X)
+  return caught.value.trace.check()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[2].__name__)
+def test_findings(case: tuple[type[Warning], str, Callable[[], Any]]) -> None:
+  kind, text, program = case
+  findings = program()
+  assert findings[0].kind == kind.__name__
+  assert findings_text(findings) == text
+
+
+def test_findings_as_data() -> None:
+  findings = layer_missing()
+  (row,) = findings.to_rows()
+  assert json.loads(json.dumps(row)) == row
+  assert row["kind"] == "ScopeParamNotFoundError" and row["file"] == __file__ and row["mend"]
+  assert findings.of_kind("ScopeParamNotFoundError") == findings and not findings.without(
+    "ScopeParamNotFoundError"
+  )
+  assert findings[:1] == findings and isinstance(findings[:1], Findings)
+  assert str(Findings()) == "Nothing found."
+
+
+def test_findings_are_in_a_saved_trace() -> None:
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return jax.jit(nn.Dense(2, use_bias=False))(x)
+
+  with warnings.catch_warnings(), nn.record() as trace:
+    warnings.simplefilter("ignore")
+    Net().init(KEY, X)
+  assert Trace.from_json(trace.to_json()).check() == trace.check() != Findings()
+
+
+# No false alarm.
+
+# Some of these share a key or a stream on purpose, and one has a module that it never calls.
+ON_PURPOSE = {
+  "setup": {"UncalledModuleWarning"},
+  "vmap of vmap": {"StackedKeyWarning", "ServedByParamsWarning"},
+  "scan of vmap": {"StackedKeyWarning", "ServedByParamsWarning"},
+  "broadcast": {"ServedByParamsWarning"},
+}
+
+
+@pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_is_found_in_models_of_the_trace(name: str) -> None:
+  module, rngs, args = MODELS[name]()
+  found = nn.trace(module.init)(rngs, *args).check()
+  variables = jax.eval_shape(module.init, rngs, *args)
+  found = [*found, *nn.check(module, variables, *args, rngs=rngs, mutable=True)]
+  assert {f.kind for f in found} == ON_PURPOSE.get(name, set()), Findings(found)
+
+
+BIG: dict[str, tuple[nn.Module, tuple[Any, ...]]] = {
+  "resnet": (resnet.ResNet(), ("f32[2,64,64,3]", True)),
+  "transformer": (
+    transformer.Transformer(layers=2, features=16, heads=2, vocabulary=50),
+    ("i32[2,8]", False),
+  ),
+  "scanned": (
+    transformer.Transformer(layers=2, features=16, heads=2, vocabulary=50, scanned=True),
+    ("i32[2,8]", False),
+  ),
+  "lstm": (lstm.TextModel(features=8), ("i32[2,8]",)),
+  "digits": (digits.CNN(), ("f32[2,8,8,1]", True)),
+}
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_nothing_is_found_in_the_examples(name: str) -> None:
+  model, args = BIG[name]
+  rngs = {"params": KEY, "dropout": KEY}
+  trace = nn.trace(model.init)(rngs, *args)
+  assert not trace.check()
+  variables = jax.tree.map(
+    lambda leaf: str(leaf), trace.runs[0].result, is_leaf=lambda x: isinstance(x, nn.Spec)
+  )
+  assert not nn.check(model, variables, *args, rngs={"dropout": KEY}, mutable="batch_stats")
+
+
+@pytest.mark.parametrize("make", [viz_traces.resnet50, viz_traces.transformer, viz_traces.lstm])
+def test_nothing_is_found_in_traces_made_by_hand(make: Callable[[], Trace]) -> None:
+  assert not make().check()
+
+
+@pytest.mark.parametrize("cell", [n for n in vars(test_seed) if n.startswith("test_")])
+def test_nothing_is_found_in_the_first_document(cell: str) -> None:
+  with jax.threefry_partitionable(False), nn.record() as trace:
+    getattr(test_seed, cell)()
+  assert not trace.check()
