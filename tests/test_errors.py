@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import mistakes
+import numpy as np
 import pytest
 import test_traps_lifts
 import test_traps_modules
@@ -257,7 +258,8 @@ def mutable_is_a_number() -> Any:
 @raises(
   errors.ScopeParamShapeError,
   """\
-Parameter 'kernel' in '/enc' has shape (3, 4), but its initializer gives (5, 4).
+Parameter 'kernel' in '/enc' has shape (3, 4), but its initializer gives (5, 4),
+  for inputs (f32[2,5]).
   module  /enc
   line    `x = nn.Dense(4, name="enc")(x)`
   mend    pass an input of the size that the parameters were made for, or init
@@ -362,13 +364,52 @@ def none_for_array() -> Any:
 
 
 @raises(
-  IndexError,
+  errors.LayerInputError,
   """\
-tuple index out of range
+Dense in '/enc' works on an array of numbers that has axes, but its input is
+  'hello', a str.
+  module  /enc
+  line    `x = nn.Dense(4, name="enc")(x)`
+  mend    pass an array, such as jnp.ones((8, 3)).
+          A shape alone, such as "f32[8,3]", is for nn.trace and model.tabulate.
 in module /enc (Dense.__call__), called with ('hello', a str and no array)""",
 )
 def text_for_input() -> Any:
   return Net().init(KEY, "hello")
+
+
+@pytest.mark.parametrize(
+  ("layer", "found", "text"),
+  [
+    (nn.Dense(3), jnp.ones(()), "f32[]"),
+    (nn.Dense(3), None, "None"),
+    (nn.Conv(3, (3,)), {"x": X}, "a dict with the keys x"),
+    (nn.LayerNorm(), KEY, "key<fry>[]"),
+    (nn.Embed(3, 2), np.array(["a"]), "<U1[1]"),
+    (nn.Sequential([nn.Dense(3)]), nn.Dense(3), "an instance of Dense"),
+  ],
+)
+def test_a_layer_says_that_its_input_is_no_array(layer: nn.Module, found: Any, text: str):
+  with pytest.raises(errors.LayerInputError, match="works on an array") as caught:
+    layer.init(KEY, found)
+  assert f"its input is {text}." in caught.value.plain
+  assert caught.value.source is not None and caught.value.source.file == __file__
+
+
+@pytest.mark.parametrize("method", ["features", "__call__", "encoder"])
+def test_a_method_that_is_none_is_refused_by_its_name(method: str):
+  class Encoder(nn.Module):
+    features: int = 3
+
+    def setup(self) -> None:
+      self.dense = nn.Dense(self.features)
+
+    def encode(self, x: Any) -> Any:
+      return self.dense(x)
+
+  with pytest.raises((errors.ApplyModuleInvalidMethodError, AttributeError), match="'encode'") as caught:
+    Encoder().init(KEY, X, method=method)
+  assert method in str(caught.value)
 
 
 @raises(

@@ -238,7 +238,7 @@ class Deeper(nn.Module):
   errors.ScopeParamShapeError,
   """\
 Parameter 'kernel' in '/Dense_1' has shape (5, 5), but its initializer gives (5,
-  2).
+  2), for inputs (f32[4,5]).
 That of 'Dense_2' beside it has this shape: names may have moved.
   module  /Dense_1
   line    `x = nn.Dense(size)(x)`
@@ -254,7 +254,7 @@ def layer_taken_out() -> Any:
   errors.ScopeParamShapeError,
   """\
 Parameter 'kernel' in '/Dense_0' has shape (3, 5), but its initializer gives (3,
-  3).
+  3), for inputs (f32[4,3]).
   module  /Dense_0
   line    `x = nn.Dense(size)(x)`
   mend    pass an input of the size that the parameters were made for, or init

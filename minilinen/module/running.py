@@ -250,16 +250,24 @@ def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
   if method is None:
     method = "__call__"
   if isinstance(method, str):
-    name, method = method, getattr(type(module), method, None)
-    if method is None:
-      if name == "__call__":
-        raise AttributeError(f"{type(module).__name__} has no method __call__; name one: method='encode'.")
-      known = [n for n in vars(type(module)) if not n.startswith("_") and callable(getattr(type(module), n))]
-      raise errors.ApplyModuleInvalidMethodError(name, known)
+    name, method = method, next((vars(c)[method] for c in type(module).__mro__ if method in vars(c)), None)
+    if not isinstance(method, (staticmethod, classmethod)) and not callable(method):
+      raise _no_such_method(module, name)
+    method = getattr(type(module), name)
   method = getattr(method, "__func__", method)
   if not callable(method) or isinstance(method, type):
     raise errors.ApplyModuleInvalidMethodError(method)
   return method
+
+
+def _no_such_method(module: Any, name: str) -> Exception:
+  cls = type(module)
+  own = [n for c in cls.__mro__ if not c.__module__.startswith("minilinen.module") for n in vars(c)]
+  known = [n for n in own if not n.startswith("_") and n != "setup" and callable(getattr(cls, n))]
+  if name == "__call__":
+    example = known[0] if known else "encode"
+    return AttributeError(f"{cls.__name__} has no method __call__; name one: method={example!r}.")
+  return errors.ApplyModuleInvalidMethodError(name, known)
 
 
 def _with_captures(mutable: CollectionFilter, capture: Capture) -> CollectionFilter:
