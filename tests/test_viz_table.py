@@ -251,3 +251,10 @@ def test_not_a_trace() -> None:
     viz.tabulate({"params": {}})  # type: ignore[arg-type]
   with pytest.raises(viz.NothingToDrawError, match="in which a model ran"):
     viz.tabulate(Builder().trace())
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 40])
+def test_a_very_narrow_table_keeps_its_rows(width: int) -> None:
+  for name in ("lstm", "deep"):
+    view = viz.tabulate(MODELS[name]())
+    assert len(view.text(width=width).split("\n")) > len(view.to_rows())

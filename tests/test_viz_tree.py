@@ -136,3 +136,16 @@ def test_deep_trees() -> None:
 def test_not_a_tree(wrong: object) -> None:
   with pytest.raises(viz.NothingToDrawError, match=r"viz\.tree draws variables"):
     viz.tree(wrong)
+
+
+def test_a_tree_without_variables_says_so() -> None:
+  assert "There are no variables." in viz.tree({}).text(width=80)
+  assert "Total" not in viz.tree({}).text(width=80)
+
+
+def test_the_title_is_not_broken_by_a_narrow_table() -> None:
+  assert viz.tree(tree(), "**/mean").text(width=80).startswith("Variables that fit **/mean\n")
+
+
+def test_an_empty_name_is_seen() -> None:
+  assert "└─ ''" in viz.tree({"params": {"": {"w": np.ones(3)}}}).text(width=80)

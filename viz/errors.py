@@ -35,9 +35,12 @@ class UnknownKindError(VizError, ValueError):
   """`render` was asked for a kind of picture that does not exist, or not of this thing."""
 
   def __init__(self, kind: str, what: str, kinds: Iterable[str]):
+    kinds = sorted(kinds)
+    close = nearest(kind, kinds).partition(" There:")[0]
     super().__init__(
-      f"There is no picture of kind {kind!r} of {what}.{nearest(kind, kinds)}",
-      right=f'viz.render(x, "{min(kinds)}")',
+      f"There is no picture of kind {kind!r}{what and f' of {what}'}.{close}"
+      f" The kinds{what and ' for it'} are: {', '.join(kinds)}.",
+      right=f'viz.render(x, "{next((k for k in kinds if repr(k) in close), kinds[0])}")',
     )
 
 

@@ -47,7 +47,7 @@ def render(x: Any, kind: str | None = None, *args: Any, **options: Any) -> View:
     NothingToDrawError: if `x` is nothing that can be drawn.
   """
   if kind is not None and kind not in KINDS:
-    raise UnknownKindError(kind, "anything", KINDS)
+    raise UnknownKindError(kind, "", KINDS)
   subject, what = _subject(x, args, kind)
   kind = kind or ("table" if what == "trace" else "tree")
   if what not in KINDS[kind].of:

@@ -205,7 +205,7 @@ def _shrink(collections: Sequence[str], costs: Costs) -> tuple[tuple[str, str], 
   steps += [(c, "numbers") for c in (*others, *first)]
   steps += [(c, "column") for c in others[: max(0, len(others) - 1)]]
   steps += [(c, "numbers") for c in first] + [(c, "column") for c in others[-1:]]
-  steps += [("\0outputs", "column"), (SHARE, "column"), ("", "room")]
+  steps += [("\0outputs", "column"), *((key, "column") for key in costs.keys if key == SHARE), ("", "room")]
   return (*steps, *((c, "column") for c in first), ("\0module", "column"))
 
 

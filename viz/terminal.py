@@ -66,14 +66,14 @@ def renderable(
     table_kwargs: for `rich.table.Table`.
     column_kwargs: for every `add_column`.
   """
-  frame = {"title": Text(outline.title, style="bold"), "title_justify": "left"}
-  frame |= ({} if "box" in table_kwargs else _OPEN) | dict(table_kwargs)
+  frame = ({} if "box" in table_kwargs else _OPEN) | dict(table_kwargs)
   edge, gap = _borders(frame, column_kwargs)
   fitted = fit(outline, max(8, width - edge), gap)
   table = _table(fitted, frame, column_kwargs)
   left_out = [f"Left out at this width: {', '.join(fitted.left_out)}."] if fitted.left_out else []
   notes = [Text(note, style="dim") for note in (*outline.notes, *left_out)]
-  return Group(table, *([Padding(Group(*notes), (1, 0, 0, 0))] if notes else []))
+  title = [] if "title" in table_kwargs else [Text(outline.title, style="bold")]
+  return Group(*title, table, *([Padding(Group(*notes), (1, 0, 0, 0))] if notes else []))
 
 
 def _borders(frame: Mapping[str, Any], column_kwargs: Mapping[str, Any]) -> tuple[int, int]:

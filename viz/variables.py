@@ -186,7 +186,9 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
   if boxes:
     columns.append(Column("axes", "axes", least=12))
   columns.append(Column("size", "size"))
-  notes = ["?: arrays of symbolic size, which have no number."] if total.unknown else []
+  notes = [] if shown else ["There are no variables."]
+  if total.unknown:
+    notes.append("?: arrays of symbolic size, which have no number.")
   if any(len(s.copies) > 1 for s in shown):
     notes.append("×n: that many equal branches in one row; its numbers are of one of them.")
   if any(s.closed == "depth" for s in shown):
@@ -196,7 +198,7 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
     heading="path",
     columns=tuple(columns),
     rows=tuple(_row(s) for s in shown),
-    totals={"size": Cell(numbers=total.numbers())},
+    totals={"size": Cell(numbers=total.numbers())} if shown else {},
     notes=tuple(notes),
     shrink=(
       ("", "indent"),

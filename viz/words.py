@@ -120,7 +120,7 @@ _spec_text = functools.lru_cache(4096)(Spec.__str__)
 
 def printable(text: str) -> str:
   """A name with characters that would disturb a terminal written as escapes."""
-  return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+  return (text or "''") if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def value_text(value: Value, depth: int = 4) -> str:
