@@ -595,3 +595,28 @@ def test_nothing_is_found_in_the_first_document(cell: str) -> None:
   with jax.threefry_partitionable(False), nn.record() as trace:
     getattr(test_seed, cell)()
   assert not trace.check()
+
+
+def test_parameters_that_only_a_compiled_body_reads_are_read() -> None:
+  """With `jit_folds_rngs` equal layers share a compilation, and nothing inside the second is seen."""
+  nn.config.update("jit_folds_rngs", True)
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      for _ in range(3):
+        x = nn.jit(nn.Dense)(3)(x)
+      return x
+
+  model = Net()
+  with nn.record() as trace:
+    model.apply(model.init(KEY, X), X)
+  assert not trace.check()
+
+
+def test_branches_of_a_switch_are_no_retracing() -> None:
+  model = Mlp()
+  with nn.record() as trace:
+    branches = [lambda x, n=n: model.apply(MLP, x) * n for n in range(4)]
+    jax.jit(lambda i, x: jax.lax.switch(i, branches, x))(1, X)
+  assert not trace.check()

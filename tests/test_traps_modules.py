@@ -285,6 +285,24 @@ def layer_added_at_the_end() -> Any:
   return Deeper((3, 5, 2)).apply(Deeper((3, 5)).init(KEY, X), X)
 
 
+@raises(errors.ModifyScopeVariableError, """\
+Cannot update variable 'mean' in '/BatchNorm_0': collection 'batch_stats' is
+  immutable.
+  module  /BatchNorm_0
+  line    `return nn.BatchNorm(use_running_average=False)(x)`
+  right   y, updates = model.apply(variables, x, mutable=['intermediates', 'batch_stats'])
+in module /BatchNorm_0 (BatchNorm.__call__), called with (f32[4,3])""")
+def one_of_two_collections_is_mutable() -> Any:
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      self.sow("intermediates", "x", x)
+      return nn.BatchNorm(use_running_average=False)(x)
+
+  model = Net()
+  return model.apply(model.init(KEY, X), X, mutable=["intermediates"])
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2].__name__)
 def test_message(case: Case) -> None:
   run(case)

@@ -127,3 +127,13 @@ def group_collections(
   for col_filter in col_filters:
     groups.append({name: left.pop(name) for name in list(left) if in_filter(col_filter, name)})
   return tuple(groups)
+
+
+def filter_in_words(f: CollectionFilter) -> Any:
+  """A filter as plain data: True, False, a tuple of names, or "all but ..."."""
+  if isinstance(f, bool):
+    return f
+  if isinstance(f, DenyList):
+    denied = filter_in_words(f.deny)
+    return "all but " + ", ".join(denied) if isinstance(denied, tuple) else not denied
+  return (f,) if isinstance(f, str) else tuple(sorted(f))

@@ -37,24 +37,24 @@ def outer_trace(trace: Any) -> Any:
   return getattr(trace, "parent_trace", None)
 
 
-def staging_trace() -> Any:
-  """The innermost transform that writes down a program, None if there is none."""
+def jitting_trace() -> Any:
+  """The innermost `jax.jit` that is under way, None if there is none."""
   trace = current_trace()
-  while trace is not None and type(trace).__name__ != "DynamicJaxprTrace":
+  while trace is not None and transform_of(trace) != "jax.jit":
     trace = outer_trace(trace)
   return trace
 
 
 class Numbers:
-  """Numbers for the programs that are written down, in the order in which they are met; programs may be forgotten."""
+  """Numbers for what `jax.jit` traces, in the order in which it is met. What is over is forgotten."""
 
   def __init__(self) -> None:
     self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
     self._count = itertools.count(1)
 
-  def of_staging(self) -> int:
-    """The number of the program that is being written down, 0 if there is none."""
-    trace = staging_trace()
+  def of_jit(self) -> int:
+    """The number of the innermost `jax.jit` that is under way, 0 if there is none."""
+    trace = jitting_trace()
     if trace is None:
       return 0
     if trace not in self._known:

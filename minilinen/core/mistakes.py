@@ -14,6 +14,7 @@ from jax import core
 
 from minilinen import errors
 from minilinen.core import jax_traces, meta
+from minilinen.core.filters import filter_in_words
 from minilinen.core.known import DependsOnInput, known_outputs
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ def collection_not_found(scope: Scope, col: str, name: str) -> errors.ScopeColle
   """The error for a collection that is empty: perhaps a boundary keeps it out."""
   stopped_by = scope._home.stopping_collection(col)
   return errors.ScopeCollectionNotFound(col, name, scope.path_text, scope.root._variables, stopped_by)
+
+
+def not_mutable(scope: Scope, col: str, name: str) -> errors.ModifyScopeVariableError:
+  """The error for a write to a collection that is not mutable: here, or behind a boundary only."""
+  words = filter_in_words(scope.mutable)
+  also = words if isinstance(words, tuple) else ()
+  return errors.ModifyScopeVariableError(col, name, scope.path_text, scope._home.stopping_writes(col), also)
 
 
 def param_not_found(scope: Scope, name: str) -> errors.ScopeParamNotFoundError:

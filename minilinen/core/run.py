@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from minilinen import errors
-from minilinen.core.filters import CollectionFilter, DenyList, in_filter
+from minilinen.core.filters import CollectionFilter, filter_in_words, in_filter
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.jax_traces import Numbers
 from minilinen.core.known import DependsOnInput, known_outputs
@@ -139,7 +139,7 @@ def lazy_init(
   return run_lazy_init
 
 
-_staged: weakref.WeakKeyDictionary[Recorder, Numbers] = weakref.WeakKeyDictionary()
+_jits: weakref.WeakKeyDictionary[Recorder, Numbers] = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
@@ -156,21 +156,11 @@ def _run_span(
     name="init" if (flags or {}).get("initializing") else "apply",
     module=getattr(fn, "module_name", ""),
     given=describe(variables),
-    mutable=mutable_in_words(mutable),
-    staged=_staged.setdefault(recorder, Numbers()).of_staging(),
+    mutable=filter_in_words(mutable),
+    jitted=_jits.setdefault(recorder, Numbers()).of_jit(),
     streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
   ) as draft:
     yield lambda mutated: draft.set(result=describe(mutated))
-
-
-def mutable_in_words(mutable: CollectionFilter) -> Any:
-  """A filter as plain data: True, False, a tuple of names, or "all but ..."."""
-  if isinstance(mutable, bool):
-    return mutable
-  if isinstance(mutable, DenyList):
-    denied = mutable_in_words(mutable.deny)
-    return "all but " + ", ".join(denied) if isinstance(denied, tuple) else not denied
-  return (mutable,) if isinstance(mutable, str) else tuple(sorted(mutable))
 
 
 def _check_variables(variables: Any) -> None:

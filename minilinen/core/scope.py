@@ -314,7 +314,7 @@ class Scope:
     """
     self._check_valid()
     if not self.is_mutable_collection(col):
-      raise errors.ModifyScopeVariableError(col, name, self.path_text, self._home.stopping_writes(col))
+      raise mistakes.not_mutable(self, col, name)
     if not self._home.is_here():
       mistakes.warn_of_leak(self, col, name, value)
     if (recorder := current()) is not None:

@@ -142,7 +142,14 @@ class ScopeParamTypeError(MinilinenError, TypeError):
 class ModifyScopeVariableError(MinilinenError):
   """A variable of a collection that is not mutable was set."""
 
-  def __init__(self, col: str, variable_name: str, scope_path: str, lift: LiftedAt | None = None):
+  def __init__(
+    self,
+    col: str,
+    variable_name: str,
+    scope_path: str,
+    lift: LiftedAt | None = None,
+    also: Iterable[str] = (),
+  ):
     if lift is not None:
       super().__init__(
         f"Cannot update variable {variable_name!r} in {scope_path!r}: collection {col!r} is immutable behind {lift},"
@@ -155,7 +162,7 @@ class ModifyScopeVariableError(MinilinenError):
     super().__init__(
       f"Cannot update variable {variable_name!r} in {scope_path!r}: collection {col!r} is immutable.",
       path=scope_path,
-      right=f"y, updates = model.apply(variables, x, mutable=[{col!r}])",
+      right=f"y, updates = model.apply(variables, x, mutable={[*also, col]})",
     )
 
 

@@ -58,8 +58,7 @@ class Run(Span):
     result: the variables handed back, in the same form.
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
-    staged: number of the program that JAX was writing down when the run began, 0 if it was none: of two
-      runs with different numbers neither is compiled with the other.
+    jitted: number of the innermost `jax.jit` that was tracing when the run began, 0 if there was none.
   """
 
   name: str
@@ -68,7 +67,7 @@ class Run(Span):
   result: dict[str, Value] = field(default_factory=dict)
   mutable: Value = False
   streams: tuple[str, ...] = ()
-  staged: int = 0
+  jitted: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ import jax
 from minilinen import errors
 from minilinen.core.filters import (
   CollectionFilter,
+  filter_in_words,
   group_collections,
   in_filter,
   intersect_filters,
@@ -35,7 +36,6 @@ from minilinen.core.filters import (
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.home import Home
 from minilinen.core.rng import LazyRng
-from minilinen.core.run import mutable_in_words
 from minilinen.core.scope import Scope
 from minilinen.trace import events
 from minilinen.trace.recorder import Draft, current
@@ -332,7 +332,7 @@ def _transposed(by_scope: Sequence[Sequence[dict[str, Any]]], groups: int) -> Gr
 
 
 def _words(f: CollectionFilter) -> str:
-  words = mutable_in_words(f)
+  words = filter_in_words(f)
   if isinstance(words, bool):
     return "all" if words else "none"
   return words if isinstance(words, str) else ", ".join(words)

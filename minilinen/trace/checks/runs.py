@@ -51,13 +51,13 @@ _OFTEN = 3
 
 
 def retraced_runs(items: Iterable[Record]) -> Iterator[Finding]:
-  """Finds runs that one line of code starts in several programs of JAX's: each is traced and compiled anew."""
+  """Finds runs that one line of code starts under several calls of `jax.jit`: each is traced and compiled anew."""
   alike: dict[tuple[object, ...], list[Run]] = defaultdict(list)
   for record in model_records(items, lifts=False):
-    if isinstance(record, Run) and record.staged and record.source is not None:
+    if isinstance(record, Run) and record.jitted and record.source is not None:
       alike[record.source, record.name, record.module, str(record.mutable)].append(record)
   for (_, name, module, _), runs in alike.items():
-    if len({run.staged for run in runs}) >= _OFTEN:
+    if len({run.jitted for run in runs}) >= _OFTEN:
       inputs = list(dict.fromkeys(_inputs(run) for run in runs))
       same = len(inputs) == 1
       yield Finding(

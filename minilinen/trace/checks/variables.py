@@ -9,7 +9,7 @@ from typing import Any
 
 from minilinen.trace.checks.finding import Finding
 from minilinen.trace.checks.runs import whole_runs
-from minilinen.trace.events import Call, Lift, Path, Read, Record, Run
+from minilinen.trace.events import Body, Call, Lift, Path, Read, Record, Run
 from minilinen.trace.source import Source
 from minilinen.trace.spec import Spec, Value, boxed
 from minilinen.trace.tree import Place, leaves
@@ -47,8 +47,10 @@ def _read_by(record: Record) -> Iterator[Place]:
   if isinstance(record, Read) and record.collection == "params":
     yield from ((*record.path, record.name, *below) for below, _ in (*leaves(record.value), ((), None)))
   if isinstance(record, Lift):
+    # What is mapped has other names inside; a body that JAX found in its cache tells nothing.
+    hidden = not any(isinstance(item, Body) for item in record.items)
     for lifted in record.variables:
-      if lifted.how == "mapped" and lifted.collection == "params":
+      if lifted.collection == "params" and (hidden or lifted.how == "mapped"):
         yield (*lifted.path, lifted.name)
 
 
