@@ -12,6 +12,7 @@ import argparse
 import ast
 import functools
 import importlib.metadata
+import inspect
 import os
 import sys
 import traceback
@@ -27,7 +28,7 @@ from minilinen import demo
 from minilinen.errors import MinilinenError
 from minilinen.target import TargetError, load_model
 from minilinen.trace import Call, SpecError, Trace, TraceFileError
-from minilinen.trace.source import Source, _is_internal
+from minilinen.trace.source import source_of
 from minilinen.trace.spec import looks_like_spec, parse_spec
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -152,14 +153,25 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_picture_arguments(command: argparse.ArgumentParser, picture: str) -> None:
   add = command.add_argument
-  add("--depth", type=int, metavar="N", help="how many levels to show (all)")
+  add("--depth", type=functools.partial(_number, least=0), metavar="N", help="how many levels to show (all)")
   add("--no-fold", action="store_true", help="give every one of many equal blocks its rows")
   if picture == "tree":
     add("--pattern", help='the variables to show, as collection/path/name: "params/**/kernel"')
   saved = ".txt, .svg, .html or .json" + ("; .json is the whole trace" if picture == "trace" else "")
   add("-o", "--output", metavar="FILE", help=f"write to a file, as its suffix says: {saved}")
-  add("--width", type=int, metavar="N", help="characters per line (the terminal's; 120 in a file)")
+  add(
+    "--width",
+    type=functools.partial(_number, least=20),
+    metavar="N",
+    help="characters per line (the terminal's; 120 in a file)",
+  )
   add("--debug", action="store_true", help="show the stack of an error")
+
+
+def _number(text: str, least: int) -> int:
+  if not text.strip().lstrip("-").isdigit() or int(text) < least:
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+  return int(text)
 
 
 # Pictures.
@@ -188,13 +200,17 @@ def _picture(options: argparse.Namespace) -> None:
   """Draws what the options ask for, and prints or saves it."""
   trace = _trace(options)
   if options.picture == "trace" and str(options.output).endswith(".json"):
-    trace.save(options.output)
-    return
-  view = PICTURES[options.picture][1](trace, options)
-  if options.output is None:
-    Console(width=options.width).print(view)
+    save = trace.save
   else:
-    view.save(options.output, **({} if options.width is None else {"width": options.width}))
+    view = PICTURES[options.picture][1](trace, options)
+    save = functools.partial(view.save, **({} if options.width is None else {"width": options.width}))
+    if options.output is None:
+      Console(width=options.width).print(view)
+      return
+  try:
+    save(options.output)
+  except OSError as error:
+    raise UsageError(f"cannot write {options.output}: {error.strerror}") from error
 
 
 # The trace.
@@ -210,8 +226,22 @@ def _trace(options: argparse.Namespace) -> Trace:
   inputs = [_value(text, "-i") for text in options.input]
   keywords = dict(_keyword(text) for text in options.keyword)
   model = load_model(options.model)
-  init = functools.partial(model.init, method=_method(model, options.method), **_mutable(options.mutable))
+  method = _method(model, options.method)
+  _check_inputs(model, method or "__call__", inputs, keywords)
+  init = functools.partial(model.init, method=method, **_mutable(options.mutable))
   return nn.trace(init)(_rngs(options.rngs, options.seed), *inputs, **keywords)
+
+
+def _check_inputs(model: nn.Module, method: str, inputs: list[Any], keywords: dict[str, Any]) -> None:
+  """Compares the inputs with what the method takes, as Python would when it is called."""
+  signature = inspect.signature(getattr(type(model), method))
+  try:
+    signature.bind(model, *inputs, **keywords)
+  except TypeError as error:
+    own = ", ".join(map(str, list(signature.parameters.values())[1:]))
+    raise UsageError(
+      f"{type(model).__name__}.{method}({own}): {error} (inputs: -i SPEC, -k NAME=VALUE)"
+    ) from None
 
 
 def _value(text: str, option: str) -> Any:
@@ -251,11 +281,15 @@ def _mutable(text: str | None) -> dict[str, Any]:
 
 
 def _method(model: nn.Module, name: str | None) -> str | None:
-  if name is not None and not callable(getattr(type(model), name, None)):
-    methods = sorted(n for n, f in vars(type(model)).items() if callable(f) and not n.startswith("_"))
+  cls = type(model)
+  own = {n: f for c in cls.__mro__ if not issubclass(nn.Module, c) for n, f in vars(c).items() if callable(f)}
+  methods = ", ".join(sorted(n for n in own if not n.startswith("_") and n != "setup"))
+  if name is None and "__call__" not in own:
     raise UsageError(
-      f"--method {name}: {type(model).__name__} has no such method. There: {', '.join(methods) or 'none'}"
+      f"{cls.__name__} has no __call__: say which method, --method NAME. There: {methods or 'none'}"
     )
+  if name is not None and name not in own and not callable(getattr(cls, name, None)):
+    raise UsageError(f"--method {name}: {cls.__name__} has no such method. There: {methods or 'none'}")
   return name
 
 
@@ -271,17 +305,9 @@ def _one_line(error: Exception) -> str:
   told = f"{type(error).__name__}: {told}"
   if isinstance(error, MinilinenError):
     return told
-  path, source = _failed_path(getattr(error, "trace", None)), _source(error)
+  path, source = _failed_path(getattr(error, "trace", None)), source_of(error)
   where = [f"module {path}" if path else "", str(source) if source else ""]
   return f"{told} ({', '.join(filter(None, where))})" if any(where) else told
-
-
-def _source(error: Exception) -> Source | None:
-  """The user's line that an error came from: the innermost that is no library's."""
-  for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-    if not _is_internal(frame.f_code.co_filename):
-      return Source(frame.f_code.co_filename, line, frame.f_code.co_qualname)
-  return None
 
 
 def _failed_path(trace: Trace | None) -> str:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import minilinen as nn
+from minilinen.trace.source import source_of
 
 
 class TargetError(Exception):
@@ -34,7 +35,7 @@ def load_model(target: str) -> nn.Module:
   8
   """
   place, colon, expression = target.partition(":")
-  if not colon or not expression.strip():
+  if not place or not colon or not expression.strip():
     raise TargetError(
       f"{target!r} does not say which model: write {place or 'model.py'}:Net(), the file or module, a colon and an"
       " expression that gives the model"
@@ -45,6 +46,8 @@ def load_model(target: str) -> nn.Module:
 
 def _from_file(file: str) -> ModuleType:
   """Runs a file as a module of its own name, with its folder first on the path, as `python file.py` has it."""
+  if os.path.isdir(file):
+    raise TargetError(f"{file!r} is a folder")
   if not os.path.isfile(file):
     raise TargetError(f"there is no file {file!r}{_near(file, _python_files(file))}")
   folder, name = os.path.split(os.path.abspath(file))
@@ -75,16 +78,27 @@ def _from_module(name: str) -> ModuleType:
 
 def _evaluated(expression: str, source: ModuleType, place: str) -> Any:
   try:
-    code = compile(expression.strip(), "<expression>", "eval")
+    code = compile(expression.strip(), _EXPRESSION, "eval")
   except SyntaxError as error:
     raise TargetError(f"{expression!r} is no Python expression: {error.msg}") from error
   try:
     return eval(code, dict(vars(source)))
-  except NameError as error:
-    if error.name is None or error.name not in code.co_names:
+  except Exception as error:
+    if not _is_own(error):
       raise
     names = [name for name in vars(source) if not name.startswith("_")]
-    raise TargetError(f"{place} has no {error.name!r}{_near(error.name, names)}") from error
+    if isinstance(error, NameError) and error.name is not None:
+      raise TargetError(f"{place} has no {error.name!r}{_near(error.name, names)}") from error
+    raise TargetError(f"{expression}: {type(error).__name__}: {error}") from error
+
+
+def _is_own(error: Exception) -> bool:
+  """Whether an error happened in the expression itself and not in the user's code that it calls."""
+  source = source_of(error)
+  return source is not None and source.file == _EXPRESSION
+
+
+_EXPRESSION = "<expression>"
 
 
 def _checked(model: Any, expression: str) -> nn.Module:

@@ -169,7 +169,7 @@ USAGE = [
   (["tabulate", "modell.py:Net()"], "there is no file 'modell.py'; did you mean 'model.py'?"),
   (["tabulate", "modell:Net()"], "there is no module 'modell'"),
   (["tabulate", "model.sub:Net()"], "there is no module 'model.sub'"),
-  (["tabulate", ":Net()"], "is no name of a module"),
+  (["tabulate", ":Net()"], "':Net()' does not say which model"),
   (["tabulate", "model.py:Net("], "'Net(' is no Python expression"),
   (["tabulate", "model.py:Needs", "-i", "f32[3]"], "Needs is a class that needs arguments: write Needs(...)"),
   (["tabulate", "model.py:not_a_model"], "not_a_model is no nn.Module but int"),
@@ -252,3 +252,51 @@ def test_it_runs_as_a_module_and_ends_quietly_when_no_one_reads():
     f"{' '.join(map(repr, command))} | head -n 1", shell=True, capture_output=True, text=True
   )
   assert done.stdout.startswith("Net Summary") and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+  ("words", "told"),
+  [
+    (
+      ["model.py:Net(feature=3)"],
+      "Net(feature=3): TypeError: Net.__init__() got an unexpected keyword argument",
+    ),
+    (["model.py:net.foo"], 'net.foo: AttributeError: "Net" object has no attribute "foo".'),
+    ([":Net"], "':Net' does not say which model: write model.py:Net()"),
+    (["folder.py:Net"], "'folder.py' is a folder"),
+    (
+      ["model.py:Net"],
+      "Net.__call__(x, train: bool = True): missing a required argument: 'x' (inputs: -i SPEC",
+    ),
+    (["model.py:Net", "-i", "f32[2,3]", "-k", "foo=3"], "got an unexpected keyword argument 'foo'"),
+    (
+      ["model.py:Needs(3)", "-i", "f32[2,3]"],
+      "Needs has no __call__: say which method, --method NAME. There: none",
+    ),
+    (
+      ["model.py:Net", "-i", "f32[2,3]", "--depth", "-1"],
+      "argument --depth: '-1' is no whole number from 0 up",
+    ),
+    (
+      ["model.py:Net", "-i", "f32[2,3]", "--width", "0"],
+      "argument --width: '0' is no whole number from 20 up",
+    ),
+    (
+      ["model.py:Net", "-i", "f32[2,3]", "-o", "no/x.svg"],
+      "cannot write no/x.svg: No such file or directory",
+    ),
+  ],
+)
+def test_a_slip_on_the_command_line_takes_one_line_and_exit_code_2(run, folder, words, told):
+  (folder / "folder.py").mkdir()
+  code, out, err = run("tabulate", *words)
+  assert (code, out, err.count("\n")) == (2, "", 1)
+  assert told in err
+
+
+def test_an_input_that_is_no_array_is_named_with_the_line_of_the_model(run):
+  code, _, err = run("tabulate", "model.py:Net", "-i", "'abc'")
+  assert code == 1 and err.count("\n") == 1
+  assert (
+    "LayerInputError: Dense in '/Dense_0' works on an array" in err and "model.py:9 in Net.__call__" in err
+  )
