@@ -996,3 +996,18 @@ def test_raw_transforms_pass_as_in_flax() -> None:
       return jax.vmap(nn.Dense(2))(x)
 
   assert Net().init(KEY, X)["params"]["Dense_0"]["kernel"].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+  ("found", "text"),
+  [
+    ([KEY], "an instance of list"),
+    ("0", "'0', a str"),
+    (jax.random.split(KEY, 3), "key<fry>[3]"),
+    (jnp.zeros(3, jnp.uint32), "u32[3]"),
+  ],
+)
+def test_what_was_passed_for_a_key_is_named(found: Any, text: str):
+  with pytest.raises(errors.InvalidRngError) as caught:
+    nn.Dense(3).init(found, X)
+  assert caught.value.message == f"init of Dense needs a random key or a dict of them, but got {text}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 from typing import Any
@@ -159,3 +160,10 @@ def test_modules_in_nested_dict_and_list_fields(nn):
       return self.parts["a"][0](x), self.parts["b"](x), jnp.sum(x)
 
   return Outer({"a": [nn.Dense(2)], "b": nn.Dense(3)}).init_with_output(KEY, X)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_bound_module_can_be_copied(copied: Any):
+  model = minilinen.Dense(4)
+  bound = model.bind(model.init(KEY, X))
+  assert (copied(bound)(X) == model.apply(bound.variables, X)).all()

@@ -95,3 +95,13 @@ def test_timeline_widths(width: int) -> None:
   text = viz.timeline(models.transformer(scanned=True)).text(width=width)
   assert max(map(len, text.split("\n"))) <= width
   assert "lift scan ×12" in text
+
+
+def test_a_failed_save_leaves_the_file_alone(tmp_path, monkeypatch) -> None:
+  file = tmp_path / "view.txt"
+  file.write_text("before")
+  view = viz.tabulate(models.lstm())
+  monkeypatch.setattr(type(view), "text", lambda self, **_: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    view.save(file)
+  assert file.read_text() == "before"

@@ -120,8 +120,9 @@ class View(ABC):
     saver = self.savers.get(suffix.lower())
     if saver is None:
       raise SuffixError(name, suffix, self.savers)
+    text = saver(width)
     with open(name, "w", encoding="utf-8") as file:
-      file.write(saver(width))
+      file.write(text)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -186,7 +186,4 @@ def _check_init_rngs(rngs: Any) -> None:
   if isinstance(rngs, Mapping):
     _check_streams(rngs)
   elif not is_key(rngs):
-    raise errors.InvalidRngError(
-      f"init needs a random key or a dictionary of them, but got {describe(rngs)}.",
-      right="core.init(fn)(jax.random.key(0), x)",
-    )
+    raise errors.InvalidRngError.no_key("init", rngs, "core.init(fn)(jax.random.key(0), x)")

@@ -17,6 +17,11 @@ class InvalidRngError(MinilinenError, ValueError):
     super().__init__(msg, **told)
 
   @classmethod
+  def no_key(cls, whose: str, found: Any, right: str) -> InvalidRngError:
+    """For what is passed to `init` and is neither a key nor a dict of keys."""
+    return cls(f"{whose} needs a random key or a dict of them, but got {_in_words(found)}.", right=right)
+
+  @classmethod
   def missing(
     cls, stream: str, path: str, available: Iterable[str], lift: LiftedAt | None = None
   ) -> InvalidRngError:
@@ -42,10 +47,8 @@ class LayerInputError(MinilinenError, TypeError, IndexError):
   """A layer was called with something that is no array of numbers, or that has no axes."""
 
   def __init__(self, module: str, path: str, found: Any):
-    described = describe(found)
-    what = str(described) if isinstance(described, (Spec, bool, int, float)) else short(found)
     super().__init__(
-      f"{module} in {path!r} works on an array of numbers that has axes, but its input is {what}.",
+      f"{module} in {path!r} works on an array of numbers that has axes, but its input is {_in_words(found)}.",
       path=path,
       mend='pass an array, such as jnp.ones((8, 3)). A shape alone, such as "f32[8,3]", is for nn.trace and'
       " model.tabulate.",
@@ -119,3 +122,9 @@ class NestingTooDeepError(MinilinenError, RecursionError):
       right="sys.setrecursionlimit(100_000) before init and apply",
       mend="or build the depth with a loop, or with nn.scan, instead of modules in modules.",
     )
+
+
+def _in_words(found: Any) -> str:
+  """What was passed: an array as its shape, a number as it is, anything else in a few words."""
+  described = describe(found)
+  return str(described) if isinstance(described, (Spec, bool, int, float)) else short(found)

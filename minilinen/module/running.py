@@ -17,7 +17,6 @@ from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.rng import is_key
 from minilinen.core.scope import Scope
 from minilinen.module.call import capturing, intercept_methods
-from minilinen.trace.spec import describe
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
@@ -281,10 +280,8 @@ def _check_instance(module: Any) -> None:
 
 def _check_rngs(module: Any, rngs: Any) -> None:
   if not isinstance(rngs, Mapping) and not is_key(rngs):
-    raise errors.InvalidRngError(
-      f"init of {type(module).__name__} needs a random key or a dict of them, but got {describe(rngs)}.",
-      right='model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)',
-    )
+    right = 'model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)'
+    raise errors.InvalidRngError.no_key(f"init of {type(module).__name__}", rngs, right)
 
 
 def apply(

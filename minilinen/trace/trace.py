@@ -352,8 +352,9 @@ class Trace:
 
   def save(self, file: str | os.PathLike[str]) -> None:
     """Writes the trace to a file, as JSON."""
+    text = self.to_json()
     with open(file, "w", encoding="utf-8") as out:
-      out.write(self.to_json())
+      out.write(text)
 
   @staticmethod
   def load(file: str | os.PathLike[str]) -> Trace:
