@@ -25,7 +25,9 @@ from rich.console import Console
 import minilinen as nn
 import viz
 from minilinen import demo
+from minilinen.core.filters import CollectionFilter
 from minilinen.errors import MinilinenError
+from minilinen.module.backward import trace_vjp
 from minilinen.target import TargetError, load_model
 from minilinen.trace import Call, SpecError, Trace, TraceFileError
 from minilinen.trace.source import source_of
@@ -43,6 +45,8 @@ examples:
   minilinen tabulate minilinen.examples.resnet:ResNet() -i "f32[8,224,224,3]"
   minilinen tabulate model.py:Net(features=32) -i "f32[b,28,28,1]" -k train=False --depth 2
   minilinen tree     model.py:net -i "i32[8,128]" --pattern "params/**/kernel" -o kernels.svg
+  minilinen tabulate model.py:net -i "i32[8,128]" --flops --sort flops --where "**/query"
+  minilinen graph    model.py:net -i "i32[8,128]" -o net.svg
   minilinen trace    package.model:Net() -i "f32[8,16]" --rngs params,dropout --mutable params,cache
 
 exit codes:
@@ -99,7 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return USAGE if isinstance(error, _USAGE_ERRORS) else FAILED
 
 
-_USAGE_ERRORS = (UsageError, TargetError, SpecError, TraceFileError, viz.SuffixError, viz.NoMatchError)
+_USAGE_ERRORS = (
+  UsageError, TargetError, SpecError, TraceFileError, viz.SuffixError, viz.NoMatchError, viz.UnknownColumnError,
+  viz.CostsMissingError, viz.GraphMissingError,
+)  # fmt: skip
 
 
 def _parser() -> Parser:
@@ -157,7 +164,16 @@ def _add_picture_arguments(command: argparse.ArgumentParser, picture: str) -> No
   add("--no-fold", action="store_true", help="give every one of many equal blocks its rows")
   if picture == "tree":
     add("--pattern", help='the variables to show, as collection/path/name: "params/**/kernel"')
-  saved = ".txt, .svg, .html or .json" + ("; .json is the whole trace" if picture == "trace" else "")
+  if picture == "tabulate":
+    add("--flops", action="store_true", help="a column with the FLOPs of the forward pass")
+    add("--vjp-flops", action="store_true", help="one with those of the forward and the backward pass")
+    add("--sort", metavar="COLUMN", help="the largest first: flops, vjp_flops, params ...")
+    add("--where", metavar="PATTERN", help='only these modules: a path pattern ("**/query") or a class')
+    add("--columns", metavar="NAMES", help='only these columns: "module,flops,params"')
+  saved = {
+    "trace": ".txt, .svg, .html or .json; .json is the whole trace",
+    "graph": ".dot, .svg, .png, .txt, .html or .json",
+  }.get(picture, ".txt, .svg, .html or .json")
   add("-o", "--output", metavar="FILE", help=f"write to a file, as its suffix says: {saved}")
   add(
     "--width",
@@ -178,11 +194,24 @@ def _number(text: str, least: int) -> int:
 
 
 def _tabulate(trace: Trace, options: argparse.Namespace) -> viz.View:
-  return viz.tabulate(trace, depth=options.depth, fold=not options.no_fold)
+  return viz.tabulate(
+    trace,
+    depth=options.depth,
+    fold=not options.no_fold,
+    compute_flops=options.flops,
+    compute_vjp_flops=options.vjp_flops,
+    sort=options.sort,
+    where=options.where,
+    columns=None if options.columns is None else _names(options.columns),
+  )
 
 
 def _tree(trace: Trace, options: argparse.Namespace) -> viz.View:
   return viz.tree(trace, options.pattern, depth=options.depth, fold=not options.no_fold)
+
+
+def _graph(trace: Trace, options: argparse.Namespace) -> viz.View:
+  return viz.graph(trace, options.depth, fold=not options.no_fold)
 
 
 def _timeline(trace: Trace, options: argparse.Namespace) -> viz.View:
@@ -192,6 +221,7 @@ def _timeline(trace: Trace, options: argparse.Namespace) -> viz.View:
 PICTURES = {
   "tabulate": ("one row per module: inputs, outputs, parameters", _tabulate),
   "tree": ("one row per variable: shape, dtype, bytes", _tree),
+  "graph": ("boxes and arrows: which module hands its output to which", _graph),
   "trace": ("everything that happened, in order", _timeline),
 }
 
@@ -228,8 +258,11 @@ def _trace(options: argparse.Namespace) -> Trace:
   model = load_model(options.model)
   method = _method(model, options.method)
   _check_inputs(model, method or "__call__", inputs, keywords)
-  init = functools.partial(model.init, method=method, **_mutable(options.mutable))
-  return nn.trace(init)(_rngs(options.rngs, options.seed), *inputs, **keywords)
+  rngs, mutable = _rngs(options.rngs, options.seed), _mutable(options.mutable)
+  if getattr(options, "vjp_flops", False):
+    return trace_vjp(model, rngs, tuple(inputs), keywords, method, mutable)
+  init = functools.partial(model.init_with_output, method=method, mutable=mutable)
+  return nn.trace(init)(rngs, *inputs, **keywords)
 
 
 def _check_inputs(model: nn.Module, method: str, inputs: list[Any], keywords: dict[str, Any]) -> None:
@@ -274,10 +307,10 @@ def _rngs(text: str, seed: int) -> dict[str, jax.Array]:
   return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)))) if names else {}
 
 
-def _mutable(text: str | None) -> dict[str, Any]:
+def _mutable(text: str | None) -> CollectionFilter:
   if text is None:
-    return {}
-  return {"mutable": True if text == "all" else _names(text)}
+    return nn.DenyList("intermediates")
+  return True if text == "all" else _names(text)
 
 
 def _method(model: nn.Module, name: str | None) -> str | None:

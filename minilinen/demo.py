@@ -1,8 +1,8 @@
 """The demo: real models, traced, drawn and trained, in the terminal and in files.
 
-`minilinen demo` runs it, and with it everything the project is for: a trace of ResNet-50 and of a transformer whose
-layers are unrolled and scanned, without computing anything; then a network that learns handwritten digits by a jitted
-step, with the trace of that step and the tree of its variables.
+`minilinen demo` runs it, and with it everything the project is for: traces of ResNet-50 and of a transformer whose
+layers are unrolled and scanned, as tables with costs and as graphs, without computing anything; then a network that
+learns handwritten digits by a jitted step, with the trace of that step and the tree of its variables.
 """
 
 from __future__ import annotations
@@ -64,6 +64,20 @@ class Demo:
         view.save(self.folder / f"{name}{suffix}")
     self.written.append(f"{self.folder / name}.{{{','.join(suffix[1:] for suffix in SUFFIXES)}}}")
 
+  def draw(self, trace: Trace, name: str) -> None:
+    """Writes the graph of a trace; only its text where Graphviz is missing."""
+    graph = viz.graph(trace)
+    with self.console.status(f"Drawing {name} ..."):
+      graph.save(self.folder / f"{name}.dot")
+      suffixes = ["dot"]
+      try:
+        for suffix in ("svg", "png"):
+          graph.save(self.folder / f"{name}.{suffix}")
+          suffixes.append(suffix)
+      except viz.DotMissingError as error:
+        self.say(str(error))
+    self.written.append(f"{self.folder / name}.{{{','.join(suffixes)}}}")
+
   def keep(self, trace: Trace, name: str) -> None:
     """Writes a trace, to be read again."""
     file = self.folder / f"{name}.trace.json"
@@ -95,17 +109,20 @@ def run(folder: str | Path = "out", console: Console | None = None, epochs: int 
 def _resnet(demo: Demo) -> None:
   demo.heading("ResNet-50: one row per module, equal blocks folded")
   model = ResNet()
-  trace = demo.traced("ResNet-50", lambda: nn.trace(model.init)(jax.random.key(0), "f32[8,224,224,3]"))
-  demo.show(viz.tabulate(trace), "resnet50")
+  run = nn.trace(model.init_with_output)
+  trace = demo.traced("ResNet-50", lambda: run(jax.random.key(0), "f32[8,224,224,3]"))
+  demo.show(viz.tabulate(trace, compute_flops=True), "resnet50")
+  demo.draw(trace, "resnet50_graph")
 
 
 def _transformers(demo: Demo) -> None:
   for scanned in (False, True):
     how = "scanned" if scanned else "unrolled"
     demo.heading(f"A transformer of 12 layers, {how}")
-    init = Transformer(scanned=scanned).init
-    trace = demo.traced("the transformer", lambda init=init: nn.trace(init)(jax.random.key(0), "i32[8,512]"))
-    demo.show(viz.tabulate(trace), f"transformer_{how}")
+    run = nn.trace(Transformer(scanned=scanned).init_with_output)
+    trace = demo.traced("the transformer", lambda run=run: run(jax.random.key(0), "i32[8,512]"))
+    demo.show(viz.tabulate(trace, compute_flops=True), f"transformer_{how}")
+    demo.draw(trace, f"transformer_{how}_graph")
 
 
 def _digits(demo: Demo, epochs: int) -> Epoch:

@@ -11,6 +11,8 @@ which the back ends (`viz.terminal`) know how to draw.
 
 from viz.errors import (
   CostsMissingError,
+  DotMissingError,
+  GraphMissingError,
   NoMatchError,
   NothingToDrawError,
   SuffixError,
@@ -18,6 +20,7 @@ from viz.errors import (
   UnknownKindError,
   VizError,
 )
+from viz.graph import GraphView, graph
 from viz.outline import Cell, Column, Outline, Row
 from viz.render import render
 from viz.table import tabulate
@@ -29,6 +32,9 @@ __all__ = [
   "Cell",
   "Column",
   "CostsMissingError",
+  "DotMissingError",
+  "GraphMissingError",
+  "GraphView",
   "NoMatchError",
   "NothingToDrawError",
   "Outline",
@@ -39,6 +45,7 @@ __all__ = [
   "UnknownKindError",
   "View",
   "VizError",
+  "graph",
   "render",
   "tabulate",
   "timeline",

@@ -62,6 +62,27 @@ class CostsMissingError(VizError, ValueError):
     )
 
 
+class GraphMissingError(VizError, ValueError):
+  """A graph was to be drawn of a trace that does not know what flows where."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "The arrows of a graph come from JAX's equations, and this trace has none, since its code really ran.",
+      right="viz.graph(nn.trace(model.apply)(variables, x))",
+    )
+
+
+class DotMissingError(VizError, RuntimeError):
+  """A graph was to be drawn, and the program that does it is not there."""
+
+  def __init__(self, form: str):
+    super().__init__(
+      f"A graph as {form} is drawn by Graphviz's program dot, which is not installed or not on the PATH.",
+      mend="install Graphviz (Debian and Ubuntu: apt install graphviz; macOS: brew install graphviz; others: "
+      'https://graphviz.org/download). Without it, view.save("graph.dot") writes the text of the graph.',
+    )
+
+
 class UnknownColumnError(VizError, ValueError):
   """A table was asked for a column that it does not have, or to be sorted by it."""
 

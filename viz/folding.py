@@ -24,6 +24,7 @@ class Branch:
     item: what the view wants to know of it.
     same: everything that must be equal, apart from the label, for two branches to fold into one row.
     alike: everything that must be equal for one to be a like of the other, in other sizes.
+    kind: what must be equal for one to be of the other's kind, whatever is inside.
     children: the branches below.
   """
 
@@ -31,6 +32,7 @@ class Branch:
   item: Any = None
   same: Hashable = None
   alike: Hashable = None
+  kind: Hashable = None
   children: list[Branch] = field(default_factory=list)
 
 
@@ -63,7 +65,12 @@ class Shown:
 
 
 def folded(
-  roots: Sequence[Branch], *, depth: int | None = None, fold: bool = True, rows: int | None = None
+  roots: Sequence[Branch],
+  *,
+  depth: int | None = None,
+  fold: bool = True,
+  rows: int | None = None,
+  by_kind: bool = False,
 ) -> list[Shown]:
   """The branches to show, depth first.
 
@@ -73,13 +80,18 @@ def folded(
     fold: whether runs of equal neighbours with numbered names become one row.
     rows: where there would be more rows than this, a branch that is built like an open one above
       (the same names and classes in other sizes) stays closed; never if None.
+    by_kind: whether one of the same kind stays closed too, if that is not enough.
   """
   order = preorder(roots)
-  same = _identities(order, "same")
-  shown = list(_walk(roots, depth, same if fold else None, None))
-  if rows is None or len(shown) <= rows:
-    return shown
-  return list(_walk(roots, depth, same if fold else None, _identities(order, "alike")))
+  same = _identities(order, "same") if fold else None
+  shown = list(_walk(roots, depth, same, None))
+  if rows is not None and len(shown) > rows:
+    shown = list(_walk(roots, depth, same, _identities(order, "alike")))
+  if rows is not None and len(shown) > rows and by_kind:
+    kinds: dict[Hashable, int] = {}
+    numbers = {branch: kinds.setdefault(branch.kind, len(kinds)) for branch in order}
+    shown = list(_walk(roots, depth, same, numbers))
+  return shown
 
 
 def preorder(roots: Sequence[Branch]) -> list[Branch]:

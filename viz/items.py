@@ -67,7 +67,7 @@ def _new(item: Item, costs: Costs) -> Branch:
     tuple(str(costs.count(item.cost, key)) for key in costs.keys),
   )  # fmt: skip
   alike = (module_text(item), lift_text(entry), again, tuple((c, tuple(v)) for c, v in owned.items()))
-  return Branch(node.name or ".", item, same, alike)
+  return Branch(node.name or ".", item, same, alike, kind=alike[:2])
 
 
 def sum_up(roots: Sequence[Branch]) -> None:
@@ -109,6 +109,15 @@ def lift_text(entry: Entry | None) -> str:
   """How a module is lifted, outermost transform first: "scan ×12 remat"."""
   lifts = entry.lifts if entry is not None else ()
   return " ".join(_one_lift(lift) for lift in lifts)
+
+
+def lift_details(entry: Entry | None) -> str:
+  """What the transforms do to collections and streams: "params axis 0, dropout split"."""
+  lifts = entry.lifts if entry is not None else ()
+  told = [
+    f"{what} {how}" for lift in lifts for what, how in (*lift.collections, *lift.streams) if how != "same"
+  ]
+  return ", ".join(dict.fromkeys(told))
 
 
 def _one_lift(lift: Lift) -> str:

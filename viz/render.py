@@ -12,6 +12,7 @@ from typing import Any
 import minilinen
 from minilinen.trace.trace import Trace
 from viz.errors import NothingToDrawError, UnknownKindError
+from viz.graph import graph
 from viz.table import tabulate
 from viz.timeline import timeline
 from viz.variables import tree
@@ -27,6 +28,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
+  "graph": Kind(graph, ("trace",)),
   "table": Kind(tabulate, ("trace",)),
   "trace": Kind(timeline, ("trace",)),
   "tree": Kind(tree, ("variables", "trace")),
@@ -38,7 +40,7 @@ def render(x: Any, kind: str | None = None, *args: Any, **options: Any) -> View:
 
   Args:
     x: a `Trace`; a module, which is traced with `args`; or a tree of variables.
-    kind: "table", "tree" or "trace"; by default "table" for a trace or a model, "tree" for variables.
+    kind: "table", "tree", "graph" or "trace"; by default "table" for a trace or a model, "tree" for variables.
     *args: what a module is traced with: the keys and inputs of its `init`, or the inputs of a bound module.
     **options: for the view: `depth`, `pattern`, `fold` ...
 
@@ -78,7 +80,7 @@ def _of_module(module: Any, args: tuple[Any, ...], kind: str | None) -> tuple[An
       "viz.render", "a module together with what it is called with", module,
       mend=f'viz.render(model, {kind or "table"!r}, jax.random.key(0), "f32[8,28,28,1]").',
     )  # fmt: skip
-  return minilinen.trace(module.__call__ if bound else module.init)(*args), "trace"
+  return minilinen.trace(module.__call__ if bound else module.init_with_output)(*args), "trace"
 
 
 def _is_module(x: Any) -> bool:

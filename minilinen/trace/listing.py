@@ -4,6 +4,7 @@ Equations are many, so each is a row of numbers into tables:
 
     {"owners": [[run, path], ...], "primitives": [name, ...], "specs": [value, ...],
      "values": [spec, ...], "inputs": [value, ...], "outputs": [value, ...], "names": [name of an input, ...],
+     "results": [name of an output, ...],
      "equations": [[primitive, owner, phase, times, inside, [matmul, elementwise, transcendentals, read, written],
                     inputs, outputs, enters, leaves, marks, name], ...]}
 
@@ -51,6 +52,7 @@ def listed(program: Program, path: Callable[[Path], int], value: Callable[[Value
     "inputs": list(program.inputs),
     "outputs": list(program.outputs),
     "names": list(program.names),
+    "results": list(program.results),
     "equations": rows,
   }
 
@@ -79,6 +81,7 @@ def read_listing(plain: Any, path: Callable[[int], Path], value: Callable[[Any],
     tuple(plain["inputs"]),
     tuple(plain["outputs"]),
     tuple(plain["names"]),
+    tuple(plain["results"]),
   )
 
 

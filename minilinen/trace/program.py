@@ -88,6 +88,7 @@ class Program:
     values: the spec of each value.
     inputs, outputs: numbers of the values that go in and out; -1 is a literal.
     names: what each input is in the function's arguments ("variables/params/Dense_0/kernel").
+    results: what each output is in the function's result ("1/params/Dense_0/kernel").
   """
 
   equations: tuple[Equation, ...]
@@ -95,17 +96,18 @@ class Program:
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
   names: tuple[str, ...]
+  results: tuple[str, ...]
 
 
 def read_program(
-  jaxpr: Any, owners: Sequence[Owner], names: Sequence[str]
+  jaxpr: Any, owners: Sequence[Owner], names: Sequence[str], results: Sequence[str]
 ) -> tuple[Program, dict[int, list[int]]]:
   """Reads a jaxpr.
 
   Args:
     jaxpr: without its constants, as `Trace.jaxpr`.
     owners: the owner that each mark stands for.
-    names: of the inputs.
+    names, results: the names of the inputs and outputs.
 
   Returns:
     The program, and for the `id` of each of JAX's equations the numbers of ours.
@@ -115,7 +117,9 @@ def read_program(
   inputs = tuple(values[v] for v in jaxpr.invars)
   reader.read(jaxpr, values, _Place(OUTSIDE, FORWARD, 1, -1, ()))
   outputs = reader.numbers(jaxpr.outvars, values)
-  program = Program(tuple(reader.equations), tuple(reader.values), inputs, outputs, tuple(names))
+  program = Program(
+    tuple(reader.equations), tuple(reader.values), inputs, outputs, tuple(names), tuple(results)
+  )
   return program, reader.origins
 
 

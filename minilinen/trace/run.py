@@ -76,8 +76,7 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
     with _record(recorder) as found:
       found._learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
       try:
-        jaxpr, result, inputs = _run_abstractly(fn, args, kwargs)
-        found._learn(jaxpr=jaxpr, result=result, _inputs=inputs)
+        found._learn(**_run_abstractly(fn, args, kwargs))
       except BaseException as error:
         with contextlib.suppress(Exception):
           error.trace = found  # type: ignore[attr-defined]
@@ -88,43 +87,46 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
   return traced
 
 
-def _run_abstractly(
-  fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Any, list[str]]:
-  """The jaxpr of a call without its constants, the description of what it returns, and the names of its inputs."""
+def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+  """What a call leads to: the facts of a `Trace` that come from running it on shapes."""
   leaves, fill = separate((args, kwargs), is_array)
-  result = None
+  facts: dict[str, Any] = {}
 
   def run(*arrays: Any) -> list[Any]:
-    nonlocal result
     args, kwargs = fill([*arrays])
     out = fn(*args, **kwargs)
-    result = describe(out)
-    return [
-      leaf for leaf in jax.tree.leaves(out) if is_array(leaf) or isinstance(leaf, (int, float, complex))
-    ]
+    facts.update(result=describe(out), _results=_leaf_names("", out, _is_number))
+    return separate(out, _is_number)[0]
 
-  closed = jax.make_jaxpr(run)(*leaves)
-  return closed.jaxpr, result, _argument_names(fn, args, kwargs)
+  facts["jaxpr"] = jax.make_jaxpr(run)(*leaves).jaxpr
+  facts["_inputs"] = _argument_names(fn, args, kwargs)
+  return facts
+
+
+def _is_number(value: Any) -> bool:
+  return is_array(value) or isinstance(value, (int, float, complex))
 
 
 def _argument_names(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
   """The name of each array in the arguments, by the function's own names: "variables/params/Dense_0/kernel"."""
-  named: dict[str, Any] = {f"args[{i}]": arg for i, arg in enumerate(args)}
+  alone: list[str] = []
+  more = "args"
   with contextlib.suppress(TypeError, ValueError):
-    parameters = inspect.signature(fn).parameters.values()
-    alone = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][
-      : len(args)
-    ]
-    more = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
-    rest = [f"{more}[{i}]" for i in range(len(args) - len(alone))]
-    named = dict(zip([*alone, *rest], args))
-  found = []
-  for name, value in (*named.items(), *sorted(kwargs.items())):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(value):
-      if is_array(leaf):
-        found.append("/".join([name, jax.tree_util.keystr(path, simple=True, separator="/")]).rstrip("/"))
-  return found
+    for p in inspect.signature(fn).parameters.values():
+      if p.kind is p.VAR_POSITIONAL:
+        more = p.name
+      elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+        alone.append(p.name)
+  names = [*alone[: len(args)], *(f"{more}[{i}]" for i in range(len(args) - len(alone)))]
+  named = (*zip(names, args), *sorted(kwargs.items()))
+  return [leaf for name, value in named for leaf in _leaf_names(name, value, is_array)]
+
+
+def _leaf_names(name: str, tree: Any, wanted: Callable[[Any], bool]) -> list[str]:
+  """The place of each leaf that is wanted: "name/0/kernel"."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  places = [jax.tree_util.keystr(path, simple=True, separator="/") for path, leaf in leaves if wanted(leaf)]
+  return ["/".join(filter(None, (name, place))) for place in places]
 
 
 def _name(fn: Any) -> str:
