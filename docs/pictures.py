@@ -16,8 +16,8 @@ WIDTH = 110
 
 def pictures() -> dict[str, viz.View]:
   """The name of each picture, and the view that it is of."""
-  trace = nn.trace(Transformer(scanned=True).init)(jax.random.key(0), "i32[b,t]")
-  return {"transformer": viz.tabulate(trace)}
+  trace = nn.trace(Transformer(scanned=True).init_with_output)(jax.random.key(0), "i32[b,t]")
+  return {"transformer": viz.tabulate(trace), "transformer_graph": viz.graph(trace)}
 
 
 if __name__ == "__main__":
