@@ -58,7 +58,8 @@ def check(
     differences: list[Finding] = []
     if not isinstance(failed, _NO_VARIABLES):
       made, not_made = _traced(model.init, _keys(rngs), *args, method=method, **kwargs)
-      differences = [] if not_made else _differences(made, variables, whole=method is None)
+      if not_made is None:
+        differences = _differences(made, variables, whole=method is None, state=failed is not None)
   if failed is not None:
     rest = () if differences else (Finding.of(failed),)
     return Findings([*differences, *rest, *called.check().without(type(failed).__name__)])
@@ -80,9 +81,9 @@ def _traced(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Trace, E
     return getattr(error, "trace", Trace()), error
 
 
-def _differences(made: Trace, variables: Any, whole: bool) -> list[Finding]:
+def _differences(made: Trace, variables: Any, whole: bool, state: bool) -> list[Finding]:
   given = describe(abstract(variables))
   if not isinstance(given, dict) or not isinstance(given.get("params"), Mapping):
     return []
-  found = list(compared(made.variables(), given, made.items))
+  found = list(compared(made.variables(), given, made.items, state))
   return found if whole else [f for f in found if f.kind != "ExtraVariableWarning"]

@@ -8,6 +8,7 @@ place.
 from __future__ import annotations
 
 import linecache
+import pickle
 import re
 import warnings
 from collections.abc import Callable
@@ -51,6 +52,13 @@ def findings_text(findings: Any) -> str:
   return _with_code(str(findings))
 
 
+def _is_kept(error: Any) -> None:
+  """Errors and warnings can be pickled, and say the same afterwards."""
+  if isinstance(error, (errors.MinilinenError, errors.MinilinenWarning)):
+    read_back = pickle.loads(pickle.dumps(error))
+    assert type(read_back) is type(error) and str(read_back) == str(error) and read_back.path == error.path
+
+
 def run(case: Case) -> None:
   """Runs a program, and asserts that it says what it should: of warnings, all different ones."""
   expected, message, program = case
@@ -59,10 +67,13 @@ def run(case: Case) -> None:
       program()
     assert type(caught.value) is expected
     assert told(caught.value) == message
+    _is_kept(caught.value)
     return
   with warnings.catch_warnings(record=True) as shown:
     warnings.simplefilter("always", errors.MinilinenWarning)
     program()
+  for warning in shown:
+    _is_kept(warning.message)
   ours = [w for w in shown if isinstance(w.message, errors.MinilinenWarning)]
   assert {w.category for w in ours} == {expected}
   assert "\n".join(dict.fromkeys(told(w.message) for w in ours if isinstance(w.message, Warning))) == message

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import mistakes
 import numpy as np
 import pytest
+import test_traps_carries
 import test_traps_lifts
 import test_traps_modules
 from mistakes import Case, run
@@ -866,7 +867,7 @@ def test_readable_at_80_columns(case: tuple[type[Exception], str, Callable[[], A
 def test_every_class_is_raised() -> None:
   """By a program above, or its docstring says why it is there all the same."""
   classes = {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.MinilinenError)}
-  cases = (*CASES, *test_traps_lifts.CASES, *test_traps_modules.CASES)
+  cases = (*CASES, *test_traps_carries.CASES, *test_traps_lifts.CASES, *test_traps_modules.CASES)
   missing = classes - {case[0] for case in cases} - {errors.MinilinenError}
   assert all("by Flax's name" in (c.__doc__ or "") for c in missing), missing
 

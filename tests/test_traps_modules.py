@@ -285,13 +285,16 @@ def layer_added_at_the_end() -> Any:
   return Deeper((3, 5, 2)).apply(Deeper((3, 5)).init(KEY, X), X)
 
 
-@raises(errors.ModifyScopeVariableError, """\
+@raises(
+  errors.ModifyScopeVariableError,
+  """\
 Cannot update variable 'mean' in '/BatchNorm_0': collection 'batch_stats' is
   immutable.
   module  /BatchNorm_0
   line    `return nn.BatchNorm(use_running_average=False)(x)`
   right   y, updates = model.apply(variables, x, mutable=['intermediates', 'batch_stats'])
-in module /BatchNorm_0 (BatchNorm.__call__), called with (f32[4,3])""")
+in module /BatchNorm_0 (BatchNorm.__call__), called with (f32[4,3])""",
+)
 def one_of_two_collections_is_mutable() -> Any:
   class Net(nn.Module):
     @nn.compact
@@ -318,6 +321,22 @@ def test_fields_with_functions_hide_nothing(recwarn: pytest.WarningsRecorder) ->
   class Net(Base):
     act: Any = nn.tanh
     norm: Any = lambda x: x
+
+  Net().init(KEY, X)
+  assert not [w for w in recwarn if issubclass(w.category, errors.MinilinenWarning)]
+
+
+def test_fields_in_the_place_of_properties_hide_nothing(recwarn: pytest.WarningsRecorder) -> None:
+  class Base(nn.Module):
+    @property
+    def size(self) -> int:
+      raise NotImplementedError
+
+  class Net(Base):
+    size: int = 3  # type: ignore[override]
+
+    def __call__(self, x: Any) -> Any:
+      return x * self.size
 
   Net().init(KEY, X)
   assert not [w for w in recwarn if issubclass(w.category, errors.MinilinenWarning)]

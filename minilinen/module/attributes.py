@@ -132,9 +132,11 @@ def method_owner(cls: type[Any], name: str) -> str | None:
   """The class, or the one it inherits from, in which a name is a method; None if there is none."""
   for base in cls.__mro__:
     if name in vars(base):
-      is_method = isinstance(vars(base)[name], (types.FunctionType, property)) and base is not object
-      owner = "Module" if base.__module__.startswith("minilinen.module") else base.__name__
-      return owner if is_method else None
+      is_ours = base.__module__.startswith("minilinen.module")
+      is_method = isinstance(
+        vars(base)[name], (types.FunctionType, property) if is_ours else types.FunctionType
+      )
+      return ("Module" if is_ours else base.__name__) if is_method and base is not object else None
   return None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from minilinen.trace.checks.finding import Finding
-from minilinen.trace.checks.runs import whole_runs
+from minilinen.trace.checks.runs import whole_runs, with_branches
 from minilinen.trace.events import Name, Path, Record, Share
 
 
 def uncalled_modules(items: Iterable[Record]) -> Iterator[Finding]:
   """Finds submodules of `setup` at whose path nothing ever happens, in runs of `__call__`."""
   declared: dict[tuple[str, Path], Name] = {}
-  touched: set[tuple[str, Path]] = set()
+  used: dict[str, set[Path]] = {}
   for run, records in whole_runs(items):
     for record in records:
       if isinstance(record, Name):
@@ -20,9 +20,10 @@ def uncalled_modules(items: Iterable[Record]) -> Iterator[Finding]:
           declared.setdefault((run.module, record.path), record)
         continue
       paths = (record.path, record.other) if isinstance(record, Share) else (record.path,)
-      touched.update((run.module, path[:end]) for path in paths for end in range(len(path) + 1))
-  for key, name in declared.items():
-    if key not in touched:
+      used.setdefault(run.module, set()).update(paths)
+  touched = {module: with_branches(paths) for module, paths in used.items()}
+  for (module, path), name in declared.items():
+    if path not in touched.get(module, ()):
       where = "/" + "/".join(name.path)
       yield Finding(
         "UncalledModuleWarning",

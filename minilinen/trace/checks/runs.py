@@ -22,6 +22,16 @@ def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
         yield record, list(model_records(record.items, lifts=True))
 
 
+def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+  """Paths and everything above them; of a path whose branches are known already, nothing is looked at twice."""
+  found: set[tuple[str, ...]] = set()
+  for path in paths:
+    while path not in found:
+      found.add(path)
+      path = path[:-1]
+  return found
+
+
 def caught_mistakes(items: Iterable[Record]) -> Iterator[Finding]:
   """Gives the warnings that were shown while the trace was recorded."""
   for record in model_records(items, lifts=True):
