@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
@@ -19,6 +20,7 @@ from minilinen.examples.transformer import Transformer
 from minilinen.trace import Trace
 
 KEY = jax.random.key(0)
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz's dot is not installed")
 
 
 def graph(model, *args, **options):
@@ -108,6 +110,7 @@ def test_equal_neighbours_are_drawn_once():
   assert ("Block_3/add", "Block_4/LayerNorm_0") in arrows(opened)
 
 
+@needs_dot
 def test_real_models_fit_a_screen():
   for model, x in ((ResNet(), "f32[1,224,224,3]"), (Transformer(), "i32[1,128]"), (TextModel(), "i32[2,8]")):
     view = graph(model, x)
@@ -147,6 +150,7 @@ def test_modules_that_compute_nothing_are_named_below():
   assert "Nothing is computed in Dropout_0" in view.text(width=120)
 
 
+@needs_dot
 def test_saved_in_every_form(tmp_path):
   view = graph(Residual(), jnp.ones((2, 4)))
   for suffix in (".dot", ".svg", ".png", ".txt", ".html", ".json"):
@@ -163,6 +167,7 @@ def test_saved_in_every_form(tmp_path):
     view.save(tmp_path / "graph.gif")
 
 
+@needs_dot
 @pytest.mark.parametrize("model, x", [(ResNet(), "f32[1,64,64,3]"), (Transformer(), "i32[1,16]")])
 def test_labels_stay_inside_their_boxes(model, x):
   """Every text of the SVG lies within the polygon or path that is drawn for the same node."""
@@ -201,6 +206,7 @@ def test_without_graphviz_all_but_pictures_works(tmp_path, monkeypatch):
   assert "Dense_0" in view._repr_html_()
 
 
+@needs_dot
 def test_odd_names_are_escaped():
   class Odd(nn.Module):
     @nn.compact
