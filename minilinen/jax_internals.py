@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from jax import core
+from jax.extend import core as extend_core
 from jax.interpreters import partial_eval
 
 
@@ -45,3 +46,50 @@ def bodies(equation: Any) -> list[Any]:
       if hasattr(jaxpr, "eqns"):
         found.append(jaxpr)
   return found
+
+
+# Traces: what JAX keeps of each transform that is under way. What cannot be told here is taken for harmless.
+
+REPEATING = ("jax.vmap", "jax.lax.scan", "jax.lax.while_loop", "jax.lax.fori_loop")
+"""The transforms that use one value in several places: for all elements, or in every step."""
+
+_BY_CLASS = {"BatchTrace": "jax.vmap", "JVPTrace": "jax.jvp", "LinearizeTrace": "jax.grad"}
+_BY_USE = {
+  "jit": "jax.jit",
+  "scan": "jax.lax.scan",
+  "checkpoint / remat": "jax.checkpoint",
+  "cond": "jax.lax.cond",
+  "while_body": "jax.lax.while_loop",
+  "while_cond": "jax.lax.while_loop",
+  "fori_loop": "jax.lax.fori_loop",
+}
+
+
+def current_trace() -> Any:
+  """The innermost transform that is under way; eager evaluation counts as one."""
+  return extend_core.find_top_trace(())
+
+
+def outer_trace(trace: Any) -> Any:
+  """The transform around a transform, None around the outermost."""
+  return getattr(trace, "parent_trace", None)
+
+
+def jitting_trace() -> Any:
+  """The innermost `jax.jit` that is under way, None if there is none."""
+  trace = current_trace()
+  while trace is not None and transform_of(trace) != "jax.jit":
+    trace = outer_trace(trace)
+  return trace
+
+
+def trace_of(tracer: Any) -> Any:
+  """The transform that a tracer belongs to."""
+  return getattr(tracer, "_trace", None)
+
+
+def transform_of(trace: Any) -> str:
+  """What the user calls a transform."""
+  used_for = getattr(getattr(getattr(trace, "frame", None), "debug_info", None), "traced_for", None)
+  known = _BY_CLASS.get(type(trace).__name__) or _BY_USE.get(str(used_for))
+  return known or (f"jax.{used_for}" if used_for else "a JAX transform")

@@ -14,8 +14,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from minilinen import errors
-from minilinen.core import jax_traces
+from minilinen import errors, jax_internals
 from minilinen.core.filters import CollectionFilter, in_filter
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Home:
     streams: tuple[CollectionFilter, ...] = (),
     shares_key: bool = False,
   ):
-    self._trace = weakref.ref(jax_traces.current_trace())
+    self._trace = weakref.ref(jax_internals.current_trace())
     self.outer = outer
     self.boundary = boundary
     self.collections = collections
@@ -60,7 +59,7 @@ class Home:
 
   def is_here(self) -> bool:
     """Whether JAX is where it was when the tree was made, in no transform besides."""
-    return self._trace() is jax_traces.current_trace()
+    return self._trace() is jax_internals.current_trace()
 
   def __enter__(self) -> None:
     """The body behind the boundary begins."""
@@ -106,10 +105,10 @@ class Home:
   def transforms_between(self) -> list[Any]:
     """JAX's traces between this home and the code that is running, the innermost first."""
     home, found = self._trace(), []
-    trace = jax_traces.current_trace()
+    trace = jax_internals.current_trace()
     while trace is not None and trace is not home:
       found.append(trace)
-      trace = jax_traces.outer_trace(trace)
+      trace = jax_internals.outer_trace(trace)
     return found if trace is not None else []
 
   def lift_between(self) -> errors.LiftedAt | None:

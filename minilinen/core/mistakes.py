@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax import core
 
-from minilinen import errors
-from minilinen.core import jax_traces, meta
+from minilinen import errors, jax_internals
+from minilinen.core import meta
 from minilinen.core.filters import filter_in_words
 from minilinen.core.known import DependsOnInput, known_outputs
 
@@ -55,9 +55,9 @@ def warn_of_leak(scope: Scope, col: str, name: str, value: Any) -> None:
   """Warns if a value that is written belongs to a JAX transform inside of the scope's home."""
   between = scope._home.transforms_between()
   for leaf in jax.tree.leaves(value):
-    trace = jax_traces.trace_of(leaf) if isinstance(leaf, core.Tracer) else None
+    trace = jax_internals.trace_of(leaf) if isinstance(leaf, core.Tracer) else None
     if trace is not None and any(trace is inner for inner in between):
-      kind = jax_traces.transform_of(trace)
+      kind = jax_internals.transform_of(trace)
       lift = scope._home.lift_between()
       errors.warn(errors.LeakedTracerWarning(col, name, scope.path_text, kind, lift))
       return
@@ -71,8 +71,8 @@ def warn_of_reuse(scope: Scope, stream: str) -> None:
   if stream == "params":
     return
   for trace in scope._home.transforms_between():
-    kind = jax_traces.transform_of(trace)
-    if kind in jax_traces.REPEATING:
+    kind = jax_internals.transform_of(trace)
+    if kind in jax_internals.REPEATING:
       lift = scope._home.lift_between()
       errors.warn(errors.ReusedKeyWarning(stream, scope.path_text, kind, lift))
       return
