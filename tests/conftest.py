@@ -22,3 +22,8 @@ def default_settings():
   before = dict(vars(minilinen.config))
   yield
   vars(minilinen.config).update(before)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """A warning of minilinen's is a false alarm, unless a test expects it."""
+  config.addinivalue_line("filterwarnings", "error::minilinen.errors.MinilinenWarning")
