@@ -256,6 +256,22 @@ def test_strides_give_formulas_with_floors():
     assert found.at(b=3, t=t) == trace(model.init)(KEY, f"f32[3,{t},2]").cost()
 
 
+@pytest.mark.parametrize(
+  "layer, x, told",
+  [
+    (nn.Dense(3), "f32[b,t]", r"dimension 't'.*gives \(t, 3\), for inputs \(f32\[b,t\]\)"),
+    (nn.Conv(3, (3,)), "f32[b,8,c]", r"dimension 'c'.*gives \(3, c, 3\), for inputs"),
+    (nn.BatchNorm(False), "f32[b,2*c]", r"dimension 'c'.*gives \(2\*c,\), for inputs"),
+  ],
+)
+def test_a_parameter_cannot_depend_on_a_symbolic_dimension(layer, x, told):
+  with pytest.raises(nn.errors.SymbolicParamError) as caught:
+    trace(layer.init)(KEY, x)
+  text = " ".join(str(caught.value).split())
+  assert re.search(told, text)
+  assert "test_cost.py" in text and "mend a batch or a length may be left open" in text
+
+
 def test_a_saved_trace_costs_the_same():
   found = trace(Block().init)(KEY, "f32[b,t,64]")
   for again in (Trace.from_json(found.to_json()), pickle.loads(pickle.dumps(found))):

@@ -1,6 +1,7 @@
 """The demo, its data, and its models against the same models on Flax."""
 
 import io
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -114,6 +115,12 @@ def test_the_demo_shows_trains_and_writes_its_files(tmp_path):
                  "digits_variables")
     for suffix in ("txt", "svg", "html", "json")
   }  # fmt: skip
-  assert {file.name for file in (tmp_path / "out").iterdir()} == {*names, "digits_step.trace.json"}
+  drawn = ("dot", "svg", "png") if shutil.which("dot") else ("dot",)
+  graphs = {
+    f"{name}_graph.{suffix}"
+    for name in ("resnet50", "transformer_unrolled", "transformer_scanned")
+    for suffix in drawn
+  }
+  assert {file.name for file in (tmp_path / "out").iterdir()} == {*names, *graphs, "digits_step.trace.json"}
   assert all(name.partition(".")[0] in told for name in names)
   assert Trace.load(tmp_path / "out" / "digits_step.trace.json").name == "train_step"

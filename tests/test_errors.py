@@ -272,6 +272,21 @@ def input_of_another_size() -> Any:
 
 
 @raises(
+  errors.SymbolicParamError,
+  """\
+Parameter 'kernel' in '/enc' depends on the dimension 't', which has no number:
+  its initializer gives (2*t, 4), for inputs (f32[b,2*t]).
+  module  /enc
+  line    `x = nn.Dense(4, name="enc")(x)`
+  mend    a batch or a length may be left open, the size of a parameter may not:
+          write a number for 't' in the input, as in "f32[b,128]".
+in module /enc (Dense.__call__), called with (f32[b,2*t])""",
+)
+def input_of_an_open_size() -> Any:
+  return nn.trace(Net().init)(KEY, "f32[b,2*t]")
+
+
+@raises(
   errors.ScopeParamNotFoundError,
   """\
 Could not find parameter 'kernel' in '/enc'.

@@ -107,6 +107,18 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   return call
 
 
+def check_sizes(name: str, path: str, value: Any) -> None:
+  """Checks that a new parameter has numbers for its sizes.
+
+  Raises:
+    SymbolicParamError: if one of them is a symbol.
+  """
+  for leaf in jax.tree.leaves(value):
+    for dimension in getattr(leaf, "shape", ()):
+      if not isinstance(dimension, int):
+        raise errors.SymbolicParamError(name, path, leaf.shape, dimension)
+
+
 def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> tuple[Any, Any] | None:
   """Checks a parameter that was passed against the shapes that its initializer gives.
 

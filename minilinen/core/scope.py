@@ -25,7 +25,7 @@ from minilinen.core import meta, mistakes
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.home import Home
-from minilinen.core.initial import check_shapes, first_value, initial_shapes, initial_value
+from minilinen.core.initial import check_shapes, check_sizes, first_value, initial_shapes, initial_value
 from minilinen.core.rng import LazyRng
 from minilinen.core.variable import Variable
 from minilinen.trace import events
@@ -342,8 +342,7 @@ class Scope:
     """A reference to a variable, which is created if it isn't there and may be.
 
     Args:
-      col: its collection.
-      name: its name.
+      col, name: its collection and name.
       init_fn: called with the remaining arguments for the first value.
       unbox: whether the reference speaks of what is inside a box.
 
@@ -373,6 +372,7 @@ class Scope:
 
     Raises:
       ScopeParamShapeError: if the parameter has another shape than `init_fn` gives.
+      SymbolicParamError: if a size of it is a symbol.
       ScopeCollectionNotFound: if no parameters were passed at all.
       ScopeParamNotFoundError: if this one was not passed.
     """
@@ -386,6 +386,7 @@ class Scope:
       if self._home.shares_key is not None:
         mistakes.warn_of_shared_key(self, name, init_fn, init_args, init_kwargs)
       value = initial_value(init_fn, self._draw("params"), init_args, init_kwargs)
+      check_sizes(name, self.path_text, value)
       self._create("params", name, value)
     else:
       mismatch = check_shapes(name, self.path_text, value, initial_shapes(init_fn, init_args, init_kwargs))

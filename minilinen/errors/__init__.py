@@ -68,6 +68,7 @@ from minilinen.errors.scopes import ScopeParamNotFoundError as ScopeParamNotFoun
 from minilinen.errors.scopes import ScopeParamShapeError as ScopeParamShapeError
 from minilinen.errors.scopes import ScopeParamTypeError as ScopeParamTypeError
 from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableNotFoundError
+from minilinen.errors.scopes import SymbolicParamError as SymbolicParamError
 
 for _class in list(vars().values()):
   if isinstance(_class, type):

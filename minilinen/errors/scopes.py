@@ -7,6 +7,7 @@ from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest, short
 from minilinen.errors.lifts import LiftedAt
+from minilinen.trace import formula
 
 
 class ScopeCollectionNotFound(MinilinenError):
@@ -88,7 +89,39 @@ class ScopeVariableNotFoundError(MinilinenError):
     )
 
 
-class ScopeParamShapeError(MinilinenError):
+class _ImpliedShape(MinilinenError):
+  """The shape that an input implies for a parameter is wrong. The call wrapper adds what the input was."""
+
+  _implied = ""
+
+  def implied_by(self, inputs: str) -> None:
+    """Adds what the module was called with, which is where the shape comes from, to the message."""
+    expected, found = self.expected, self.found
+    message = self.message.replace(self._implied, f"{self._implied}, for inputs ({inputs})", 1)
+    self.args = (self._tell(message, 1, self.path, self.mend, "", "", source=self.source),)
+    self.expected, self.found = expected, found
+
+
+class SymbolicParamError(_ImpliedShape, TypeError):
+  """A parameter would have a size that is a symbol."""
+
+  def __init__(self, param_name: str, scope_path: str, shape: Any, dimension: Any):
+    self._implied = f"its initializer gives {_shape(shape)}"
+    symbols = " and ".join(map(repr, formula.names(dimension)))
+    super().__init__(
+      f"Parameter {param_name!r} in {scope_path!r} depends on the dimension {symbols}, which has no number:"
+      f" {self._implied}.",
+      path=scope_path,
+      mend="a batch or a length may be left open, the size of a parameter may not: write a number for"
+      f' {symbols} in the input, as in "f32[b,128]".',
+    )
+
+
+def _shape(shape: Any) -> str:
+  return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+
+
+class ScopeParamShapeError(_ImpliedShape):
   """A parameter has another shape than its initializer gives."""
 
   def __init__(
@@ -110,20 +143,13 @@ class ScopeParamShapeError(MinilinenError):
       mend += (
         f" If a layer was put in before {scope_path!r}, the automatic names have moved: name the layers."
       )
+    self._implied = f"its initializer gives {tuple(init_shape)}"
     super().__init__(
-      f"Parameter {param_name!r} in {scope_path!r} has shape {tuple(value_shape)}, but its initializer gives "
-      f"{tuple(init_shape)}.{moved}",
+      f"Parameter {param_name!r} in {scope_path!r} has shape {tuple(value_shape)}, but {self._implied}.{moved}",
       path=scope_path,
       mend=mend,
     )
     self.expected, self.found = str(tuple(init_shape)), str(tuple(value_shape))
-
-  def implied_by(self, inputs: str) -> None:
-    """Adds what the module was called with, which is where the shape comes from, to the message."""
-    expected, found, gives = self.expected, self.found, f"its initializer gives {self.expected}"
-    message = self.message.replace(gives, f"{gives}, for inputs ({inputs})", 1)
-    self.args = (self._tell(message, 1, self.path, self.mend, "", "", source=self.source),)
-    self.expected, self.found = expected, found
 
 
 class ScopeParamTypeError(MinilinenError, TypeError):
