@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
+import minilinen as nn
+from minilinen.trace import Trace
 from tests.benchmarks import cases, models, programs
 from tests.benchmarks.timing import geometric_mean, medians, without_collection
 from tests.twins import flax_twin
@@ -121,17 +123,56 @@ def eager(rounds: int) -> None:
   console.print(table)
 
 
+TABLES: dict[str, tuple[dict[str, bool], float]] = {
+  "": ({}, 1.0),
+  ", flops": ({"compute_flops": True}, 0.1),
+  ", flops and vjp_flops": ({"compute_flops": True, "compute_vjp_flops": True}, 0.1),
+}
+
+
 def tabulate(rounds: int) -> None:
-  """`model.tabulate(key, x)`, from nothing to text."""
+  """`model.tabulate(key, x)`, from nothing to text, also with costs, for which Flax compiles every module."""
   table = _table("tabulate", "Flax", "minilinen", "ratio")
   for case in cases.TABULATED:
     inputs = [jnp.zeros(x.shape, x.dtype) for x in case.inputs]
     made = {"flax": case.flax(), "ours": case.ours()}
-    variants = {n: lambda m=m, inputs=inputs: m.tabulate(cases.KEY, *inputs) for n, m in made.items()}
+    for what, (options, goal) in TABLES.items():
+      variants = {
+        name: lambda model=model, inputs=inputs, options=options: model.tabulate(
+          cases.KEY, *inputs, **options
+        )
+        for name, model in made.items()
+      }
+      with console.status(f"{case.name}{what}"):
+        found = medians(variants, min(rounds, 3 if options else 5))
+      ratio = found["ours"] / found["flax"]
+      table.add_row(f"{case.name}{what}", _ms(found["flax"]), _ms(found["ours"]), _goal(ratio, goal))
+  console.print(table)
+
+
+def cost(rounds: int) -> None:
+  """What costs take on top of a trace, which goes from the equations that JAX wrote down to a sum for each module."""
+  table = _table("cost", "trace", "equations", "cost", "cost / trace", "per module")
+  sizes = [
+    cases.case(f"tree of {n:,} modules", models, lambda m, n=n: m.Tree(n), cases.f32(4))
+    for n in (100, 1_000, 10_000)
+  ]
+  for case in (*cases.TABULATED, *sizes):
+    init = case.ours().init
+    trace = nn.trace(init)(cases.KEY, *case.inputs)
+
+    def costs(trace: Trace = trace) -> None:
+      trace._program = None
+      trace.cost()
+
+    variants = {"trace": lambda init=init, case=case: nn.trace(init)(cases.KEY, *case.inputs), "cost": costs}
     with console.status(case.name):
-      found = medians(variants, min(rounds, 5))
-    ratio = found["ours"] / found["flax"]
-    table.add_row(case.name, _ms(found["flax"]), _ms(found["ours"]), _goal(ratio, 1.0))
+      found = medians(variants, min(rounds, 3))
+    modules = len(trace.paths)
+    table.add_row(
+      case.name, _ms(found["trace"]), f"{len(trace.equations()):,}", _ms(found["cost"]),
+      _goal(found["cost"] / found["trace"], 2.0), f"{found['cost'] / modules * 1e6:,.0f} µs",
+    )  # fmt: skip
   console.print(table)
 
 
@@ -150,7 +191,14 @@ def _verdict(both: tuple[str, str]) -> str:
   return f"[green]same[/], {lines:,} lines" if theirs == ours else "[red]differs[/]"
 
 
-PARTS = {"tracing": tracing, "growth": growth, "eager": eager, "tabulate": tabulate, "compiled": compiled}
+PARTS = {
+  "tracing": tracing,
+  "growth": growth,
+  "eager": eager,
+  "tabulate": tabulate,
+  "cost": cost,
+  "compiled": compiled,
+}
 
 
 if __name__ == "__main__":

@@ -58,6 +58,10 @@ TRACED = [
 
 TABULATED = [TRACED[1], TRACED[2]]
 
+GROWING = [
+  case(f"tree of {n:,} modules", models, lambda m, n=n: m.Tree(n), f32(4)) for n in (100, 1_000, 10_000)
+]
+
 COMPILED = [
   case("MLP, 64 layers", models, lambda m: m.MLP(64, 16), f32(8, 16)),
   case("transformer", transformer, lambda m: small(m, False), i32(2, 8)),
