@@ -5,23 +5,31 @@ If a new JAX moves one of them, this is the only file to mend.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from jax import core
+from jax import api_util, core
 from jax.extend import core as extend_core
+from jax.extend import linear_util
 from jax.interpreters import partial_eval
 
 
-def evaluate_independent(closed: Any, wanted: list[bool]) -> list[Any] | None:
-  """Runs a closed jaxpr for those outputs that are wanted, without its inputs.
+def run_known(fn: Callable[..., list[Any]], unknown: list[Any]) -> list[tuple[Any, Any]]:
+  """Runs a function as far as it can be run without its arguments.
+
+  Args:
+    fn: from arrays to a list of arrays.
+    unknown: its arguments, of which only the shape and dtype are used.
 
   Returns:
-    The wanted outputs, or None if one of them depends on an input.
+    For each output its value and None; or None and its abstract value, if it depends on an argument.
   """
-  jaxpr, used = partial_eval.dce_jaxpr(closed.jaxpr, wanted)
-  if any(used):
-    return None
-  return core.eval_jaxpr(jaxpr, closed.consts) if not jaxpr.invars else None
+  info = api_util.debug_info("known", fn, tuple(unknown), {})
+  inputs = [partial_eval.PartialVal.unknown(core.ShapedArray(x.shape, x.dtype)) for x in unknown]
+  _, outputs, _ = partial_eval.trace_to_jaxpr_nounits(
+    linear_util.wrap_init(fn, debug_info=info), inputs, False
+  )
+  return [(out.get_known(), None) if out.is_known() else (None, out.get_aval()) for out in outputs]
 
 
 def is_staged(x: Any) -> bool:

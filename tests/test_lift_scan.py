@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from oracle import KEY, KEY2, X, as_flax, raises_as_flax
+from oracle import KEY, KEY2, X, as_flax, raises_as_flax, same
 
 
 def partitioned_step(nn):
@@ -171,3 +171,21 @@ def test_module_from_outside_is_shared(nn):
   m = N()
   v = m.init(KEY, X)
   return (v, m.apply(v, X))
+
+
+def test_a_module_from_outside_of_the_body_is_made_when_its_parameters_are_shared():
+  def program(nn):
+    class Loop(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        outside = nn.Dense(3, name="outside")
+
+        def step(self, x, _):
+          return outside(x), None
+
+        loop = nn.scan(step, variable_broadcast="params", split_rngs={"params": False}, length=4)
+        return loop(self, x, None)[0]
+
+    return Loop().init_with_output(KEY, jnp.ones((2, 3)))
+
+  same(program)

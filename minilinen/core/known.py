@@ -1,8 +1,8 @@
 """Values that a function gives whatever its unknown inputs are.
 
 `lazy_init` makes parameters from shapes alone, and a scan makes a broadcast variable once, before
-its loop: both ask for outputs of a function that has inputs nobody knows. This file traces the
-function, drops every equation that the wanted outputs don't need, and runs the rest.
+its loop: both ask for outputs of a function that has inputs nobody knows. This file runs what does not
+depend on those inputs, where it stands; the rest is traced and thrown away.
 """
 
 from __future__ import annotations
@@ -33,13 +33,17 @@ def known_outputs(fn: Callable[..., Any], *unknown: Any) -> Any:
   Raises:
     DependsOnInput: if a leaf of the result needs the value of an argument.
   """
-  closed, specs = jax.make_jaxpr(fn, return_shape=True)(*unknown)
-  leaves, treedef = jax.tree.flatten(specs)
-  values = jax_internals.evaluate_independent(closed, [True] * len(leaves))
-  if values is not None:
-    return jax.tree.unflatten(treedef, values)
-  alone = ([i == index for i in range(len(leaves))] for index in range(len(leaves)))
-  dependent = (
-    leaf for leaf, wanted in zip(leaves, alone) if jax_internals.evaluate_independent(closed, wanted) is None
-  )
-  raise DependsOnInput(next(dependent))
+  leaves, inputs = jax.tree.flatten(unknown)
+  result: Any = None
+
+  def flat(*leaves: Any) -> list[Any]:
+    nonlocal result
+    out, result = jax.tree.flatten(fn(*jax.tree.unflatten(inputs, leaves)))
+    return out
+
+  values = []
+  for value, aval in jax_internals.run_known(flat, leaves):
+    if aval is not None:
+      raise DependsOnInput(jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+    values.append(value)
+  return jax.tree.unflatten(result, values)
