@@ -185,6 +185,10 @@ def lift_method(
 
   @functools.wraps(fn)
   def method(self: Module, *args: Any, **kwargs: Any) -> Any:
+    if not isinstance(self, Module):
+      raise errors.LiftedFunctionError(fn.__name__, self)
+    if self.scope is None:
+      raise errors.CallCompactUnboundModuleError(fn.__name__)
     others: list[Module] = []
 
     def stand(suffix: str, module: Module) -> Any:

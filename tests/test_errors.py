@@ -777,6 +777,29 @@ def property_of_nothing() -> Any:
 
 
 @raises(
+  errors.LiftedFunctionError,
+  """\
+The lifted function 'two_layers' takes a module first, but got an instance of
+  tuple.
+  line    `return nn.jit(two_layers)((nn.Dense(2), nn.Dense(3)), x)`
+  wrong   nn.jit(lambda layers, x: ...)((self.a, self.b), x)
+  right   nn.jit(lambda self, x: self.b(self.a(x)))(self, x)
+  mend    other modules may follow as arguments of their own.
+in module / (Two.__call__), called with (f32[2,3])""",
+)
+def lifted_function_of_a_tuple() -> Any:
+  def two_layers(layers: Any, x: Any) -> Any:
+    return layers[1](layers[0](x))
+
+  class Two(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return nn.jit(two_layers)((nn.Dense(2), nn.Dense(3)), x)
+
+  return Two().init(KEY, X)
+
+
+@raises(
   errors.TransformTargetError,
   """\
 Linen transformations must be applied to Module classes or functions taking a

@@ -237,3 +237,10 @@ def test_spec_strings_given_together_share_their_names():
 def test_weak_types_survive():
   assert abstract(jnp.asarray(1.0)).weak_type == jnp.asarray(1.0).weak_type
   assert spec_of(abstract(jax.jit(lambda: jnp.asarray(1.0) * 2.0)())) == spec_of(jnp.asarray(1.0) * 2.0)
+
+
+def test_a_dtype_in_capitals_and_a_size_below_zero_are_told():
+  with pytest.raises(SpecError, match="the nearest is 'f32'"):
+    parse_spec("F32[2,3]")
+  with pytest.raises(SpecError, match="a dimension is negative"):
+    parse_spec("f32[3-5,2]")

@@ -240,3 +240,8 @@ def test_replaying_asks_for_the_stream_and_a_known_step():
     replay_key(key_event(), {"dropout": jax.random.key(0)})
   with pytest.raises(ValueError, match="is no step that derives a key"):
     replay_key(key_event(("rotate", 3)), jax.random.key(0))
+
+
+def test_only_a_function_can_be_traced():
+  with pytest.raises(TypeError, match=r"takes a function that runs modules, as model\.init, but got 3"):
+    trace(3)  # type: ignore[arg-type]

@@ -46,6 +46,18 @@ class TransformTargetError(MinilinenError):
     )
 
 
+class LiftedFunctionError(MinilinenError, TypeError):
+  """A lifted function was called with something else than a module first."""
+
+  def __init__(self, name: str, found: Any):
+    super().__init__(
+      f"The lifted function {name!r} takes a module first, but got {short(found)}.",
+      wrong="nn.jit(lambda layers, x: ...)((self.a, self.b), x)",
+      right="nn.jit(lambda self, x: self.b(self.a(x)))(self, x)",
+      mend="other modules may follow as arguments of their own.",
+    )
+
+
 class PartitioningUnspecifiedError(MinilinenError):
   """A box was lifted and nobody said what its new axis is called."""
 

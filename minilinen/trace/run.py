@@ -65,9 +65,16 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
     "key<fry>[]") in them become abstract; all else reaches `fn` as it is. If `fn` raises, the exception
     has the partial trace as its attribute `trace`.
 
+  Raises:
+    TypeError: if `fn` is no function.
+
   >>> trace(lambda x: x * 2)("f32[b,3]").result
   Spec(shape=('b', 3), dtype='float32', weak_type=False, sharding='')
   """
+  if not callable(fn):
+    raise TypeError(
+      f"trace takes a function that runs modules, as model.init, but got {fn!r}: trace(model.init)(key, x)."
+    )
 
   @functools.wraps(fn)
   def traced(*args: Any, **kwargs: Any) -> Trace:

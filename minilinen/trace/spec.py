@@ -307,9 +307,12 @@ def parse_spec(text: str, scope: jax.export.SymbolicScope | None = None) -> jax.
   if all(re.fullmatch(r"[0-9]+", part) for part in parts):
     return jax.ShapeDtypeStruct(tuple(map(int, parts)), dtype)
   try:
-    return jax.ShapeDtypeStruct(jax.export.symbolic_shape(",".join(parts), scope=scope), dtype)
+    shape = jax.export.symbolic_shape(",".join(parts), scope=scope)
   except Exception as error:
     raise SpecError(text, f"its dimensions do not parse ({str(error).splitlines()[0]})") from None
+  if any(isinstance(dimension, int) and dimension < 0 for dimension in shape):
+    raise SpecError(text, "a dimension is negative")
+  return jax.ShapeDtypeStruct(shape, dtype)
 
 
 def _parse_dtype(text: str, name: str) -> Any:
@@ -319,7 +322,7 @@ def _parse_dtype(text: str, name: str) -> Any:
     return jax.dtypes.canonicalize_dtype(jax.numpy.dtype(_LONG.get(name, name)))
   except TypeError:
     known = sorted([*_LONG, *_KEYS])
-    near = difflib.get_close_matches(name, [*known, *_SHORT], n=1)
+    near = difflib.get_close_matches(name.lower(), [*known, *_SHORT], n=1)
     hint = f", the nearest is {near[0]!r}" if near else ""
     raise SpecError(text, f"{name!r} is no dtype{hint} (short names are {', '.join(known)})") from None
 
