@@ -51,6 +51,7 @@ def imports_of(path):
 # Each runs only when it is called: minilinen draws by viz, and the core's type checker sees what is above it.
 UPWARD = {
   ("minilinen.module.running", "viz"),
+  ("minilinen.core.initial", "minilinen.core.scope"),
   ("minilinen.core.variable", "minilinen.core.scope"),
 }
 

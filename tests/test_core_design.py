@@ -374,3 +374,13 @@ def test_a_scope_ends_with_its_block() -> None:
     core.init(kept.append)(KEY)
     with pytest.raises(error):
       kept[0].push("late")
+
+
+def test_trace_level():
+  """Code that was entered at a level of JAX's transforms notices another one."""
+  level = minilinen.core.current_trace()
+  minilinen.core.check_trace_level(level)
+  jax.eval_shape(lambda: minilinen.core.check_trace_level(minilinen.core.current_trace()))
+  with pytest.raises(errors.JaxTransformError):
+    jax.eval_shape(lambda: minilinen.core.check_trace_level(level))
+  assert flax.core.Array.__args__[0] is minilinen.core.Array

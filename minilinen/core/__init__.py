@@ -1,6 +1,8 @@
 """The functional core: variable trees, scopes, boxes and lifted transforms. It knows nothing of modules."""
 
-from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope
+import jax
+
+from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope, tracers
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.filters import (
   CollectionFilter,
@@ -18,11 +20,14 @@ from minilinen.core.lift import jit, map_variables, pack, remat, scan, vmap
 from minilinen.core.meta import AxisMetadata, map_axis_meta, unbox
 from minilinen.core.run import apply, bind, init, lazy_init
 from minilinen.core.scope import Scope, Variable
+from minilinen.core.tracers import check_trace_level, current_trace
+
+Array = jax.Array
 
 __all__ = [
-  "AxisMetadata", "CollectionFilter", "DenyList", "FrozenDict", "Scope", "Variable", "apply", "axes_scan", "bind",
-  "broadcast", "copy", "filter_to_set", "freeze", "frozen_dict", "group_collections", "in_filter", "init",
-  "intersect_filters", "is_filter_empty", "jit", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn",
-  "pack", "pop", "pretty_repr", "remat", "scan", "scope", "subtract_filters", "unbox", "unfreeze",
-  "union_filters", "vmap",
+  "Array", "AxisMetadata", "CollectionFilter", "DenyList", "FrozenDict", "Scope", "Variable", "apply",
+  "axes_scan", "bind", "broadcast", "check_trace_level", "copy", "current_trace", "filter_to_set", "freeze",
+  "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters", "is_filter_empty", "jit",
+  "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack", "pop", "pretty_repr", "remat",
+  "scan", "scope", "subtract_filters", "tracers", "unbox", "unfreeze", "union_filters", "vmap",
 ]  # fmt: skip

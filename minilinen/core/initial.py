@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,6 +19,9 @@ from minilinen import errors
 from minilinen.core.rng import LazyRng
 from minilinen.jax_internals import is_staged
 from minilinen.trace.recorder import current, initializing
+
+if TYPE_CHECKING:
+  from minilinen.core.scope import Scope
 
 Init = Callable[..., Any]
 
@@ -48,12 +51,40 @@ def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any])
   return shapes
 
 
-def initial_value(init_fn: Init, key: LazyRng, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-  """What an initializer gives for a key."""
-  if current() is None:
-    return _initial_value(init_fn, key, args, kwargs)
-  with initializing():
-    return _initial_value(init_fn, key, args, kwargs)
+def new_parameter(
+  scope: Scope, name: str, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+  """What an initializer gives for the next key of a scope.
+
+  Raises:
+    SymbolicParamError: if a size of it is a symbol.
+  """
+  key = scope._draw("params")
+  try:
+    if current() is None:
+      value = _initial_value(init_fn, key, args, kwargs)
+    else:
+      with initializing():
+        value = _initial_value(init_fn, key, args, kwargs)
+  except Exception:
+    # Initializers reckon with sizes, and some fail at a symbol before they give anything.
+    _check_sizes(
+      scope, name, [x for x in jax.tree.leaves((args, kwargs)) if isinstance(x, int) or _is_symbol(x)]
+    )
+    raise
+  for leaf in jax.tree.leaves(value):
+    _check_sizes(scope, name, getattr(leaf, "shape", ()))
+  return value
+
+
+def _check_sizes(scope: Scope, name: str, shape: Sequence[Any]) -> None:
+  for dimension in shape:
+    if not isinstance(dimension, int) and _is_symbol(dimension):
+      raise errors.SymbolicParamError(name, scope.path_text, shape, dimension)
+
+
+def _is_symbol(size: Any) -> bool:
+  return not hasattr(size, "dtype") and jax.export.is_symbolic_dim(size)
 
 
 def first_value(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,18 +136,6 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   except TypeError:
     return None
   return call
-
-
-def check_sizes(name: str, path: str, value: Any) -> None:
-  """Checks that a new parameter has numbers for its sizes.
-
-  Raises:
-    SymbolicParamError: if one of them is a symbol.
-  """
-  for leaf in jax.tree.leaves(value):
-    for dimension in getattr(leaf, "shape", ()):
-      if not isinstance(dimension, int):
-        raise errors.SymbolicParamError(name, path, leaf.shape, dimension)
 
 
 def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> tuple[Any, Any] | None:

@@ -25,7 +25,7 @@ from minilinen.core import meta, mistakes
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.home import Home
-from minilinen.core.initial import check_shapes, check_sizes, first_value, initial_shapes, initial_value
+from minilinen.core.initial import check_shapes, first_value, initial_shapes, new_parameter
 from minilinen.core.rng import LazyRng
 from minilinen.core.variable import Variable
 from minilinen.trace import events
@@ -385,8 +385,7 @@ class Scope:
         raise mistakes.param_not_found(self, name)
       if self._home.shares_key is not None:
         mistakes.warn_of_shared_key(self, name, init_fn, init_args, init_kwargs)
-      value = initial_value(init_fn, self._draw("params"), init_args, init_kwargs)
-      check_sizes(name, self.path_text, value)
+      value = new_parameter(self, name, init_fn, init_args, init_kwargs)
       self._create("params", name, value)
     else:
       mismatch = check_shapes(name, self.path_text, value, initial_shapes(init_fn, init_args, init_kwargs))

@@ -263,6 +263,21 @@ class _Body:
   marks: tuple[str, ...] = ()
 
 
+def _carry(scan: Any) -> range:
+  """Which inputs of a scan's body are its carry: those between the constants and what is looped over.
+
+  By their shapes, since JAX's parameters for it change: what is looped over or stacked has an axis less inside.
+  """
+  body = scan.params["jaxpr"].jaxpr
+
+  def whole(outer: Any, inner: Any) -> int:
+    return sum(len(o.aval.shape) == len(i.aval.shape) for o, i in zip(outer, inner))
+
+  carry = whole(scan.outvars, body.outvars)
+  constants = whole(scan.invars, body.invars) - carry
+  return range(constants, constants + carry)
+
+
 def _bodies(equation: Any) -> list[_Body]:
   """The bodies that an equation runs; a primitive that has a rule of its own has none."""
   params = equation.params
@@ -271,8 +286,7 @@ def _bodies(equation: Any) -> list[_Body]:
   ins, outs = range(len(equation.invars)), range(len(equation.outvars))
   match equation.primitive.name:
     case "scan":
-      carry = range(params["num_consts"], params["num_consts"] + params["num_carry"])
-      return [_Body(params["jaxpr"].jaxpr, ins, outs, carry, params["length"])]
+      return [_Body(params["jaxpr"].jaxpr, ins, outs, _carry(equation), params["length"])]
     case "cond":
       return [_Body(branch.jaxpr, ins[1:], outs) for branch in params["branches"]]
     case "while":

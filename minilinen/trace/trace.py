@@ -327,13 +327,14 @@ class Trace:
     return unused(self.program, self.records)
 
   def check(self) -> Findings:
-    """The mistakes that the records show.
+    """The mistakes that the trace shows.
 
-    These are the warnings that were shown while it was recorded, keys that collide, parameters that were not read and
-    modules that were not called, runs that ended in an exception or were traced again and again. `nn.check` asks
-    more: whether variables are those of a model.
+    These are the warnings that were shown while it was recorded, keys that collide, parameters that were not read or
+    whose use never reaches the output, modules that were not called, runs that ended in an exception or were traced
+    again and again. `nn.check` asks more: whether variables are those of a model.
     """
-    return checks.check(self.items)
+    known = self.has_equations and self.error is None
+    return checks.check(self.items, (self.program, self.unused()) if known else None)
 
   # Keeping it.
 

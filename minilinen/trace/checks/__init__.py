@@ -1,8 +1,9 @@
 """Mistakes that a trace shows: plain functions of its records, each giving findings.
 
 Read `finding` first: what a finding says. Then, by theme: `keys` (two places with one key), `modules` (declared and
-never called), `variables` (passed and never read; a tree against the tree that a model makes), `runs` (what was caught
-while it happened, what ended a run, runs that are traced again and again). `Trace.check` lists what all of them find.
+never called), `variables` (passed and never read, or read for nothing; a tree against the tree that a model makes),
+`runs` (what was caught while it happened, what ended a run, runs that are traced again and again). `Trace.check` lists
+what all of them find.
 """
 
 from __future__ import annotations
@@ -15,13 +16,23 @@ from minilinen.trace.checks.keys import colliding_keys
 from minilinen.trace.checks.modules import uncalled_modules
 from minilinen.trace.checks.runs import caught_mistakes, ended_runs, retraced_runs
 from minilinen.trace.checks.variables import compared as compared
-from minilinen.trace.checks.variables import unread_parameters
+from minilinen.trace.checks.variables import idle_parameters, unread_parameters
 from minilinen.trace.events import Record
+from minilinen.trace.program import Program
+from minilinen.trace.reach import Unused
 
 _CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncalled_modules, retraced_runs)
 
 
-def check(items: Iterable[Record]) -> Findings:
-  """Everything that the records of a trace show to be wrong, each mistake once."""
+def check(items: Iterable[Record], equations: tuple[Program, Unused] | None = None) -> Findings:
+  """Everything that a trace shows to be wrong, each mistake once.
+
+  Args:
+    items: its records.
+    equations: what JAX wrote down, if that is known, and what of it never reaches the output.
+  """
   items = tuple(items)
-  return Findings(dict.fromkeys(finding for look in _CHECKS for finding in look(items)))
+  found = dict.fromkeys(finding for look in _CHECKS for finding in look(items))
+  if equations is not None:
+    found |= dict.fromkeys(idle_parameters(*equations, items))
+  return Findings(found)

@@ -10,6 +10,8 @@ from typing import Any
 from minilinen.trace.checks.finding import Finding
 from minilinen.trace.checks.runs import whole_runs, with_branches
 from minilinen.trace.events import Body, Call, Lift, Path, Read, Record, Run
+from minilinen.trace.program import Program
+from minilinen.trace.reach import Unused
 from minilinen.trace.source import Source
 from minilinen.trace.spec import Spec, Value, boxed
 from minilinen.trace.tree import Place, leaves
@@ -40,6 +42,35 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Finding]:
         text,
         "take them out of the tree, or pass the parameters of this very model",
       )
+
+
+def idle_parameters(program: Program, unused: Unused, items: Iterable[Record]) -> Iterator[Finding]:
+  """Finds parameters that were read, and that have no influence on what the function returned."""
+  inputs = {place: name for name in program.names if (place := _parameter(name))}
+  idle = {place: name for place, name in inputs.items() if name in unused.inputs}
+  happened = [record for _, records in whole_runs(items) for record in records]
+  read = {place for record in happened for place in _read_by(record)}
+  calls = {record.path: record for record in happened if isinstance(record, Call)}
+  for branch, name in _branches(idle, inputs.keys() - idle.keys()):
+    places = [place for place in idle if place[: len(branch)] == branch]
+    # A parameter in a box is an input below its own name.
+    if any(place[:end] in read for place in places for end in range(1, len(place) + 1)):
+      path = branch if branch in calls else branch[:-1]
+      yield Finding(
+        "UnusedVariableWarning",
+        "/" + "/".join(path),
+        calls[path].source if path in calls else None,
+        f"Parameters {'/'.join(branch)!r} are read, but what is computed from them never reaches the output.",
+        "a result that depends on all parameters",
+        name,
+        "use what the module returns, or take the module out",
+      )
+
+
+def _parameter(name: str) -> Place:
+  """The place in "params" that an input's name speaks of; empty if it speaks of something else."""
+  _, _, place = f"/{name}".partition("/params/")
+  return tuple(place.split("/")) if place else ()
 
 
 def _read_by(record: Record) -> Iterator[Place]:
