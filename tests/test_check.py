@@ -76,6 +76,27 @@ def parameters_never_read() -> Any:
 
 
 @finds(
+  errors.UnusedVariableWarning,
+  """\
+UnusedVariableWarning: Parameters 'lost' are read, but what is computed from
+  them never reaches the output.
+  module  /lost
+  line    `nn.Dense(7, name="lost")(x)`
+  expects a result that depends on all parameters
+  found   variables/params/lost/bias
+  mend    use what the module returns, or take the module out""",
+)
+def parameters_read_for_nothing() -> Any:
+  class Wasteful(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      nn.Dense(7, name="lost")(x)
+      return nn.Dense(2, name="kept")(x)
+
+  return nn.check(Wasteful(), Wasteful().init(KEY, X), X)
+
+
+@finds(
   errors.UncalledModuleWarning,
   """\
 UncalledModuleWarning: Mlp '/unused' is declared in setup and never called: it

@@ -18,6 +18,7 @@ from minilinen.trace import (
   DimensionMissingError,
   NoEquationsError,
   NoSuchCostError,
+  Spec,
   Trace,
   UnknownEquationError,
   Work,
@@ -247,6 +248,18 @@ def test_costs_are_formulas_in_symbolic_dimensions():
     cost.at(b=8)
   with pytest.raises(DimensionMissingError, match="You gave 'tt'"):
     cost.at(b=8, tt=512)
+
+
+@pytest.mark.parametrize("how", ["unrolled", "scanned", "remat"])
+def test_a_trace_at_numbers_is_the_trace_that_they_give(how):
+  model = Stack(how)
+  found = trace(model.init_with_output)(KEY, "f32[b,t,64]")
+  assert found.result[0] == Spec(("b", "t", 64), "float32")
+  at = found.at(b=2, t=3)
+  assert at == trace(model.init_with_output)(KEY, "f32[2,3,64]")
+  assert at.cost() == found.cost().at(b=2, t=3)
+  with pytest.raises(DimensionMissingError, match="'t'"):
+    found.at(b=2)
 
 
 def test_strides_give_formulas_with_floors():

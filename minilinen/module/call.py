@@ -243,7 +243,7 @@ def _say_where(error: Exception, self: Module, name: str, args: tuple[Any, ...])
   with contextlib.suppress(AttributeError):
     error.module_path = self.scope.path  # type: ignore[attr-defined]
     inputs = ", ".join(_in_short(arg) for arg in args)
-    if hasattr(error, "implied_by"):
+    if isinstance(error, (errors.ScopeParamShapeError, errors.SymbolicParamError)):
       error.implied_by(inputs)
     error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
 

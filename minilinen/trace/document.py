@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from minilinen.trace import events
 from minilinen.trace.events import Lifted, Path, Record, Span
-from minilinen.trace.listing import listed, read_listing
+from minilinen.trace.listing import listed, listed_with_numbers, read_listing
 from minilinen.trace.program import Program
 from minilinen.trace.source import Source
 from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
@@ -73,6 +73,27 @@ def document(trace: Trace, comparing: bool = False) -> dict[str, Any]:
   program = None if comparing or not trace.has_equations else listed(trace.program, writer.path, writer.value)
   tables = {"names": writer.names, "sources": sources, "records": records, "program": program}
   return {"format": FORMAT, "version": VERSION, **head, **tables}
+
+
+def with_numbers(whole: Any, number: Callable[[int | str], int]) -> Any:
+  """A document with numbers in the place of symbolic dimensions.
+
+  Args:
+    whole: a document, or a part of one.
+    number: gives the number of a size: an int, or a formula as text.
+  """
+  if isinstance(whole, list):
+    return [with_numbers(part, number) for part in whole]
+  if not isinstance(whole, dict):
+    return whole
+  found = {key: with_numbers(part, number) for key, part in whole.items() if key != "program"}
+  if "shape" in found:
+    found["shape"] = [number(size) for size in found["shape"]]
+  if isinstance(found.get("length"), str):
+    found["length"] = number(found["length"])
+  if whole.get("program"):
+    found["program"] = listed_with_numbers(with_numbers(whole["program"], number), number)
+  return found
 
 
 class _Writer:

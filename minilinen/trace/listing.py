@@ -57,6 +57,15 @@ def listed(program: Program, path: Callable[[Path], int], value: Callable[[Value
   }
 
 
+def listed_with_numbers(plain: dict[str, Any], number: Callable[[int | str], int]) -> dict[str, Any]:
+  """A program as plain data, with numbers in the place of formulas."""
+  rows = [
+    [*row[:3], number(row[3]), row[4], [number(count) for count in row[5]], *row[6:]]
+    for row in plain["equations"]
+  ]
+  return {**plain, "equations": rows}
+
+
 def read_listing(plain: Any, path: Callable[[int], Path], value: Callable[[Any], Value]) -> Program:
   """The program that `listed` wrote.
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from minilinen.trace import checks, document, serialize, tree
+from minilinen.trace import checks, document, formula, serialize, tree
 from minilinen.trace.checks import Findings
 from minilinen.trace.cost import Cost, cost_of
 from minilinen.trace.events import Call, Key, Lift, Name, Path, Record, Run, Span
@@ -335,6 +335,15 @@ class Trace:
     """
     known = self.has_equations and self.error is None
     return checks.check(self.items, (self.program, self.unused()) if known else None)
+
+  def at(self, **dimensions: int) -> Trace:
+    """The trace with numbers in the place of symbolic dimensions, as if it had been made with these.
+
+    Raises:
+      DimensionMissingError: if a dimension has none.
+    """
+    whole = document.with_numbers(document.document(self), lambda size: formula.at(size, dimensions))
+    return Trace(**document.read(whole))
 
   # Keeping it.
 
