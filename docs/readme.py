@@ -21,7 +21,10 @@ WIDTH = 80
 
 # What a newcomer reads, from the bottom up: a title, what it is, and the files of the group.
 GROUPS = [
-  ("The trace: what happened", ["minilinen/jax_internals.py", "minilinen/trace/**/*.py"]),
+  (
+    "The trace: what happened",
+    ["minilinen/jax_internals.py", "minilinen/keys.py", "minilinen/trace/**/*.py"],
+  ),
   ("The bottom of the rest", ["minilinen/config.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
   ("The class layer: modules", ["minilinen/module/*.py", "minilinen/transforms.py"]),

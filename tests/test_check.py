@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,49 +12,18 @@ import jax.numpy as jnp
 import pytest
 import test_seed
 import viz_traces
-from mistakes import findings_text
+from check_models import KEY, MLP, TRAINS, Mlp, Trains, X
+from mistakes import Case, findings_text, raises
 from trace_models import MODELS
 
 import minilinen as nn
-from minilinen import core, errors
+from minilinen import errors
 from minilinen.examples import digits, lstm, resnet, transformer
 from minilinen.trace import Trace
 from minilinen.trace.checks import Findings
 
-KEY = jax.random.key(0)
-X = jnp.ones((4, 3))
-CASES: list[tuple[type[Warning], str, Callable[[], Any]]] = []
-
-
-def finds(kind: type[BaseException], text: str) -> Callable[..., Any]:
-  """Registers a program with the class of what its check finds first, and the whole text."""
-
-  def register(program: Callable[[], Any]) -> Callable[[], Any]:
-    CASES.append((kind, text, program))  # type: ignore[arg-type]
-    return program
-
-  return register
-
-
-class Mlp(nn.Module):
-  sizes: tuple[int, ...] = (5, 2)
-
-  @nn.compact
-  def __call__(self, x: Any) -> Any:
-    for size in self.sizes:
-      x = nn.Dense(size)(x)
-    return x
-
-
-class Trains(nn.Module):
-  @nn.compact
-  def __call__(self, x: Any, train: bool = True) -> Any:
-    x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))
-    return nn.Dropout(0.5, deterministic=not train)(x)
-
-
-MLP = core.unfreeze(Mlp().init(KEY, X))
-TRAINS = core.unfreeze(Trains().init(KEY, X))
+CASES: list[Case] = []
+finds = functools.partial(raises, CASES)
 
 
 # `Trace.check`: what the records show.

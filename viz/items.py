@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from minilinen.trace.cost import Share
 from minilinen.trace.events import Lift
+from minilinen.trace.spec import boxed
 from viz.costs import Costs
 from viz.folding import Branch, preorder
 from viz.modules import Entry, Model, ModuleNode
-from viz.words import Amount, amount, arguments, boxed, value_text, variables_text
+from viz.words import Amount, amount, arguments, value_text, variables_text
 
 NO_SHARE = Share()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from minilinen.trace.formula import as_number
 from minilinen.trace.globs import matches, split_path
+from minilinen.trace.spec import boxed
 from minilinen.trace.trace import Trace
 from viz.costs import SHARE, Costs
 from viz.costs import costs as costs_of
@@ -31,7 +32,7 @@ from viz.layout import cut_end
 from viz.modules import Model, models
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
-from viz.words import Amount, boxed, printable, value_text, variables_text
+from viz.words import Amount, printable, value_text, variables_text
 
 
 def tabulate(

@@ -14,13 +14,13 @@ import jax
 
 from minilinen.core.meta import AxisMetadata, unbox
 from minilinen.trace.globs import matches, split_path
-from minilinen.trace.spec import Node, Opaque, Spec, Value, describe
+from minilinen.trace.spec import Node, Opaque, Spec, Value, boxed, describe
 from minilinen.trace.trace import Trace
 from viz.errors import NoMatchError, NothingToDrawError
 from viz.folding import Branch, Shown, folded, natural, preorder
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
-from viz.words import Amount, amount, boxed, value_text
+from viz.words import Amount, amount, value_text
 
 
 def tree(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
+from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value, boxed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,6 @@ def bytes_text(n: int) -> str:
       return f"{scaled:.1f} {unit}"
     scaled /= 1000
   return f"{scaled:,.1f} TB"
-
-
-def boxed(value: Value) -> tuple[Value, Value]:
-  """A value without its box, and the axis names on the box (None if there is none)."""
-  if isinstance(value, Node) and "names" in value.parts and "value" in value.parts:
-    return value.parts["value"], value.parts["names"]
-  return value, None
 
 
 def specs(value: Value) -> Iterator[Spec]:

@@ -9,17 +9,16 @@ transform changes the root key and nothing else, and only if it splits the strea
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from minilinen import keys
 from minilinen.config import config
+from minilinen.keys import Step
 from minilinen.trace.recorder import current
-
-Step = tuple[str | int, ...]
 
 
 @jax.tree_util.register_pytree_node_class
@@ -48,7 +47,7 @@ class LazyRng:
 
   def number(self) -> np.uint32:
     """The number that is folded into the root key; there must be something to fold."""
-    return np.uint32(_hash(self.suffix, config.fix_rng_separator))
+    return keys.hashed(self.suffix, config.fix_rng_separator)
 
   def derivation(self) -> tuple[Step, ...]:
     """Every step from the user's key to `as_jax_rng()`, for the trace."""
@@ -82,26 +81,12 @@ def fold_step(parts: Step) -> Step:
 
 
 def fold(key: Any, parts: Step) -> Any:
-  """Folds names and numbers into a key, by the first 32 bits of their SHA-1.
+  """Folds names and numbers into a key, under the present settings.
 
   Without `fix_rng_separator` the parts run together in the hash: ("ab", "c") and
   ("a", "bc") give the same key.
   """
-  if not parts:
-    return key
-  return jax.random.fold_in(key, np.uint32(_hash(parts, config.fix_rng_separator)))
-
-
-def _hash(parts: Step, separated: bool) -> int:
-  digest = hashlib.sha1()
-  for part in parts:
-    if separated:
-      digest.update(b"\x00")
-    if isinstance(part, str):
-      digest.update(part.encode("utf-8"))
-    else:
-      digest.update(part.to_bytes((part.bit_length() + 7) // 8, "big"))
-  return int.from_bytes(digest.digest()[:4], "big")
+  return keys.fold(key, parts, config.fix_rng_separator)
 
 
 def is_key(value: Any) -> bool:

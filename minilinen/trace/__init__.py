@@ -9,7 +9,7 @@ Then what is known from the equations: `marks` (which call an equation comes fro
 `formula` (counts with symbolic dimensions), `program` (all of them), `listing` (as JSON), `cost` (module by
 module), `reach` (what never reaches the output).
 Last, `checks`: mistakes that a trace shows, laid out by `layout` like all messages.
-Nothing here imports anything else of minilinen but `jax_internals`.
+Nothing here imports anything else of minilinen but `jax_internals` and `keys`.
 """
 
 from minilinen.trace.cost import Cost, NoSuchCostError

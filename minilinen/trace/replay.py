@@ -6,16 +6,13 @@ more; the key is the same to the bit.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
+from minilinen.keys import Step, fold
 from minilinen.trace.events import Key
-
-Step = tuple[str | int, ...]
 
 
 def replay_key(event: Key, roots: Any) -> Any:
@@ -64,24 +61,3 @@ def _over_axes(step: Step, axes: int) -> Any:
   for _ in range(axes):
     function = jax.vmap(function)
   return function
-
-
-def fold(key: Any, parts: Step, separated: bool) -> Any:
-  """Folds names and numbers into a key, as Linen does: by the first 32 bits of their SHA-1.
-
-  Args:
-    key: a key.
-    parts: names of a path and a counter; without any the key stays as it is.
-    separated: whether a zero byte stands before each part; without it ("ab", "c")
-      and ("a", "bc") give the same key.
-  """
-  if not parts:
-    return key
-  digest = hashlib.sha1()
-  for part in parts:
-    if separated:
-      digest.update(b"\x00")
-    digest.update(
-      part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
-    )
-  return jax.random.fold_in(key, np.uint32(int.from_bytes(digest.digest()[:4], "big")))

@@ -1,0 +1,44 @@
+"""How names and numbers are folded into a random key.
+
+Linen gives each place in a model keys of its own by folding its path and a counter into the key of a stream. The core
+does that when a key is drawn (`core.rng`), and the trace when it draws a recorded key again (`trace.replay`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+Step = tuple[str | int, ...]
+
+
+def fold(key: Any, parts: Step, separated: bool) -> Any:
+  """Folds names and numbers into a key, as Linen does.
+
+  Args:
+    key: a key.
+    parts: names of a path and a counter; without any the key stays as it is.
+    separated: whether parts are kept apart in the hash.
+  """
+  return jax.random.fold_in(key, hashed(parts, separated)) if parts else key
+
+
+def hashed(parts: Step, separated: bool) -> np.uint32:
+  """The number that stands for names and numbers: the first 32 bits of their SHA-1.
+
+  Args:
+    parts: names of a path and a counter.
+    separated: whether a zero byte stands before each part; without it ("ab", "c")
+      and ("a", "bc") give the same number.
+  """
+  digest = hashlib.sha1()
+  for part in parts:
+    if separated:
+      digest.update(b"\x00")
+    digest.update(
+      part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
+    )
+  return np.uint32(int.from_bytes(digest.digest()[:4], "big"))
