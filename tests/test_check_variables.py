@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import check_models
 import jax.numpy as jnp
 import pytest
 from check_models import KEY, MLP, TRAINS, Mlp, Trains, X
@@ -289,7 +290,7 @@ def test_findings_as_data() -> None:
   findings = layer_missing()
   (row,) = findings.to_rows()
   assert json.loads(json.dumps(row)) == row
-  assert row["kind"] == "ScopeParamNotFoundError" and row["file"] == __file__ and row["mend"]
+  assert row["kind"] == "ScopeParamNotFoundError" and row["file"] == check_models.__file__ and row["mend"]
   assert findings.of_kind("ScopeParamNotFoundError") == findings and not findings.without(
     "ScopeParamNotFoundError"
   )

@@ -35,7 +35,9 @@ def _grow(inner: st.SearchStrategy) -> st.SearchStrategy:
   some = st.lists(inner, min_size=1, max_size=3).map(tuple)
   return st.one_of(
     st.tuples(st.sampled_from(["compact", "setup", "adopted", "methods"]), some),
-    st.tuples(st.sampled_from(["twice", "adopted_twice", "share_scope"]), inner),
+    st.tuples(st.sampled_from(["twice", "adopted_twice"]), inner),
+    # Flax cannot share a scope that was shared before: "Duplicate use of scope name".
+    st.tuples(st.just("share_scope"), inner.filter(lambda node: node[0] != "share_scope")),
     st.tuples(st.sampled_from(LIFTS), inner),
     st.tuples(st.sampled_from(LIFTS), inner),
   )
@@ -269,6 +271,7 @@ def test_random_program(node, grad):
     ("remat", ("scan", ("setup", (("boxed", None), ("counter", None))))),
     ("twice", ("jit", ("compact", (("dense", None), ("noise", None), ("dropout", None))))),
     ("map_variables", ("vmap_shared", ("share_scope", ("parameter", None)))),
+    ("share_scope", ("adopted", (("dense", None),))),
   ],
 )
 def test_lift_in_lift(node):

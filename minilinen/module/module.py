@@ -367,4 +367,7 @@ def share_scope(module: Module, other: Module) -> None:
   for field in module._fields():
     for child in modules_in(getattr(module, field)):
       if child.parent is module and child.scope is not None:
-        object.__setattr__(child, "scope", scope.push(child.name, reuse=True))
+        # Its variables move; its keys stay those of the place where it was adopted.
+        moved = scope.push(child.name, reuse=True)
+        moved._rngs, moved.rng_counters = child.scope.rngs, child.scope.rng_counters
+        object.__setattr__(child, "scope", moved)
