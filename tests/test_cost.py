@@ -420,6 +420,18 @@ def test_running_the_model_on_shapes_leaves_no_marks_in_real_programs():
   assert "@@" not in before + after
 
 
+def test_a_cost_in_words():
+  x = jnp.ones((8, 5))
+  model = nn.Dense(3)
+  assert repr(trace(model.apply)(model.init(KEY, x), x).cost()) == "<Cost of apply: 18 parameters, 264 FLOPs>"
+  found = trace(gradient(model))(model.init(KEY, x), x).cost()
+  assert repr(found[""]) == "<Cost of Dense: 18 parameters, 528 FLOPs, forward 264, backward 264>"
+  formula = "272*b*t^2 + 102032*b*t"
+  text = repr(trace(Block().init)(KEY, "f32[b,t,64]").cost())
+  assert text.startswith(f"<Cost of init: 49,984 parameters, {formula} FLOPs, init ")
+  assert f"forward {formula}, " in text and text.endswith(" × estimate>")
+
+
 # What is not there.
 
 

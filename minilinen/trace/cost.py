@@ -90,9 +90,9 @@ def _share(works: Iterable[Work], parameters: Count, marks: Mapping[str, int]) -
   return Share(init, forward, backward, recomputed, parameters, marks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cost:
-  """What a module costs.
+  """What a module costs. `viz.tabulate(trace, compute_flops=True)` draws it.
 
   Attributes:
     run: the order of the `Run` in the trace, -1 for the whole function.
@@ -114,6 +114,14 @@ class Cost:
   def flops(self) -> Count:
     """All FLOPs but those of initializers."""
     return self.total.flops
+
+  def __repr__(self) -> str:
+    name = " ".join(filter(None, (self.module, "/".join(self.path))))
+    told = [f"{_text(self.total.parameters)} parameters", f"{_text(self.flops)} FLOPs"]
+    phases = [(p, getattr(self.total, p).flops) for p in PHASES if getattr(self.total, p) != NOTHING]
+    told += [f"{phase} {_text(flops)}" for phase, flops in phases] if len(phases) > 1 else []
+    told += [f"{n} × {mark}" for mark, n in self.total.marks.items()]
+    return f"<Cost of {name}: {', '.join(told)}>"
 
   def walk(self) -> Iterator[tuple[int, Cost]]:
     """This cost and all those inside, depth first, each with its depth."""
@@ -143,6 +151,10 @@ class Cost:
       DimensionMissingError: if a dimension has none.
     """
     return _nested([(d, c.run, c.path, c.module, c.own.at(dimensions)) for d, c in self.walk()])
+
+
+def _text(count: Count) -> str:
+  return f"{count:,}" if isinstance(count, int) else str(count)
 
 
 def cost_of(name: str, equations: Iterable[Equation], records: Sequence[Record]) -> Cost:
