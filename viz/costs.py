@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minilinen.trace import Trace
-from minilinen.trace.cost import Cost, Share
+from minilinen.trace.equations.cost import Cost, Share
+from minilinen.trace.equations.work import Count
 from minilinen.trace.events import Path
-from minilinen.trace.work import Count
 from viz.errors import CostsMissingError
 from viz.outline import Cell, Column
 from viz.words import brief_count

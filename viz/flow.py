@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from minilinen.trace import Trace
-from minilinen.trace.program import FORWARD, Equation
+from minilinen.trace.equations.program import FORWARD, Equation
 from minilinen.trace.spec import Spec
 from viz.house import Arrow, Box, House, Network, Place
 from viz.words import printable, value_text

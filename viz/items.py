@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minilinen.trace.cost import Share
+from minilinen.trace.equations.cost import Share
 from minilinen.trace.events import Lift
 from minilinen.trace.spec import boxed
 from viz.costs import Costs

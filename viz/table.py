@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minilinen.trace.formula import as_number
+from minilinen.trace.equations.formula import as_number
 from minilinen.trace.globs import matches, split_path
 from minilinen.trace.spec import boxed
 from minilinen.trace.trace import Trace

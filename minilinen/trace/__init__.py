@@ -5,14 +5,16 @@ Read in this order: `source` (a line of the user's code), `spec` (an array witho
 records), `caches` (what JAX remembers, put aside meanwhile), `globs`
 (patterns over paths), `tree` (the variable tree, from the events), `document` and `serialize` (JSON),
 `trace` (the tree of records), `replay` (keys, from their derivation), `run` (`nn.trace`, `nn.record`).
-Then what is known from the equations: `marks` (which call an equation comes from), `work` (what one costs),
-`formula` (counts with symbolic dimensions), `program` (all of them), `listing` (as JSON), `cost` (module by
-module), `reach` (what never reaches the output).
-Last, `checks`: mistakes that a trace shows, laid out by `layout` like all messages.
+Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and
+`checks`, the mistakes that a trace shows.
 Nothing here imports anything else of minilinen but `jax_internals` and `keys`.
 """
 
-from minilinen.trace.cost import Cost, NoSuchCostError
+from minilinen.trace.equations.cost import Cost, NoSuchCostError
+from minilinen.trace.equations.formula import DimensionMissingError
+from minilinen.trace.equations.program import Equation, Program
+from minilinen.trace.equations.reach import Dropped, Unused
+from minilinen.trace.equations.work import Work
 from minilinen.trace.events import (
   Body,
   Call,
@@ -32,10 +34,7 @@ from minilinen.trace.events import (
   Variable,
   Write,
 )
-from minilinen.trace.formula import DimensionMissingError
 from minilinen.trace.globs import matches
-from minilinen.trace.program import Equation, Program
-from minilinen.trace.reach import Dropped, Unused
 from minilinen.trace.recorder import Recorder, current, recording
 from minilinen.trace.replay import replay_key
 from minilinen.trace.run import record, trace
@@ -55,7 +54,6 @@ from minilinen.trace.spec import (
 )
 from minilinen.trace.trace import NoEquationsError, NoSuchPathError, Trace, UnknownEquationError
 from minilinen.trace.tree import Found
-from minilinen.trace.work import Work
 
 __all__ = [
   "Body",

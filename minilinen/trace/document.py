@@ -31,9 +31,9 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from minilinen.trace import events
+from minilinen.trace.equations.listing import listed, listed_with_numbers, read_listing
+from minilinen.trace.equations.program import Program
 from minilinen.trace.events import Lifted, Path, Record, Span
-from minilinen.trace.listing import listed, listed_with_numbers, read_listing
-from minilinen.trace.program import Program
 from minilinen.trace.source import Source
 from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
 from minilinen.trace.tree import leaves, put

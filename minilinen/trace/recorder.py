@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from minilinen.trace import marks
 from minilinen.trace.draft import Draft, frozen, settle
+from minilinen.trace.equations import marks
 from minilinen.trace.events import Body, Lift, Path, Record, Run, Span
 from minilinen.trace.source import user_source
 

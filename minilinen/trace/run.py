@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from minilinen.trace.caches import caches_aside
-from minilinen.trace.program import Owner
+from minilinen.trace.equations.program import Owner
 from minilinen.trace.recorder import Recorder, in_words, recording
 from minilinen.trace.spec import abstract, describe, is_array, separate
 from minilinen.trace.trace import Trace

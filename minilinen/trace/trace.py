@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from minilinen.trace import checks, document, formula, serialize, tree
+from minilinen.trace import checks, document, serialize, tree
 from minilinen.trace.checks import Findings
-from minilinen.trace.cost import Cost, cost_of
+from minilinen.trace.equations import formula
+from minilinen.trace.equations.cost import Cost, cost_of
+from minilinen.trace.equations.program import Equation, Owner, Program, read_program
+from minilinen.trace.equations.reach import Unused, unused
 from minilinen.trace.events import Call, Key, Lift, Name, Path, Record, Run, Span
 from minilinen.trace.globs import matches, split_path
-from minilinen.trace.program import Equation, Owner, Program, read_program
-from minilinen.trace.reach import Unused, unused
 from minilinen.trace.recorder import Recorder
 from minilinen.trace.spec import Value
 from minilinen.trace.tree import Found

@@ -17,9 +17,9 @@ from minilinen.trace.checks.modules import uncalled_modules
 from minilinen.trace.checks.runs import caught_mistakes, ended_runs, retraced_runs
 from minilinen.trace.checks.variables import compared as compared
 from minilinen.trace.checks.variables import idle_parameters, unread_parameters
+from minilinen.trace.equations.program import Program
+from minilinen.trace.equations.reach import Unused
 from minilinen.trace.events import Record
-from minilinen.trace.program import Program
-from minilinen.trace.reach import Unused
 
 _CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncalled_modules, retraced_runs)
 

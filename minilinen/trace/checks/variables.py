@@ -9,9 +9,9 @@ from typing import Any
 
 from minilinen.trace.checks.finding import Finding
 from minilinen.trace.checks.runs import whole_runs, with_branches
+from minilinen.trace.equations.program import Program
+from minilinen.trace.equations.reach import Unused
 from minilinen.trace.events import Body, Call, Lift, Path, Read, Record, Run
-from minilinen.trace.program import Program
-from minilinen.trace.reach import Unused
 from minilinen.trace.source import Source
 from minilinen.trace.spec import Spec, Value, boxed
 from minilinen.trace.tree import Place, leaves

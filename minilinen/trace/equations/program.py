@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minilinen import jax_internals
-from minilinen.trace import formula, marks
+from minilinen.trace.equations import formula, marks
+from minilinen.trace.equations.work import NOTHING, Count, Work, is_known, work_of
 from minilinen.trace.events import Path
 from minilinen.trace.spec import Opaque, Value, spec_of
-from minilinen.trace.work import NOTHING, Count, Work, is_known, work_of
 
 
 @dataclass(frozen=True, slots=True)

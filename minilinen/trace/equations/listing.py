@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from minilinen.trace.equations.formula import Formulas
+from minilinen.trace.equations.program import Equation, Owner, Program
+from minilinen.trace.equations.work import COUNTS, Count, Work
 from minilinen.trace.events import Path
-from minilinen.trace.formula import Formulas
-from minilinen.trace.program import Equation, Owner, Program
 from minilinen.trace.spec import Value
-from minilinen.trace.work import COUNTS, Count, Work
 
 T = TypeVar("T", bound=Hashable)
 

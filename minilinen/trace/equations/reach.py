@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from minilinen.trace.equations.program import Equation, Owner, Program
 from minilinen.trace.events import Call, Path, Record
-from minilinen.trace.program import Equation, Owner, Program
 from minilinen.trace.spec import Value
 
 

@@ -1,0 +1,6 @@
+"""What JAX wrote down while modules ran: the equations of a trace, whose they are, and what they cost.
+
+Read in this order: `marks` (how a module call is found again in its equations), `work` (what one equation costs),
+`formula` (counts with symbolic dimensions), `program` (all equations, read once into plain data), `listing` (that as
+JSON), `cost` (module by module), `reach` (what never reaches the output).
+"""
