@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from jax import api_util, core
 from jax.extend import core as extend_core
 from jax.extend import linear_util
@@ -54,6 +55,10 @@ def bodies(equation: Any) -> list[Any]:
       if hasattr(jaxpr, "eqns"):
         found.append(jaxpr)
   return found
+
+
+ExtendedDType: type = type(jax.eval_shape(jax.random.key, 0).dtype).__mro__[1]
+"""The class of dtypes that numpy does not know: that of JAX's keys derives from it."""
 
 
 # Traces: what JAX keeps of each transform that is under way. What cannot be told here is taken for harmless.
