@@ -16,7 +16,19 @@ from minilinen.core.filters import (
   union_filters,
 )
 from minilinen.core.frozen_dict import FrozenDict, copy, freeze, pop, pretty_repr, unfreeze
-from minilinen.core.lift import jit, map_variables, pack, remat, scan, vmap
+from minilinen.core.lift import (
+  custom_vjp,
+  jit,
+  jvp,
+  map_variables,
+  pack,
+  remat,
+  remat_scan,
+  scan,
+  vjp,
+  vmap,
+  while_loop,
+)
 from minilinen.core.meta import AxisMetadata, map_axis_meta, unbox
 from minilinen.core.run import apply, bind, init, lazy_init
 from minilinen.core.scope import Scope, Variable
@@ -26,8 +38,8 @@ Array = jax.Array
 
 __all__ = [
   "Array", "AxisMetadata", "CollectionFilter", "DenyList", "FrozenDict", "Scope", "Variable", "apply",
-  "axes_scan", "bind", "broadcast", "check_trace_level", "copy", "current_trace", "filter_to_set", "freeze",
-  "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters", "is_filter_empty", "jit",
-  "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack", "pop", "pretty_repr", "remat",
-  "scan", "scope", "subtract_filters", "tracers", "unbox", "unfreeze", "union_filters", "vmap",
+  "axes_scan", "bind", "broadcast", "check_trace_level", "copy", "current_trace", "custom_vjp", "filter_to_set", "freeze",
+  "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters", "is_filter_empty", "jit", "jvp",
+  "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack", "pop", "pretty_repr", "remat", "remat_scan",
+  "scan", "scope", "subtract_filters", "tracers", "unbox", "unfreeze", "union_filters", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

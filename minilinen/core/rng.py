@@ -62,6 +62,11 @@ class LazyRng:
     rng = jax.random.split(jax.random.clone(self.rng), n)
     return LazyRng(rng, self.suffix, _kept((*self.steps, ("split", n))))
 
+  def at_step(self, number: Any, sign: int) -> LazyRng:
+    """The stream in one step of a loop: `sign` times its number folded into the root key."""
+    rng = jax.random.fold_in(self.rng, number if sign > 0 else -number)
+    return LazyRng(rng, self.suffix, _kept((*self.steps, ("step", sign))))
+
   def tree_flatten(self) -> tuple[tuple[Any], tuple[Step, tuple[Step, ...]]]:
     return (self.rng,), (self.suffix, self.steps)
 

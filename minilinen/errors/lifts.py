@@ -58,6 +58,18 @@ class LiftedFunctionError(MinilinenError, TypeError):
     )
 
 
+class MultiScopeError(MinilinenError, NotImplementedError):
+  """A derivative was asked for over several scopes, where gradients come for one."""
+
+  def __init__(self, paths: Sequence[str]):
+    super().__init__(
+      f"nn.vjp got modules with scopes of their own: {', '.join(paths)}. Gradients of the variables come for one.",
+      wrong="y, pull = nn.vjp(lambda net, x: net.inner(x), self, x)   # `inner` was made outside of this module",
+      right="y, pull = nn.vjp(lambda net, x: net.inner(x), self, x, multi_scope=True)",
+      mend="then the gradients are a list, one tree for each scope.",
+    )
+
+
 class PartitioningUnspecifiedError(MinilinenError):
   """A box was lifted and nobody said what its new axis is called."""
 

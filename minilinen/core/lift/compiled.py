@@ -123,11 +123,33 @@ def jit(
   return pack(inner, (variables,), (variables,), (rngs,), name="jit", enable_kwargs=True, boundary=boundary)
 
 
+def fold_rngs(
+  fn: Callable[..., Any], variables: CollectionFilter = True, rngs: CollectionFilter = True
+) -> Callable[..., Any]:
+  """Folds path and counter into the keys at this place, so that inside they no longer depend on it.
+
+  That is what `jit` does under the setting `jit_folds_rngs`.
+
+  Args:
+    fn: called with a scope and the arguments.
+    variables: the collections that exist inside.
+    rngs: the streams that exist inside.
+  """
+
+  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
+    return pure(fn, scope_fn, repack_fn)(groups, _fold_streams(scope_fn.__self__, streams), *args, **kwargs)
+
+  boundary = Boundary(
+    "fold_rngs", fn, collections=[(variables, "same")], streams=[(rngs, "folded")]
+  )  # fmt: skip
+  return pack(inner, (variables,), (variables,), (rngs,), "fold_rngs", enable_kwargs=True, boundary=boundary)
+
+
 def _parts(crossing: Crossing) -> Any:
   """Everything that decides what a body does, besides the arrays that go in."""
   return (
     crossing.fingerprint,
-    tuple(crossing.ways),
+    crossing.form.ways,
     tuple(
       (
         top.name if config.jit_folds_rngs else top.path,
@@ -148,7 +170,7 @@ def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
   Those of the last scope, which is the lifted module's own, have everything folded in that is to be; those of others,
   which are modules among the arguments, have forgotten their path.
   """
-  target = crossing.tops[crossing.ways[-1][0]]
+  target = crossing.tops[crossing.form.ways[-1][0]]
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
     if top is target:

@@ -36,7 +36,7 @@ class Carries:
     self._last: tuple[Any, Any] | None = None
 
   def kept(self, step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step `(constants, carry, ...) -> (constants, carry, ys)` whose carries are kept."""
+    """A step `(_, carry, ...) -> (_, carry, ...)`, with a pair of variables and the user's carry, that is watched."""
 
     def run(constants: Any, carry: Any, *args: Any) -> Any:
       self._last = None

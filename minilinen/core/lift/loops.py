@@ -1,14 +1,20 @@
-"""Lifted loops: `scan` runs a function of a scope step by step, with a carry."""
+"""Lifted loops: `scan` runs a function of a scope step by step, `while_loop` as long as a condition holds.
+
+`remat_scan` nests scans, so that the backward pass keeps few activations.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import jax
 
 from minilinen.core import axes_scan
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.filters import CollectionFilter, is_filter_empty
 from minilinen.core.frozen_dict import FrozenDict
+from minilinen.core.lift.compiled import remat
 from minilinen.core.lift.explain import Carries
 from minilinen.core.lift.mapping import (
   Axes,
@@ -19,7 +25,7 @@ from minilinen.core.lift.mapping import (
   remove_axes,
   split_in_words,
 )
-from minilinen.core.lift.pack import Boundary, Groups, note, pack, pure, split_streams
+from minilinen.core.lift.pack import Boundary, Groups, fold_streams, note, pack, pure, split_streams
 
 
 def scan(
@@ -112,6 +118,114 @@ def scan(
     name="scan",
     boundary=boundary,
   )
+
+
+def while_loop(
+  cond_fn: Callable[[Any, Any], Any],
+  body_fn: Callable[[Any, Any], Any],
+  scope: Any,
+  init: Any,
+  carry_variables: CollectionFilter = False,
+  broadcast_variables: CollectionFilter = True,
+  split_rngs: Mapping[CollectionFilter, bool] = FrozenDict(),
+) -> Any:
+  """`jax.lax.while_loop` for functions of a scope, at once.
+
+  Args:
+    cond_fn: called as `cond_fn(scope, carry)`; a boolean scalar. It can change no variable.
+    body_fn: called as `body_fn(scope, carry) -> carry`.
+    scope: a scope, or a pytree of them.
+    init: the first carry.
+    carry_variables: collections that one step hands to the next; they must exist before the loop.
+    broadcast_variables: collections that all steps share and none changes.
+    split_rngs: streams -> whether each step draws its own keys.
+
+  Returns:
+    The last carry.
+  """
+
+  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, rngs: Groups, init: Any) -> Any:
+    carried, shared = groups
+    condition = pure(cond_fn, scope_fn, repack_fn, "cond", mutable_filter=False)
+    body = pure(body_fn, scope_fn, repack_fn, mutable_filter=carry_variables)
+
+    def streams(step: Any, sign: int) -> Groups:
+      return fold_streams(rngs, tuple(split_rngs.values()), step, sign)
+
+    def goes_on(step: Any, state: Any) -> Any:
+      return condition((state[0], shared), streams(step, -1), state[1])[0]
+
+    def advance(step: Any, state: Any) -> Any:
+      carry, (carried,) = body((state[0], shared), streams(step, 1), state[1])
+      return step + 1, (carried, carry)
+
+    carries = Carries()
+    kept = carries.kept(advance)
+    with carries.explained(boundary, scope_fn.__self__):
+      _, (carried, carry) = jax.lax.while_loop(
+        lambda s: goes_on(*s), lambda s: kept(*s), (0, (carried, init))
+      )
+    return carry, (carried,)
+
+  boundary = Boundary(
+    "while_loop",
+    body_fn,
+    collections=[*_named(carry_variables, "carry"), *_named(broadcast_variables, "broadcast")],
+    streams=split_in_words(split_rngs),
+    options={"cond_fn": cond_fn},
+  )
+  ins = (carry_variables, broadcast_variables)
+  lifted = pack(inner, ins, (carry_variables,), tuple(split_rngs), name="while_loop", boundary=boundary)
+  return lifted(scope, init)
+
+
+def remat_scan(
+  body_fn: Callable[..., Any],
+  lengths: Sequence[int],
+  policy: Callable[..., bool] | None = None,
+  variable_broadcast: CollectionFilter = False,
+  variable_carry: CollectionFilter = False,
+  variable_axes: Axes = FrozenDict({True: 0}),
+  split_rngs: Mapping[CollectionFilter, bool] = FrozenDict({True: True}),
+) -> Callable[..., Any]:
+  """Scans in scans, all but the innermost computed again in the backward pass.
+
+  With d lengths of the d-th root of n, the backward pass of n steps keeps d times that many activations
+  (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+
+  Args:
+    body_fn: called as `body_fn(scope, carry) -> carry`.
+    lengths: of the scans, the outermost first; each adds a leading axis to the variables.
+    policy: which activations are kept, of `jax.checkpoint_policies`.
+    variable_broadcast, variable_carry, variable_axes, split_rngs: as for `scan`, for each of the scans.
+
+  Returns:
+    A function `(scope, carry) -> carry`.
+
+  Raises:
+    ValueError: if there are no lengths.
+  """
+  if not lengths:
+    raise ValueError("remat_scan needs at least one length: lengths=(10,), or lengths=(3, 4) for 12 steps.")
+
+  def step(scope: Any, carry: Any) -> tuple[Any, tuple[()]]:
+    return inside(scope, carry), ()
+
+  inside = body_fn
+  if len(lengths) > 1:
+    rest = remat_scan(
+      body_fn, lengths[1:], policy, variable_broadcast, variable_carry, variable_axes, split_rngs
+    )
+    inside = remat(rest, policy=policy, prevent_cse=False)
+  loop = scan(
+    step,
+    variable_axes=variable_axes,
+    variable_broadcast=variable_broadcast,
+    variable_carry=variable_carry,
+    split_rngs=split_rngs,
+    length=lengths[0],
+  )
+  return lambda scope, carry: loop(scope, carry)[0]
 
 
 def _named(collections: CollectionFilter, how: str) -> list[tuple[CollectionFilter, str]]:

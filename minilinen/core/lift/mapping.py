@@ -229,3 +229,30 @@ def swap_collection(fn: Callable[..., Any], col_a: str, col_b: str) -> Callable[
     return {names.get(col, col): tree for col, tree in variables.items()}
 
   return map_variables(fn, (col_a, col_b), swap, swap, mutable=True)
+
+
+def add_metadata_axis(
+  fn: Callable[..., Any],
+  variable_axes: Axes = FrozenDict(),
+  metadata_params: Mapping[Any, Any] = FrozenDict(),
+) -> Callable[..., Any]:
+  """Gives the boxes of variables an axis more, as a transform would, and their values none.
+
+  It is for code that stacks variables by itself: the boxes inside do not know of the axis.
+
+  Args:
+    fn: called with a scope and the arguments.
+    variable_axes: collections -> index of the axis in the boxes.
+    metadata_params: passed to the boxes' `add_axis` and `remove_axis`.
+  """
+  ins, outs = in_and_out(variable_axes)
+  for collection in {**ins, **outs}:
+
+    def map_in(tree: Any, axis: Any = ins.get(collection)) -> Any:
+      return meta.remove_axis(tree, axis, metadata_params) if axis is not None else tree
+
+    def map_out(tree: Any, axis: Any = outs.get(collection)) -> Any:
+      return meta.add_axis(tree, axis, metadata_params) if axis is not None else tree
+
+    fn = map_variables(fn, collection, map_in, map_out, mutable=True)
+  return fn

@@ -35,6 +35,7 @@ from minilinen.core.filters import (
 )
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.home import Home
+from minilinen.core.lift.form import Form
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.trace import events
@@ -122,8 +123,7 @@ class Crossing:
   """One run of a lifted transform: the outer scopes and the way in and out.
 
   `fingerprint` is equal for trees of scopes with which a body does the same; a tree of a class of its own may
-  bring one. Of scopes where one lies below another only the upper is taken in, and the lower is opened again
-  inside, so that no variable exists twice.
+  bring one.
   """
 
   def __init__(
@@ -134,11 +134,10 @@ class Crossing:
     rng_filters: Sequence[CollectionFilter],
     boundary: Boundary,
   ):
-    scopes, self.treedef = jax.tree.flatten(scope_tree)
-    self.fingerprint = getattr(scope_tree, "fingerprint", self.treedef)
-    for scope in scopes:
+    self.form, self.tops = Form.of(scope_tree)
+    self.fingerprint = getattr(scope_tree, "fingerprint", self.form)
+    for scope in jax.tree.leaves(scope_tree):
       scope._check_valid()
-    self.tops, self.ways = top_scopes(scopes)
     self.in_filters = in_filters
     self.out_filters = out_filters
     self.rng_filters = rng_filters
@@ -169,8 +168,7 @@ class Crossing:
       scope.rng_counters = top.rng_counters
       inner.append(scope)
       self._note_inside(top, variables)
-    opened = [functools.reduce(_open, names, inner[index]) for index, names in self.ways]
-    return jax.tree.unflatten(self.treedef, opened)
+    return self.form.opened(inner)
 
   def _home(self, top: Scope) -> Home:
     """The home of a scope on the inner side."""
@@ -182,10 +180,8 @@ class Crossing:
 
   def repack_fn(self, inner_tree: Any) -> Groups:
     """The mutable variables of the inner scopes, by out filter and scope. The scopes end."""
-    roots = [scope.root for scope in jax.tree.leaves(inner_tree)]
-    inner = [roots[next(i for i, way in enumerate(self.ways) if way[0] == n)] for n in range(len(self.tops))]
     out = []
-    for top, scope in zip(self.tops, inner):
+    for top, scope in zip(self.tops, self.form.inner_tops(inner_tree)):
       scope._check_valid()
       variables = {c: v for c, v in scope._variables.items() if scope.is_mutable_collection(c)}
       self._note_inside(top, variables)
@@ -290,27 +286,6 @@ def pure(
   return run
 
 
-def top_scopes(scopes: Sequence[Scope]) -> tuple[list[Scope], list[tuple[int, tuple[str, ...]]]]:
-  """The scopes that lie below no other, and for each scope the way from its top: (index, names)."""
-  tops: list[Scope] = []
-  ways: list[tuple[int, tuple[str, ...]]] = []
-  for scope in scopes:
-    highest, names = scope, ()
-    above: Scope = scope
-    below: tuple[str, ...] = ()
-    while above.parent is not None:
-      below = (above.name or "", *below)
-      above = above.parent
-      if any(above is other or above == other for other in scopes):
-        highest, names = above, below
-    index = next((i for i, top in enumerate(tops) if top is highest or top == highest), None)
-    if index is None:
-      index = len(tops)
-      tops.append(next((s for s in scopes if s == highest), highest))
-    ways.append((index, names))
-  return tops, ways
-
-
 def split_streams(rng_groups: Groups, splits: Sequence[bool], n: int) -> Groups:
   """The streams of the groups that are to be split, with their root keys split in `n`."""
   return tuple(
@@ -319,12 +294,16 @@ def split_streams(rng_groups: Groups, splits: Sequence[bool], n: int) -> Groups:
   )
 
 
+def fold_streams(rng_groups: Groups, splits: Sequence[bool], step: Any, sign: int) -> Groups:
+  """The streams of the groups that are to be split, with `sign` times a step's number folded into their root keys."""
+  return tuple(
+    jax.tree.map(lambda rng: rng.at_step(step, sign), group, is_leaf=_is_stream) if split else group
+    for group, split in zip(rng_groups, splits)
+  )
+
+
 def _is_stream(x: Any) -> bool:
   return isinstance(x, LazyRng)
-
-
-def _open(scope: Scope, name: str) -> Scope:
-  return scope.push(name, reuse=True)
 
 
 def _transposed(by_scope: Sequence[Sequence[dict[str, Any]]], groups: int) -> Groups:
