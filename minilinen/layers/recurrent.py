@@ -1,177 +1,273 @@
-"""Recurrent cells: one step of a loop over a sequence, from a carry and an input to both again.
+"""Recurrent networks: `RNN` takes a cell through a sequence by a scan, `Bidirectional` does it from both ends.
 
-A cell is scanned: `nn.scan(nn.LSTMCell, variable_broadcast="params", split_rngs={"params": False})`.
+The cells themselves stand in `layers.cells`; all names are here too, as `nn.recurrent`.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from minilinen.core.nn.initializers import Initializer, orthogonal, zeros
-from minilinen.layers.activation import sigmoid, tanh
-from minilinen.layers.dtypes import Array, Dtype, promote_dtype
-from minilinen.layers.linear import Dense, default_kernel_init
-from minilinen.module import Module, compact, nowrap
-
-Carry = Any
-
-
-class _CarryMaker:
-  """`initialize_carry` in both of its forms: of a cell, and of the class.
-
-  Linen's first document calls `LSTMCell.initialize_carry(key, batch_dims, size)` on the class; today it is
-  `cell.initialize_carry(key, input_shape)`. Only a descriptor can tell the two apart.
-  """
-
-  def __init__(self, of_cell: Callable[..., Carry]):
-    self.of_cell = of_cell
-    self.__doc__ = of_cell.__doc__
-
-  def __get__(self, cell: Any, cls: type[Any]) -> Callable[..., Carry]:
-    if cell is not None:
-      return functools.partial(self.of_cell, cell)
-
-    def of_class(key: Any, batch_dims: tuple[int, ...], size: int, init_fn: Initializer = zeros) -> Carry:
-      return cls(features=size, carry_init=init_fn, parent=None).initialize_carry(key, (*batch_dims, size))
-
-    return of_class
+from minilinen import transforms
+from minilinen.core.frozen_dict import FrozenDict
+from minilinen.layers.cells import Carry as Carry
+from minilinen.layers.cells import ConvLSTMCell as ConvLSTMCell
+from minilinen.layers.cells import DenseParams as DenseParams
+from minilinen.layers.cells import GRUCell as GRUCell
+from minilinen.layers.cells import LSTMCell as LSTMCell
+from minilinen.layers.cells import MGUCell as MGUCell
+from minilinen.layers.cells import OptimizedLSTMCell as OptimizedLSTMCell
+from minilinen.layers.cells import RNNCellBase as RNNCellBase
+from minilinen.layers.cells import SimpleCell as SimpleCell
+from minilinen.layers.dtypes import Array
+from minilinen.module import Module, compact
 
 
-class RNNCellBase(Module):
-  """Base class of cells.
+class RNNBase(Protocol):
+  """What `Bidirectional` takes: a layer that is called as `RNN` is."""
 
-  A cell is called as `cell(carry, inputs) -> (carry, outputs)`.
-  """
-
-  @property
-  def num_feature_axes(self) -> int:
-    """How many trailing axes of the input are features."""
-    raise NotImplementedError
-
-  @nowrap
-  def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> Carry:
-    """The carry to begin with, for inputs of a shape."""
-    raise NotImplementedError
-
-
-def _carry_of(self: Any, rng: Any, input_shape: tuple[int, ...], parts: int) -> Any:
-  shape = (*input_shape[:-1], self.features)
-  if parts == 1:
-    return self.carry_init(rng, shape, self.param_dtype)
-  keys = jax.random.split(rng, parts)
-  return tuple(self.carry_init(key, shape, self.param_dtype) for key in keys)
+  def __call__(
+    self,
+    inputs: Array,
+    *,
+    initial_carry: Carry | None = None,
+    init_key: Any = None,
+    seq_lengths: Array | None = None,
+    return_carry: bool | None = None,
+    time_major: bool | None = None,
+    reverse: bool | None = None,
+    keep_order: bool | None = None,
+  ) -> Any: ...
 
 
-class LSTMCell(RNNCellBase):
-  """Long short-term memory (Hochreiter & Schmidhuber 1997).
-
-      i = sigmoid(W_ii x + W_hi h + b_hi)      f = sigmoid(W_if x + W_hf h + b_hf)
-      g = tanh(W_ig x + W_hg h + b_hg)         o = sigmoid(W_io x + W_ho h + b_ho)
-      c' = f * c + i * g                       h' = o * tanh(c')
+class RNN(Module):
+  """Calls a cell on each step of a sequence, with the carry of the step before.
 
   Attributes:
-    features: size of `c` and `h`; read off the carry if None.
-    gate_fn, activation_fn: in the place of sigmoid and tanh.
-    kernel_init, recurrent_kernel_init, bias_init: of `W_i*`, `W_h*` and `b`.
-    dtype, param_dtype: as for `Dense`.
-    carry_init: initializer of the first carry.
+    cell: the cell; its parameters are at "cell".
+    time_major: whether time is the first axis, instead of standing between batch and features.
+    return_carry: whether the last carry is returned too.
+    reverse: whether the sequence is read from its end; outputs come in the order of reading.
+    keep_order: whether outputs of a reversed sequence come in the order of the input.
+    unroll: how many steps one turn of the loop does.
+    variable_axes, variable_broadcast, variable_carry, split_rngs: what happens to the cell's variables and streams
+      from step to step, see `nn.scan`. A cell with `Dropout` needs `split_rngs={"params": False, "dropout": True}`.
+
+  >>> import jax, jax.numpy as jnp, minilinen as nn
+  >>> y, variables = nn.RNN(nn.GRUCell(8)).init_with_output(jax.random.key(0), jnp.ones((3, 10, 4)))
+  >>> y.shape, list(variables["params"]["cell"])
+  ((3, 10, 8), ['hn', 'hr', 'hz', 'in', 'ir', 'iz'])
   """
 
-  features: int | None = None
-  gate_fn: Callable[..., Any] = sigmoid
-  activation_fn: Callable[..., Any] = tanh
-  kernel_init: Initializer = default_kernel_init
-  recurrent_kernel_init: Initializer = orthogonal()
-  bias_init: Initializer = zeros
-  dtype: Dtype | None = None
-  param_dtype: Dtype = jnp.float32
-  carry_init: Initializer = zeros
+  cell: RNNCellBase
+  time_major: bool = False
+  return_carry: bool = False
+  reverse: bool = False
+  keep_order: bool = False
+  unroll: int = 1
+  variable_axes: Mapping[Any, Any] = FrozenDict()
+  variable_broadcast: Any = "params"
+  variable_carry: Any = False
+  split_rngs: Mapping[Any, bool] = FrozenDict({"params": False})
 
-  @compact
-  def __call__(self, carry: tuple[Array, Array], inputs: Array) -> tuple[tuple[Array, Array], Array]:
-    """One step: carry (c, h), each [batch..., features], and inputs [batch..., in]."""
-    c, h = carry
-    features = h.shape[-1] if self.features is None else self.features
-    dense_h = functools.partial(
-      Dense, features=features, use_bias=True, kernel_init=self.recurrent_kernel_init, bias_init=self.bias_init,
-      dtype=self.dtype, param_dtype=self.param_dtype,
-    )  # fmt: skip
-    dense_i = functools.partial(
-      Dense, features=features, use_bias=False, kernel_init=self.kernel_init, dtype=self.dtype,
-      param_dtype=self.param_dtype,
-    )  # fmt: skip
-    i = self.gate_fn(dense_i(name="ii")(inputs) + dense_h(name="hi")(h))
-    f = self.gate_fn(dense_i(name="if")(inputs) + dense_h(name="hf")(h))
-    g = self.activation_fn(dense_i(name="ig")(inputs) + dense_h(name="hg")(h))
-    o = self.gate_fn(dense_i(name="io")(inputs) + dense_h(name="ho")(h))
-    c = f * c + i * g
-    h = o * self.activation_fn(c)
-    return (c, h), h
-
-  @_CarryMaker
-  def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> tuple[Array, Array]:  # pyright: ignore[reportIncompatibleMethodOverride]
-    """The carry (c, h) to begin with.
+  def __call__(
+    self,
+    inputs: Array,
+    *,
+    initial_carry: Carry | None = None,
+    init_key: Any = None,
+    seq_lengths: Array | None = None,
+    return_carry: bool | None = None,
+    time_major: bool | None = None,
+    reverse: bool | None = None,
+    keep_order: bool | None = None,
+  ) -> Any:
+    """Reads a batch of sequences.
 
     Args:
-      rng: a random key.
-      input_shape: [batch..., in]. On the class: `LSTMCell.initialize_carry(key, batch_dims, size)`.
+      inputs: [batch..., time, features...], with `time_major` [time, batch..., features...].
+      initial_carry: the carry to begin with; by default the cell's own.
+      init_key: the key for that, by default always the same one.
+      seq_lengths: [batch...], how long each sequence is; what comes after is read, but neither is the returned carry
+        from there, nor does a reversed sequence begin there.
+      return_carry, time_major, reverse, keep_order: in the place of the attributes.
+
+    Returns:
+      Outputs [batch..., time, ...], or [time, batch..., ...]; with `return_carry` (carry, outputs).
+
+    Raises:
+      ValueError: if inputs have too few axes, or lengths don't fit the batch.
     """
-    return _carry_of(self, rng, input_shape, 2)
+    return_carry = self.return_carry if return_carry is None else return_carry
+    time_major = self.time_major if time_major is None else time_major
+    reverse = self.reverse if reverse is None else reverse
+    keep_order = self.keep_order if keep_order is None else keep_order
+    num_features = self.cell.num_feature_axes
+    num_batch = _check_inputs(self.cell, inputs) - 1
+    time_axis = 0 if time_major else num_batch
+    step_shape = inputs.shape[:time_axis] + inputs.shape[time_axis + 1 :]
+    _check_lengths(seq_lengths, step_shape[:num_batch])
 
-  @property
-  def num_feature_axes(self) -> int:
-    return 1
+    def flipped(x: Array) -> Array:
+      return flip_sequences(x, seq_lengths, num_batch_dims=num_batch, time_major=time_major)
+
+    if reverse:
+      inputs = flipped(inputs)
+    if initial_carry is None:
+      init_key = jax.random.key(0) if init_key is None else init_key
+      initial_carry = self.cell.initialize_carry(
+        init_key, step_shape[:num_batch] + step_shape[-num_features:]
+      )
+    keep_carries = return_carry and seq_lengths is not None
+
+    def step(cell: RNNCellBase, carry: Carry, x: Array) -> tuple[Carry, Any]:
+      carry, y = cell(carry, x)  # type: ignore[operator]
+      return carry, (carry, y) if keep_carries else y
+
+    scan = transforms.scan(
+      step,
+      in_axes=time_axis,
+      out_axes=(0, time_axis) if keep_carries else time_axis,
+      unroll=self.unroll,
+      variable_axes=self.variable_axes,
+      variable_broadcast=self.variable_broadcast,
+      variable_carry=self.variable_carry,
+      split_rngs=self.split_rngs,
+    )
+    carry, outputs = scan(self.cell, initial_carry, inputs)
+    if keep_carries:
+      carries, outputs = outputs
+      carry = _at_the_end(carries, seq_lengths)  # type: ignore[arg-type]
+    if reverse and keep_order:
+      outputs = jax.tree.map(flipped, outputs)
+    return (carry, outputs) if return_carry else outputs
 
 
-class OptimizedLSTMCell(LSTMCell):
-  """`LSTMCell` in two products instead of eight; the same parameters and the same numbers."""
+def _check_inputs(cell: RNNCellBase, inputs: Array) -> int:
+  """The number of axes of batch and time together."""
+  number = inputs.ndim - cell.num_feature_axes
+  if number < 1:
+    raise ValueError(
+      f"An RNN of {type(cell).__name__} takes inputs [batch..., time, {cell.num_feature_axes} axes of features], but"
+      f" got shape {inputs.shape}."
+    )
+  return number
+
+
+def _check_lengths(seq_lengths: Any, batch: tuple[int, ...]) -> None:
+  if seq_lengths is None:
+    return
+  if isinstance(seq_lengths, (list, tuple)) or not jnp.issubdtype(jnp.result_type(seq_lengths), jnp.integer):
+    raise TypeError(f"seq_lengths is an array of whole numbers, one for each sequence: got {seq_lengths!r}.")
+  shape = jnp.shape(seq_lengths)
+  if len(shape) > len(batch) or any(n not in (1, m) for n, m in zip(shape[::-1], batch[::-1])):
+    raise ValueError(
+      f"seq_lengths has shape {shape}, but the batch of the inputs has {batch}: it says how long each sequence is."
+    )
+
+
+def _at_the_end(carries: Carry, seq_lengths: Array) -> Carry:
+  """From the carries after every step [time, batch..., ...] those after the last step of each sequence."""
+  last = seq_lengths - 1
+
+  def pick(x: Array) -> Array:
+    grid = [jnp.arange(size) for size in x.shape[1 : 1 + max(jnp.ndim(last), 1)]]
+    return x[(last, *(grid if len(grid) == 1 else jnp.ix_(*grid)))]
+
+  return jax.tree.map(pick, carries)
+
+
+def flip_sequences(inputs: Array, seq_lengths: Array | None, num_batch_dims: int, time_major: bool) -> Array:
+  """Sequences from end to beginning; the padding after each stays behind it.
+
+  Args:
+    inputs: [batch..., time, ...], with `time_major` [time, batch..., ...].
+    seq_lengths: [batch...], how long each sequence is; all fill the time axis if None.
+    num_batch_dims: the number of batch axes.
+    time_major: whether time is the first axis.
+
+  Returns:
+    The same shape. The padding comes in reverse too.
+
+  >>> flip_sequences(jnp.array([[1, 2, 3, 0, 0]]), jnp.array([3]), num_batch_dims=1, time_major=False).tolist()
+  [[3, 2, 1, 0, 0]]
+  """
+  time_axis = 0 if time_major else num_batch_dims
+  if seq_lengths is None:
+    return jnp.flip(inputs, axis=time_axis)
+  length = inputs.shape[time_axis]
+  lengths = jnp.expand_dims(seq_lengths, axis=time_axis)
+  steps = jnp.arange(length - 1, -1, -1)
+  steps = jnp.reshape(steps, [length if axis == time_axis else 1 for axis in range(num_batch_dims + 1)])
+  steps = (steps + lengths) % length
+  steps = steps.reshape(steps.shape + (1,) * (inputs.ndim - steps.ndim))
+  return jnp.take_along_axis(inputs, steps, axis=time_axis)
+
+
+def _concatenate(a: Array, b: Array) -> Array:
+  """Both outputs side by side."""
+  return jnp.concatenate([a, b], axis=-1)
+
+
+class Bidirectional(Module):
+  """Reads sequences from both ends (Schuster & Paliwal 1997) and puts both outputs together.
+
+  Attributes:
+    forward_rnn, backward_rnn: the two layers, as `RNN`.
+    merge_fn: from one output of each to the common one; side by side by default.
+    time_major, return_carry: as for `RNN`.
+
+  >>> import jax, jax.numpy as jnp, minilinen as nn
+  >>> layer = nn.Bidirectional(nn.RNN(nn.GRUCell(8)), nn.RNN(nn.GRUCell(8)))
+  >>> layer.init_with_output(jax.random.key(0), jnp.ones((3, 10, 4)))[0].shape
+  (3, 10, 16)
+  """
+
+  forward_rnn: RNNBase
+  backward_rnn: RNNBase
+  merge_fn: Callable[[Array, Array], Array] = _concatenate
+  time_major: bool = False
+  return_carry: bool = False
 
   @compact
-  def __call__(self, carry: tuple[Array, Array], inputs: Array) -> tuple[tuple[Array, Array], Array]:
-    """One step: carry (c, h), each [batch..., features], and inputs [batch..., in]."""
-    c, h = carry
-    features = h.shape[-1]
+  def __call__(
+    self,
+    inputs: Array,
+    *,
+    initial_carry: Carry | None = None,
+    init_key: Any = None,
+    seq_lengths: Array | None = None,
+    return_carry: bool | None = None,
+    time_major: bool | None = None,
+    reverse: bool | None = None,
+    keep_order: bool | None = None,
+  ) -> Any:
+    """Reads a batch of sequences.
 
-    def product(x: Array, names: list[str], kernel_init: Initializer, use_bias: bool) -> list[Array]:
-      layers = [
-        _DenseParams(features, use_bias, self.param_dtype, kernel_init, self.bias_init, name=name)(x)
-        for name in names
-      ]
-      kernel = jnp.concatenate([kernel for kernel, _ in layers], axis=-1)
-      bias = jnp.concatenate([bias for _, bias in layers], axis=-1) if use_bias else None
-      x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-      y = jnp.dot(x, kernel)
-      if bias is not None:
-        y += jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
-      return jnp.split(y, list(range(features, 4 * features, features)), axis=-1)
+    Args:
+      inputs, seq_lengths, return_carry, time_major: as for `RNN`.
+      initial_carry: a pair, for the way there and the way back.
+      init_key: is split into keys for the two; by default both begin with the same one.
+      reverse, keep_order: change nothing; there so that it can stand where an `RNN` does.
 
-    h_parts = product(h, ["hi", "hf", "hg", "ho"], self.recurrent_kernel_init, True)
-    i_parts = product(inputs, ["ii", "if", "ig", "io"], self.kernel_init, False)
-    i = self.gate_fn(h_parts[0] + i_parts[0])
-    f = self.gate_fn(h_parts[1] + i_parts[1])
-    g = self.activation_fn(h_parts[2] + i_parts[2])
-    o = self.gate_fn(h_parts[3] + i_parts[3])
-    c = f * c + i * g
-    h = o * self.activation_fn(c)
-    return (c, h), h
-
-
-class _DenseParams(Module):
-  """The parameters of a `Dense`, without the product."""
-
-  features: int
-  use_bias: bool
-  param_dtype: Dtype
-  kernel_init: Initializer
-  bias_init: Initializer
-
-  @compact
-  def __call__(self, inputs: Array) -> tuple[Array, Array | None]:
-    kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], self.features), self.param_dtype)
-    bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-    return kernel, bias
+    Returns:
+      The merged outputs, with `return_carry` after the pair of carries.
+    """
+    time_major = self.time_major if time_major is None else time_major
+    return_carry = self.return_carry if return_carry is None else return_carry
+    keys = (None, None) if init_key is None else tuple(jax.random.split(init_key))
+    carries = (None, None) if initial_carry is None else initial_carry
+    ways = ((self.forward_rnn, False), (self.backward_rnn, True))
+    ends = [
+      rnn(
+        inputs, initial_carry=carry, init_key=key, seq_lengths=seq_lengths, return_carry=True, time_major=time_major,
+        reverse=back, keep_order=back,
+      )
+      for (rnn, back), carry, key in zip(ways, carries, keys)
+    ]  # fmt: skip
+    (forward_carry, forward), (backward_carry, backward) = ends
+    outputs = jax.tree.map(self.merge_fn, forward, backward)
+    return ((forward_carry, backward_carry), outputs) if return_carry else outputs
