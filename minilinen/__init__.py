@@ -3,9 +3,15 @@
 `import minilinen as nn` gives Linen's names. This file lists them and does nothing else.
 """
 
+from minilinen import aliases as aliases
+from minilinen import kw_only_dataclasses as kw_only_dataclasses
+from minilinen import module as module
+from minilinen import summary as summary
+from minilinen import transforms as transforms
 from minilinen.checking import check as check
 from minilinen.config import config as config
 from minilinen.core import FrozenDict as FrozenDict
+from minilinen.core import meta as meta
 from minilinen.core.axes_scan import broadcast as broadcast
 from minilinen.core.filters import DenyList as DenyList
 from minilinen.core.meta import PARTITION_NAME as PARTITION_NAME
@@ -106,6 +112,10 @@ from minilinen.module import intercept_methods as intercept_methods
 from minilinen.module import merge_param as merge_param
 from minilinen.module import nowrap as nowrap
 from minilinen.module import share_scope as share_scope
+from minilinen.module.profile import disable_named_call as disable_named_call
+from minilinen.module.profile import enable_named_call as enable_named_call
+from minilinen.module.profile import override_named_call as override_named_call
+from minilinen.summary import tabulate as tabulate
 from minilinen.trace import Spec as Spec
 from minilinen.trace import Trace as Trace
 from minilinen.trace import events as events

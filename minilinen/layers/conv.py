@@ -14,7 +14,7 @@ from minilinen.core.nn.axes import conv_dimension_numbers, per_axis
 from minilinen.core.nn.initializers import Initializer, zeros
 from minilinen.core.nn.linear import default_kernel_init
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
-from minilinen.layers.linear import _chosen
+from minilinen.layers.injection import chosen
 from minilinen.module import Module, compact, nowrap
 
 Padding = str | int | Sequence[int | tuple[int, int]]
@@ -115,7 +115,7 @@ class _Conv(Module):
     inputs, padding = _padded(inputs, padding, kernel_size, kernel_dilation)
     numbers = conv_dimension_numbers(inputs.ndim)
     in_features = inputs.shape[-1]
-    conv = _chosen(self.conv_general_dilated_cls, self.conv_general_dilated, lax.conv_general_dilated)
+    conv = chosen(self.conv_general_dilated_cls, self.conv_general_dilated, lax.conv_general_dilated)
     settings: dict[str, Any] = dict(
       lhs_dilation=input_dilation, rhs_dilation=kernel_dilation, dimension_numbers=numbers
     )

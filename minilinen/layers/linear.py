@@ -1,4 +1,7 @@
-"""Layers that multiply by a matrix: `Dense`, `DenseGeneral`, `Einsum`, `Embed`."""
+"""Layers that multiply by a matrix: `Dense`, `DenseGeneral`, `Einsum`, `Embed`.
+
+`nn.linear` is this file, and Linen's users find the convolutions there too, so it names them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,12 @@ from jax import lax
 from minilinen.core.nn.axes import as_tuple, positive_axes
 from minilinen.core.nn.initializers import Initializer, zeros
 from minilinen.core.nn.linear import default_embed_init, default_kernel_init
+from minilinen.layers.conv import Conv as Conv
+from minilinen.layers.conv import ConvLocal as ConvLocal
+from minilinen.layers.conv import ConvTranspose as ConvTranspose
+from minilinen.layers.conv import canonicalize_padding as canonicalize_padding
 from minilinen.layers.dtypes import Array, Dtype, promote_dtype
+from minilinen.layers.injection import chosen
 from minilinen.module import Module, compact, nowrap
 
 
@@ -51,18 +59,11 @@ class Dense(Module):
     kernel = self.param("kernel", self.kernel_init, (jnp.shape(inputs)[-1], self.features), self.param_dtype)
     bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
     inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-    dot_general = _chosen(self.dot_general_cls, self.dot_general, lax.dot_general)
+    dot_general = chosen(self.dot_general_cls, self.dot_general, lax.dot_general)
     y = dot_general(inputs, kernel, (((inputs.ndim - 1,), (0,)), ((), ())), precision=self.precision)
     if bias is not None:
       y += jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
     return y
-
-
-def _chosen(made_by: Any, given: Any, default: Any) -> Any:
-  """The operation to use: a class's instance, the one given, or the default."""
-  if made_by is not None:
-    return made_by()
-  return default if given is None else given
 
 
 class DenseGeneral(Module):
@@ -105,7 +106,7 @@ class DenseGeneral(Module):
     bias_init = _as_matrix(self.bias_init, n_batch, 0, n_features)
     bias = self.param("bias", bias_init, batch_shape + features, self.param_dtype) if self.use_bias else None
     inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-    dot_general = _chosen(self.dot_general_cls, self.dot_general, lax.dot_general)
+    dot_general = chosen(self.dot_general_cls, self.dot_general, lax.dot_general)
     summed = tuple(range(n_batch, n_axis + n_batch))
     out = dot_general(
       inputs, kernel, ((axis, summed), (batch_dims, tuple(range(n_batch)))), precision=self.precision
