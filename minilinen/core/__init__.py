@@ -38,8 +38,9 @@ Array = jax.Array
 
 __all__ = [
   "Array", "AxisMetadata", "CollectionFilter", "DenyList", "FrozenDict", "Scope", "Variable", "apply",
-  "axes_scan", "bind", "broadcast", "check_trace_level", "copy", "current_trace", "custom_vjp", "filter_to_set", "freeze",
-  "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters", "is_filter_empty", "jit", "jvp",
-  "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack", "pop", "pretty_repr", "remat", "remat_scan",
-  "scan", "scope", "subtract_filters", "tracers", "unbox", "unfreeze", "union_filters", "vjp", "vmap", "while_loop",
+  "axes_scan", "bind", "broadcast", "check_trace_level", "copy", "current_trace", "custom_vjp",
+  "filter_to_set", "freeze", "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters",
+  "is_filter_empty", "jit", "jvp", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack",
+  "pop", "pretty_repr", "remat", "remat_scan", "scan", "scope", "subtract_filters", "tracers", "unbox",
+  "unfreeze", "union_filters", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 def collection_not_found(scope: Scope, col: str, name: str) -> errors.ScopeCollectionNotFound:
   """The error for a collection that is empty: perhaps a boundary keeps it out."""
-  stopped_by = scope._home.stopping_collection(col)
-  return errors.ScopeCollectionNotFound(col, name, scope.path_text, scope.root._variables, stopped_by)
+  stopped_by, frozen_by = scope._home.stopping_collection(col), scope._home.stopping_writes(col)
+  return errors.ScopeCollectionNotFound(
+    col, name, scope.path_text, scope.root._variables, stopped_by, None if stopped_by else frozen_by
+  )
 
 
 def not_mutable(scope: Scope, col: str, name: str) -> errors.ModifyScopeVariableError:
@@ -38,7 +40,8 @@ def param_not_found(scope: Scope, name: str) -> errors.ScopeParamNotFoundError:
   """The error for a missing parameter; where the module has none at all, with the modules beside it."""
   here = scope._collection("params")
   beside = scope.parent._collection("params") if not here and scope.parent is not None else {}
-  return errors.ScopeParamNotFoundError(name, scope.path_text, here, scope.name or "", beside)
+  frozen_by = scope._home.stopping_writes("params")
+  return errors.ScopeParamNotFoundError(name, scope.path_text, here, scope.name or "", beside, frozen_by)
 
 
 def param_shape(scope: Scope, name: str, found: Any, expected: Any) -> errors.ScopeParamShapeError:

@@ -17,8 +17,10 @@ from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
 from minilinen.errors.findings import RetracedWarning as RetracedWarning
 from minilinen.errors.findings import UncalledModuleWarning as UncalledModuleWarning
 from minilinen.errors.findings import UnusedVariableWarning as UnusedVariableWarning
+from minilinen.errors.lifts import BranchesDifferError as BranchesDifferError
 from minilinen.errors.lifts import CarriedCollectionError as CarriedCollectionError
 from minilinen.errors.lifts import CarryError as CarryError
+from minilinen.errors.lifts import DerivativeError as DerivativeError
 from minilinen.errors.lifts import DroppedValueWarning as DroppedValueWarning
 from minilinen.errors.lifts import JaxTransformError as JaxTransformError
 from minilinen.errors.lifts import LeakedTracerWarning as LeakedTracerWarning

@@ -77,13 +77,15 @@ class MinilinenError(Told, Exception):
     message: str,
     *,
     path: str = "",
+    expected: str = "",
+    found: str = "",
     mend: str = "",
     wrong: str = "",
     right: str = "",
     source: Source | None = None,
     places: Mapping[str, Source | None] | None = None,
   ):
-    super().__init__(self._tell(message, 2, path, mend, wrong, right, source=source, places=places))
+    super().__init__(self._tell(message, 2, path, mend, wrong, right, expected, found, source, places))
 
 
 FlaxError = MinilinenError

@@ -70,6 +70,13 @@ class MultiScopeError(MinilinenError, NotImplementedError):
     )
 
 
+class DerivativeError(MinilinenError, TypeError, ValueError):
+  """A function of a lifted derivative gives something of another form than it must, or a direction has another."""
+
+  def __init__(self, what: str, expected: str, found: str, right: str, lift: LiftedAt):
+    super().__init__(what, places=lift.places, expected=expected, found=found, right=right)
+
+
 class PartitioningUnspecifiedError(MinilinenError):
   """A box was lifted and nobody said what its new axis is called."""
 
@@ -109,20 +116,24 @@ class LiftedAt:
 
   def passing_collection(self, col: str) -> str:
     """The code that lets a collection pass."""
-    if self.kind in ("vmap", "scan"):
-      return f'nn.{self.kind}({self._what}, variable_axes={{..., "{col}": 0}}, ...)'
-    opened = "variables=True, mutable=True" if self.kind == "map_variables" else "variables=True"
-    return f"nn.{self.kind}({self._what}, {opened}, ...)"
+    opened = {
+      "vmap": f'variable_axes={{..., "{col}": 0}}',
+      "scan": f'variable_axes={{..., "{col}": 0}}',
+      "while_loop": f'carry_variables="{col}"',
+      "map_variables": "variables=True, mutable=True",
+    }.get(self.kind, "variables=True")
+    return self._with(opened)
 
   def passing_stream(self, stream: str) -> str:
     """The code that lets a random stream pass."""
-    if self.kind in ("vmap", "scan"):
-      return f'nn.{self.kind}({self._what}, split_rngs={{..., "{stream}": True}}, ...)'
-    return f"nn.{self.kind}({self._what}, rngs=True, ...)"
+    splits = self.kind in ("vmap", "scan", "while_loop")
+    return self._with(f'split_rngs={{..., "{stream}": True}}' if splits else "rngs=True")
 
-  @property
-  def _what(self) -> str:
-    return self.target or "..."
+  def _with(self, option: str) -> str:
+    """The call of the transform with an option."""
+    if self.kind == "while_loop":
+      return f"nn.while_loop(cond_fn, body_fn, self, init, {option}, ...)"
+    return f"nn.{self.kind}({self.target or '...'}, {option}, ...)"
 
 
 class LeakedTracerWarning(MinilinenWarning):
@@ -315,8 +326,21 @@ class CarriedCollectionError(MinilinenError, TypeError):
       " be there before the loop begins.",
       path=path,
       places=lift.places,
-      right=lift.passing_collection(col),
-      mend="or create the variables before the scan, which then carries them.",
+      right=lift.passing_collection(col) if lift.kind == "scan" else "",
+      mend=f"create the variables before the {lift.kind}, which then carries them.",
+    )
+
+
+class BranchesDifferError(MinilinenError, TypeError):
+  """The branches of a `cond` or `switch` give results or variables of different kinds."""
+
+  def __init__(self, what: str, lift: LiftedAt, path: str, first: str, other: str, number: int):
+    super().__init__(
+      f"The branches of {lift} differ: {what} is {first} in branch 0 and {other} in branch {number}.",
+      path=path,
+      places=lift.places,
+      mend="every branch must give the same structure, shapes and dtypes, and create the same variables; at init call"
+      " what the branches use before them: if self.is_initializing(): self.layer(x)",
     )
 
 

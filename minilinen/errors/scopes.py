@@ -20,9 +20,15 @@ class ScopeCollectionNotFound(MinilinenError):
     scope_path: str,
     available: Iterable[str] = (),
     lift: LiftedAt | None = None,
+    frozen_by: LiftedAt | None = None,
   ):
     passed = sorted(available)
     what = f"Tried to access {var_name!r} from collection {col_name!r} in {scope_path!r}, but the collection is empty."
+    if frozen_by is not None:
+      super().__init__(
+        f"{what} {_not_created(frozen_by)}", path=scope_path, places=frozen_by.places, mend=_CREATE
+      )
+      return
     if lift is not None:
       super().__init__(
         f"{what} It stops at {lift}, which does not pass it on.",
@@ -48,6 +54,13 @@ class ScopeCollectionNotFound(MinilinenError):
     )
 
 
+def _not_created(lift: LiftedAt) -> str:
+  return f"It cannot be created inside {lift}, which hands out no new variables of this collection."
+
+
+_CREATE = "create it before: if self.is_initializing(): self.layer(x)"
+
+
 class ScopeParamNotFoundError(MinilinenError):
   """A parameter is not among those that were passed.
 
@@ -62,7 +75,12 @@ class ScopeParamNotFoundError(MinilinenError):
     candidates: Iterable[str] = (),
     module: str = "",
     beside: Iterable[str] = (),
+    frozen_by: LiftedAt | None = None,
   ):
+    if frozen_by is not None:
+      what = f"Could not find parameter {param_name!r} in {scope_path!r}. {_not_created(frozen_by)}"
+      super().__init__(what, path=scope_path, places=frozen_by.places, mend=_CREATE)
+      return
     known, others = list(candidates), list(beside)
     if module in others:
       hint = f" {scope_path!r} itself is there, but it is no dict of parameters."

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from minilinen.core.filters import CollectionFilter
+from minilinen.core.lift.explain import Branches
 from minilinen.core.lift.pack import Boundary, Groups, pack, pure
 
 
@@ -73,11 +74,14 @@ def _choose(
   rngs: CollectionFilter,
 ) -> Any:
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *operands: Any) -> Any:
+    given = Branches()
+
     def chosen(number: int) -> Callable[..., Any]:
       body = pure(branches[number], scope_fn, repack_fn, name=f"branch {number}")
-      return lambda *operands: body(groups, streams, *operands)
+      return given.kept(number, lambda *operands: body(groups, streams, *operands))
 
-    return choose(index, *map(chosen, range(len(branches))), *operands)
+    with given.explained(boundary, scope_fn.__self__):
+      return choose(index, *map(chosen, range(len(branches))), *operands)
 
   boundary = Boundary(
     kind,

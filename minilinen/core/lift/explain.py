@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from minilinen import errors
+from minilinen.core.lift.form import Form
 from minilinen.core.lift.pack import Boundary, Crossing
 from minilinen.trace.spec import describe
 
@@ -88,9 +89,66 @@ class Carries:
     return None
 
 
+class Branches:
+  """What the branches of a `cond` or `switch` gave, for the message if the results don't fit together."""
+
+  def __init__(self) -> None:
+    self._given: dict[int, Any] = {}
+
+  def kept(self, number: int, branch: Callable[..., Any]) -> Callable[..., Any]:
+    """A branch `(*operands) -> (result, groups)` whose results are kept."""
+
+    def run(*operands: Any) -> Any:
+      self._given.pop(number, None)
+      out = self._given[number] = branch(*operands)
+      return out
+
+    return run
+
+  @contextlib.contextmanager
+  def explained(self, boundary: Boundary, crossing: Crossing) -> Iterator[None]:
+    """Gives JAX's error for branches that differ in the user's words.
+
+    Raises:
+      BranchesDifferError: if two branches give other structures, shapes or dtypes.
+    """
+    try:
+      yield
+    except TypeError as error:
+      difference = None if isinstance(error, errors.MinilinenError) else self._difference()
+      if difference is None:
+        raise
+      path = crossing.tops[0].path_text if crossing.tops else ""
+      what, first, other, number = difference
+      lift = boundary.lifted_at()
+      raise errors.BranchesDifferError(what, lift, path, first, other, number) from None
+
+  def _difference(self) -> tuple[str, str, str, int] | None:
+    if 0 not in self._given:
+      return None
+    y, groups = self._given[0]
+    for number, (other_y, other_groups) in sorted(self._given.items()):
+      for place in sorted(_places(groups) ^ _places(other_groups)):
+        words = ("there", "not there")
+        return f"variable {'/'.join(place)!r}", *(words if place in _places(groups) else words[::-1]), number
+      if jax.tree.structure(y) != jax.tree.structure(other_y):
+        return "the result", _in_words(y), _in_words(other_y), number
+      for key, before, after in _differences(y, other_y):
+        return f"the result{jax.tree_util.keystr(key)}", _in_words(before), _in_words(after), number
+      for key, before, after in _differences(groups, other_groups):
+        return f"variable {'/'.join(_place(key))!r}", _in_words(before), _in_words(after), number
+    return None
+
+
 def _places(tree: Any) -> set[tuple[str, ...]]:
   """The addresses of all leaves of nested dicts."""
   return {_place(key) for key, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _listed(trees: Sequence[Any]) -> str:
+  """What nested dicts hold, or what stands in their place."""
+  places = sorted("/".join(place) for place in _places(trees) if place)
+  return ", ".join(places) or ", ".join(map(_in_words, trees)) or "nothing"
 
 
 def _place(key: Sequence[Any]) -> tuple[str, ...]:
@@ -113,6 +171,43 @@ def _in_words(value: Any) -> str:
   if isinstance(described, tuple):
     return f"({', '.join(map(str, described))})"
   return str(described)
+
+
+def forward_error(pair: Any, boundary: Boundary) -> errors.DerivativeError:
+  """The error for a forward function of `custom_vjp` that gives no pair."""
+  return errors.DerivativeError(
+    "The forward function of nn.custom_vjp must give a pair.",
+    "(result, what the backward function needs)",
+    _in_words(pair),
+    "nn.custom_vjp(f, lambda module, x: nn.vjp(f, module, x), backward)",
+    boundary.lifted_at(),
+  )
+
+
+def check_cotangents(wanted: Any, variables_t: Any, form: Form, boundary: Boundary) -> None:
+  """Raises DerivativeError if a backward function gives the gradients of the variables in another form."""
+  expected = form.tree([{**collections} for collections in wanted])
+  if jax.tree.structure(variables_t) != jax.tree.structure(expected):
+    raise errors.DerivativeError(
+      "The backward function of nn.custom_vjp must first give the gradients of the variables, as the pullback of"
+      " nn.vjp does.",
+      _listed(wanted),
+      _listed(form.tops(variables_t)),
+      "lambda pull, y_t: pull(y_t)   # or what was made of it: (variables_t, *xs_t)",
+      boundary.lifted_at(),
+    )
+
+
+def check_directions(wanted: Any, directions: Any, boundary: Boundary) -> None:
+  """Raises DerivativeError if the directions for the variables are of another form than the variables."""
+  if jax.tree.structure(directions) != jax.tree.structure(wanted):
+    raise errors.DerivativeError(
+      "The variable_tangents of nn.jvp must have a value for each variable of a collection, or none at all.",
+      _listed(wanted),
+      _listed(directions),
+      'nn.jvp(f, self, (x,), (x_t,), {"params": jax.tree.map(jnp.ones_like, self.variables["params"])})',
+      boundary.lifted_at(),
+    )
 
 
 class Statics:

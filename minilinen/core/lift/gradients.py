@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.lift.explain import check_cotangents, check_directions, forward_error
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
 
@@ -165,6 +166,7 @@ def jvp(
     wanted = unfreeze_all(wanted)
     body = pure(fn, scope_fn, repack_fn)
     directions = tuple(map(_direction, wanted, by_scope))
+    check_directions(wanted, directions, boundary)
 
     def differentiated(wanted: Any, *primals: Any) -> Any:
       return body((wanted, others), streams, *primals)
@@ -214,12 +216,15 @@ def custom_vjp(
       return lambda wanted, *args: body((wanted, others), streams, *args)
 
     def forward(wanted: Any, *args: Any) -> Any:
-      (y, residual), out = of_variables(forward_fn, "forward")(wanted, *args)
-      return (y, out), residual
+      pair, out = of_variables(forward_fn, "forward")(wanted, *args)
+      if not isinstance(pair, tuple) or len(pair) != 2:
+        raise forward_error(pair, boundary)
+      return (pair[0], out), pair[1]
 
     def backward(*args: Any) -> Any:
       *plain_args, residual, (y_t, _) = args
       variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
+      check_cotangents(wanted, variables_t, form, boundary)
       return (form.tops(variables_t), *args_t)
 
     f = jax.custom_vjp(of_variables(fn, "body"), nondiff_argnums=plain)

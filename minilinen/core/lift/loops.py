@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -208,6 +209,7 @@ def remat_scan(
   if not lengths:
     raise ValueError("remat_scan needs at least one length: lengths=(10,), or lengths=(3, 4) for 12 steps.")
 
+  @functools.wraps(body_fn)
   def step(scope: Any, carry: Any) -> tuple[Any, tuple[()]]:
     return inside(scope, carry), ()
 
@@ -225,7 +227,7 @@ def remat_scan(
     split_rngs=split_rngs,
     length=lengths[0],
   )
-  return lambda scope, carry: loop(scope, carry)[0]
+  return functools.wraps(body_fn)(lambda scope, carry: loop(scope, carry)[0])
 
 
 def _named(collections: CollectionFilter, how: str) -> list[tuple[CollectionFilter, str]]:

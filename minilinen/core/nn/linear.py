@@ -247,7 +247,7 @@ class Embedding:
 
   table: Any
 
-  def lookup(self, inputs: Any) -> jax.Array:
+  def lookup(self, indices: Any) -> jax.Array:
     """Whole numbers [...] to vectors [..., features].
 
     Raises:

@@ -1,0 +1,192 @@
+"""`remat_scan`, `fold_rngs`, `add_metadata_axis`, and lifts inside each other, against Flax to the bit."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import pytest
+from oracle import KEY, KEY2, X, as_flax, core, same, same_model
+
+import minilinen
+
+STREAMS = ("params", "dropout")
+
+
+@pytest.mark.parametrize("lengths", [(2,), (2, 3), (2, 1, 2)])
+def test_remat_scan(lengths):
+  same_model(lambda nn: nn.remat_scan(nn.Dense, lengths=lengths)(4), X)
+
+
+def test_remat_scan_design():
+  Deep = minilinen.remat_scan(minilinen.Dense, lengths=(2, 3))
+  variables = Deep(4).init(KEY, X)
+  assert jax.tree.map(jnp.shape, variables.unfreeze()) == {
+    "params": {"kernel": (2, 3, 4, 4), "bias": (2, 3, 4)}
+  }
+  trace = minilinen.trace(Deep(4).apply)(variables, X)
+  assert [(lift.kind, lift.length) for lift in trace.lifts] == [("scan", 2), ("remat", None), ("scan", 3)]
+
+
+OPTIONS = [
+  {"policy": jax.checkpoint_policies.everything_saveable},
+  {"variable_broadcast": "params", "variable_axes": {}, "split_rngs": {"params": False, "dropout": True}},
+  {"variable_axes": {"params": 1}, "split_rngs": {"params": True, "dropout": False}},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
+def test_remat_scan_options(options):
+  def build(nn):
+    class Block(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dropout(0.5, deterministic=False)(nn.Dense(4)(x))
+
+    return nn.remat_scan(Block, lengths=(2, 2), **options)()
+
+  same_model(build, X, streams=STREAMS)
+
+
+@as_flax
+def test_remat_scan_carries(nn):
+  class Block(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      count = self.variable("state", "count", lambda: jnp.zeros(()))
+      count.value = count.value + 1
+      return nn.Dense(4)(x)
+
+  deep = nn.remat_scan(Block, lengths=(2, 3), variable_carry="state", variable_axes={"params": 0})()
+  params = {"Dense_0": {"kernel": jnp.ones((2, 3, 4, 4)), "bias": jnp.zeros((2, 3, 4))}}
+  y, state = deep.apply({"params": params, "state": {"count": jnp.zeros(())}}, X, mutable=["state"])
+  assert state["state"]["count"] == 6
+  return y, state
+
+
+def test_no_lengths():
+  with pytest.raises(ValueError, match=r"remat_scan needs at least one length: lengths=\(10,\)"):
+    minilinen.remat_scan(minilinen.Dense)(4).init(KEY, X)
+
+
+def noisy(nn):
+  class Noisy(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      x = nn.Dense(4)(x)
+      return x + jax.random.normal(self.make_rng("dropout"), x.shape)
+
+  return Noisy
+
+
+@pytest.mark.parametrize("options", [{}, {"rngs": ["params", "dropout"]}, {"variables": "params"}], ids=str)
+def test_fold_rngs(options):
+  def build(nn):
+    Folded = nn.fold_rngs(noisy(nn), **options)
+
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return Folded()(Folded()(x)) + jax.random.normal(self.make_rng("dropout"), (4,))
+
+    return Net()
+
+  same_model(build, X, streams=STREAMS)
+
+
+def test_folded_keys_are_replayed():
+  net = minilinen.fold_rngs(noisy(minilinen))()
+  keys = {"params": KEY, "dropout": KEY2}
+  with minilinen.record() as trace:
+    net.init(keys, X)
+  (lift,) = trace.lifts
+  assert lift.kind == "fold_rngs" and dict(lift.streams) == {"all": "folded"}
+  drawn = [minilinen.replay_key(event, keys) for event in trace.events(minilinen.events.Key)]
+  assert len({tuple(map(int, key)) for key in drawn}) == len(drawn)
+
+
+AXES = [{"params": 0}, {"params": 1}, {"params": 0, "state": 1}]
+
+
+@pytest.mark.parametrize("axes", AXES, ids=str)
+def test_add_metadata_axis(axes):
+  def build(nn):
+    class Boxed(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        init = nn.with_partitioning(nn.initializers.lecun_normal(), ("in", "out"))
+        self.variable("state", "s", nn.with_partitioning(jnp.ones, ("a", "b")), (2, 2))
+        return nn.Dense(4, kernel_init=init)(x)
+
+    return nn.add_metadata_axis(Boxed, variable_axes=axes, metadata_params={nn.PARTITION_NAME: "layers"})()
+
+  def program(nn):
+    model = build(nn)
+    variables = model.init(KEY, X)
+    return variables, model.apply(variables, X), model.apply(variables, X, mutable=["state"])
+
+  same(program)
+
+
+@as_flax
+def test_remat_scan_of_the_core(nn):
+  def block(scope, x):
+    return scope.child(lambda s, x: x @ s.param("w", jax.nn.initializers.normal(), (4, 4)), "layer")(x)
+
+  def f(scope, x):
+    return scope.child(core(nn).lift.remat_scan(block, (2, 2)), "deep")(x)
+
+  return core(nn).init(f)(KEY, X)
+
+
+def test_fold_rngs_of_the_core():
+  def draw(scope):
+    return scope.make_rng("params")
+
+  def f(scope):
+    return scope.child(draw, "a")(), scope.child(minilinen.core.lift.fold_rngs(draw), "a2")()
+
+  plain, folded = minilinen.core.apply(f)({}, rngs={"params": KEY})
+  assert (plain != folded).any()
+
+
+def mixed(nn, order):
+  """A layer lifted by several transforms, one around the other."""
+
+  class Block(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      x = nn.Dropout(0.5, deterministic=False)(nn.Dense(4)(x))
+      if not self.is_initializing():
+        x = nn.cond(x.sum() > 0, lambda net, x: net.scaled(x), lambda net, x: 2.0 * net.scaled(x), self, x)
+      else:
+        x = self.scaled(x)
+      return nn.grad(lambda net, x: jnp.sum(jnp.sin(net.scaled(x))), self, x)[0]
+
+    def scaled(self, x):
+      return x * self.get_variable("params", "Dense_0")["bias"].sum() + x
+
+  lifted = Block
+  for kind in order:
+    lifted = {
+      "remat": lambda b: nn.remat(b),
+      "jit": lambda b: nn.jit(b),
+      "fold_rngs": lambda b: nn.fold_rngs(b),
+      "remat_scan": lambda b: nn.remat_scan(b, lengths=(2,)),
+      "vmap": lambda b: nn.vmap(b, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}),
+    }[kind](lifted)
+  return lifted()
+
+
+@pytest.mark.parametrize(
+  "order",
+  [
+    ("remat", "remat_scan"),
+    ("jit", "vmap"),
+    ("fold_rngs", "remat"),
+    ("vmap", "remat_scan"),
+    ("remat_scan", "jit"),
+  ],
+  ids="-".join,
+)
+def test_lifts_in_lifts(order):
+  same_model(lambda nn: mixed(nn, order), X, streams=STREAMS)
