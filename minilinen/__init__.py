@@ -32,6 +32,7 @@ from minilinen.core.nn.pooling import min_pool as min_pool
 from minilinen.core.nn.pooling import pool as pool
 from minilinen.layers import activation as activation
 from minilinen.layers import attention as attention
+from minilinen.layers import batch_apply as batch_apply
 from minilinen.layers import combinators as combinators
 from minilinen.layers import dtypes as dtypes
 from minilinen.layers import fp8_ops as fp8_ops
@@ -73,6 +74,7 @@ from minilinen.layers.attention import dot_product_attention as dot_product_atte
 from minilinen.layers.attention import dot_product_attention_weights as dot_product_attention_weights
 from minilinen.layers.attention import make_attention_mask as make_attention_mask
 from minilinen.layers.attention import make_causal_mask as make_causal_mask
+from minilinen.layers.batch_apply import BatchApply as BatchApply
 from minilinen.layers.combinators import Sequential as Sequential
 from minilinen.layers.conv import Conv as Conv
 from minilinen.layers.conv import ConvLocal as ConvLocal
@@ -100,6 +102,8 @@ from minilinen.layers.recurrent import MGUCell as MGUCell
 from minilinen.layers.recurrent import OptimizedLSTMCell as OptimizedLSTMCell
 from minilinen.layers.recurrent import RNNCellBase as RNNCellBase
 from minilinen.layers.recurrent import SimpleCell as SimpleCell
+from minilinen.layers.reparametrized import SpectralNorm as SpectralNorm
+from minilinen.layers.reparametrized import WeightNorm as WeightNorm
 from minilinen.layers.stochastic import Dropout as Dropout
 from minilinen.module import Module as Module
 from minilinen.module import Variable as Variable
