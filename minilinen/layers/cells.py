@@ -333,12 +333,13 @@ class DenseParams(Module):
   """The parameters of a `Dense`, without the product.
 
   Attributes:
-    features, use_bias, param_dtype, kernel_init, bias_init: as for `Dense`.
+    features, use_bias, param_dtype, precision, kernel_init, bias_init: as for `Dense`.
   """
 
   features: int
   use_bias: bool = True
   param_dtype: Dtype = jnp.float32
+  precision: Any = None
   kernel_init: Initializer = default_kernel_init
   bias_init: Initializer = zeros
 

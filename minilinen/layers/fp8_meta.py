@@ -44,15 +44,15 @@ class Fp8MetaTyRules:
     return lax.convert_element_type(jnp.full(shape, fill_value, dtype=dtype.float_dtype), dtype)
 
   @staticmethod
-  def add(dtype: Any, x: Any, y: Any) -> Any:
+  def add(dt: Any, x: Any, y: Any) -> Any:
     """Two gradients of one value: the larger of each pair of elements."""
-    larger = jnp.maximum(_as_float(x, dtype), _as_float(y, dtype))
-    return lax.convert_element_type(larger, dtype)
+    larger = jnp.maximum(_as_float(x, dt), _as_float(y, dt))
+    return lax.convert_element_type(larger, dt)
 
   @staticmethod
-  def zero(dtype: Any) -> Any:
+  def zero(dt: Any) -> Any:
     """The gradient of a value that is not used: less than any other."""
-    return lax.convert_element_type(jnp.array(-jnp.inf, dtype=dtype.float_dtype), dtype)
+    return lax.convert_element_type(jnp.array(-jnp.inf, dtype=dt.float_dtype), dt)
 
   @staticmethod
   def convert_from(fp8_meta_dtype: Any, other_dtype: Any) -> bool:

@@ -253,11 +253,11 @@ class Embedding:
     Raises:
       ValueError: if the numbers are no integers.
     """
-    if not jnp.issubdtype(jnp.result_type(inputs), jnp.integer):
+    if not jnp.issubdtype(jnp.result_type(indices), jnp.integer):
       raise ValueError(
-        f"Input type must be an integer or unsigned integer, got {jnp.result_type(inputs)}: use x.astype('int32')."
+        f"Input type must be an integer or unsigned integer, got {jnp.result_type(indices)}: use x.astype('int32')."
       )
-    return self.table[inputs]
+    return self.table[indices]
 
   def attend(self, query: jax.Array) -> jax.Array:
     """[..., features] to scores [..., num_embeddings]: how much a query is like each vector."""
