@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from minilinen.core import variable
 from minilinen.core.nn import initializers, pooling
 from minilinen.layers import (
   activation,
   attention,
+  batch_apply,
   combinators,
   dtypes,
   fp8_ops,
@@ -27,8 +27,8 @@ from minilinen.layers import (
 ALIASES: dict[str, ModuleType] = {
   "minilinen.activation": activation,
   "minilinen.attention": attention,
+  "minilinen.batch_apply": batch_apply,
   "minilinen.combinators": combinators,
-  "minilinen.core.variables": variable,
   "minilinen.dtypes": dtypes,
   "minilinen.fp8_ops": fp8_ops,
   "minilinen.initializers": initializers,

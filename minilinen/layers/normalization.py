@@ -11,6 +11,8 @@ from jax import lax
 from minilinen.core.nn.axes import positive_axes
 from minilinen.core.nn.initializers import Initializer, ones, zeros
 from minilinen.layers.dtypes import Array, Dtype, canonicalize_dtype
+from minilinen.layers.reparametrized import SpectralNorm as SpectralNorm
+from minilinen.layers.reparametrized import WeightNorm as WeightNorm
 from minilinen.module import Module, compact, merge_param, nowrap
 
 Axes = int | Sequence[int]

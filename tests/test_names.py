@@ -1,0 +1,318 @@
+"""Every public name of flax.linen and flax.core, and of their submodules: where minilinen has it, and called how.
+
+A name is Flax's if it is defined in Flax; what a submodule imports from elsewhere is not asked for, except in the two
+namespaces themselves. `NOT_HERE` lists what minilinen leaves out, and why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from typing import Any
+
+import flax
+import flax.core
+import flax.linen
+import jax
+import jax.numpy as jnp
+import pytest
+from oracle import KEY, X, as_flax, same
+
+import minilinen
+import minilinen.core
+
+PATHS = sorted(
+  m.name
+  for root in (flax.linen, flax.core)
+  for m in [
+    pkgutil.ModuleInfo(None, root.__name__, True),
+    *pkgutil.walk_packages(root.__path__, f"{root.__name__}."),
+  ]  # type: ignore[arg-type]
+)
+INSIDE = "how Flax is made inside"
+TYPES = "type variables and protocols for annotations"
+NOT_HERE: dict[str, dict[str, str]] = {
+  "flax.linen.activation": {"imported by Flax's file": "Dense"},
+  "flax.linen.dtypes": {TYPES: "T"},
+  "flax.linen.fp8_ops": {"whether JAX has an array for fm32 outside of jax.jit": "CAN_USE_EARRAY"},
+  "flax.linen.kw_only_dataclasses": {TYPES: "M"},
+  "flax.linen.linear": {TYPES: "PromoteDtypeFn"},
+  "flax.linen.module": {
+    TYPES: "K M T",
+    "the filter of capture_intermediates=True": "capture_call_intermediates",
+    INSIDE: """CompactNameScope Descriptor DescriptorWrapper ModuleBase ParentDescriptor SetupState TestScope
+      ThreadLocalStack create_descriptor_wrapper module_field run_interceptors tuple_init tuple_reduce
+      wrap_descriptor_once wrap_method_once""",
+  },
+  "flax.linen.recurrent": {TYPES: "A"},
+  "flax.linen.summary": {"a table is viz.tabulate's": "Row Table"},
+  "flax.linen.transforms": {
+    TYPES: "C ModuleT Target",
+    INSIDE: """InstancePlaceholder VariablePlaceholder clean_clone decorator_lift_transform
+      decorator_lift_transform_cached fork_rngs get_module_scopes lift_direct_transform lift_transform
+      lift_transform_cached module_class_lift_transform module_class_lift_transform_cached set_module_scopes""",
+  },
+  "flax.core.axes_scan": {INSIDE: "build_shaped_array"},
+  "flax.core.frozen_dict": {TYPES: "K V", INSIDE: "FrozenKeysView FrozenValuesView"},
+  "flax.core.lift": {
+    TYPES: "A C",
+    INSIDE: "CountsHolder TransformContext id_fn set_from_dict tree_map_rngs",
+  },
+  "flax.core.meta": {TYPES: "B TAxisMetadata", INSIDE: "get_global_mesh global_mesh_defined"},
+  "flax.core.partial_eval": {"it is minilinen.core.lazy_init": "lazy_init"},
+  "flax.core.variables": {"it is minilinen.core.Variable": "Variable"},
+  "flax.core.scope": {
+    TYPES: "T",
+    INSIDE: "child_rng_token no_flag",
+    "minilinen.core has them, in files of their own": """apply bind init lazy_init filter_to_set group_collections
+      intersect_filters is_filter_empty subtract_filters union_filters DenyList""",
+  },
+}
+
+
+def ours_of(path: str) -> Any:
+  """The module of minilinen that has the same path; None if there is none."""
+  try:
+    return importlib.import_module(
+      path.replace("flax.linen", "minilinen").replace("flax.core", "minilinen.core")
+    )
+  except ModuleNotFoundError:
+    return None
+
+
+def left_out(path: str) -> set[str]:
+  return set(" ".join(NOT_HERE.get(path, {}).values()).split())
+
+
+def public(path: str) -> dict[str, Any]:
+  """The public names that Flax defines in a module; in a namespace also those that it imports."""
+  module = importlib.import_module(path)
+  values = {
+    name: value for name, value in vars(module).items() if name[0] != "_" and not inspect.ismodule(value)
+  }
+  if path in ("flax.linen", "flax.core"):
+    return {name: value for name, value in values.items() if name != "TYPE_CHECKING"}
+  return {
+    name: value
+    for name, value in values.items()
+    if getattr(value, "__module__", None) == path or isinstance(value, (str, int))
+  }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_minilinen_has(path):
+  missing = {name for name in public(path) if name not in left_out(path)}
+  if missing:
+    missing -= set(dir(ours_of(path)))
+  assert not missing
+
+
+@pytest.mark.parametrize("path", NOT_HERE)
+def test_what_is_left_out_is_not_there(path):
+  assert left_out(path) <= set(dir(importlib.import_module(path))), "Flax has no such name"
+  ours = set(dir(ours_of(path)))
+  assert not {name for name in left_out(path) if len(name) > 1} & ours, "no longer left out"
+
+
+# How they are called.
+
+# A cell's features and carry have two forms, the seed's and Flax's; LazyRng carries its derivation.
+OTHERWISE = {
+  "LSTMCell.initialize_carry",
+  "OptimizedLSTMCell.initialize_carry",
+  "LSTMCell",
+  "OptimizedLSTMCell",
+}
+INTERNAL_METHODS = {"Partitioned": "from_nnx_metadata to_nnx_metadata", "LazyRng": "clear_suffix replace"}
+
+
+def described(default: Any) -> Any:
+  """A default in a form that can be compared between libraries."""
+  if callable(default):
+    return default.__name__ if "float" in getattr(default, "__name__", "") else "a function"
+  if isinstance(default, (bool, int, float, str, tuple, type(None))):
+    return default
+  if hasattr(default, "keys"):
+    return dict(default)
+  return type(default).__name__ if type(default).__name__ in ("DenyList", "_Broadcast") else "a mark"
+
+
+def parameters(fn: Any) -> list[inspect.Parameter]:
+  return list(inspect.signature(fn).parameters.values())
+
+
+def check_calls(theirs: Any, ours: Any) -> None:
+  """Whatever can be passed to Flax's function can be passed to ours, and means the same."""
+  mine = {p.name: p for p in parameters(ours)}
+  order = [p.name for p in mine.values() if p.kind != p.KEYWORD_ONLY]
+  flaxs = parameters(theirs)
+  by_position = [p.name for p in flaxs if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+  if by_position[-2:] == [
+    "parent",
+    "name",
+  ]:  # a module's; by name only, for a subclass's fields come before them
+    by_position = by_position[:-2]
+  assert order[: len(by_position)] == by_position
+  for p in flaxs:
+    if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+      assert any(q.kind == p.kind for q in mine.values()), f"no {p}"
+    else:
+      assert p.name in mine, f"no {p.name}"
+      if p.default is not p.empty and p.name != "parent":
+        assert described(mine[p.name].default) == described(p.default), p.name
+  for name in mine.keys() - {p.name for p in flaxs}:
+    q = mine[name]
+    assert q.default is not q.empty or q.kind in (q.VAR_POSITIONAL, q.VAR_KEYWORD), f"{name} must be given"
+
+
+def callables() -> list[Any]:
+  """(path, name) of all public functions and classes, each once, and of the classes' methods."""
+  seen, found = set(), []
+  for path in PATHS:
+    for name, value in public(path).items():
+      if (
+        not callable(value)
+        or not str(getattr(value, "__module__", "")).startswith("flax.")
+        or id(value) in seen
+      ):
+        continue
+      if name in left_out(path) or not hasattr(ours_of(path), name):
+        continue
+      seen.add(id(value))
+      found.append((path, name))
+      for method in vars(value) if inspect.isclass(value) else ():
+        shown = (method[0] != "_" or method == "__call__") and inspect.isroutine(getattr(value, method))
+        if shown and method not in INTERNAL_METHODS.get(name, "").split():
+          found.append((path, f"{name}.{method}"))
+  return found
+
+
+def reach(module: Any, dotted: str) -> Any:
+  for part in dotted.split("."):
+    module = getattr(module, part)
+  return module
+
+
+@pytest.mark.parametrize("path,name", callables(), ids=[f"{p}.{n}" for p, n in callables()])
+def test_called_as_in_flax(path, name):
+  theirs, ours = reach(importlib.import_module(path), name), reach(ours_of(path), name)
+  if name in OTHERWISE or name == "Module":
+    return
+  try:
+    inspect.signature(theirs)
+  except ValueError:
+    return
+  check_calls(theirs, ours)
+
+
+# Three ways to import.
+
+
+@pytest.mark.parametrize("path", [p for p in PATHS if p.count(".") == 2 and ours_of(p) is not None])
+def test_submodule_in_three_forms(path):
+  namespace, _, name = (
+    path.replace("flax.linen", "minilinen").replace("flax.core", "minilinen.core").rpartition(".")
+  )
+  module = ours_of(path)
+  assert getattr(importlib.import_module(namespace), name) is module
+  assert sys.modules[f"{namespace}.{name}"] is module
+
+
+def test_imports_in_a_new_process():
+  code = """
+import minilinen.linear
+import minilinen.core.tracers as tracers
+from minilinen import fp8_ops, recurrent
+from minilinen.attention import MultiHeadDotProductAttention, dot_product_attention
+from minilinen.dtypes import promote_dtype
+from minilinen.initializers import lecun_normal
+from minilinen.linear import Conv, Dense, DenseGeneral, default_embed_init, default_kernel_init
+from minilinen.module import Module, compact, merge_param
+from minilinen.recurrent import RNNCellBase
+from minilinen.core import FrozenDict, Scope
+from minilinen.core.frozen_dict import freeze
+from minilinen.core.scope import Scope as S, CollectionFilter
+assert minilinen.linear.Dense is Dense is minilinen.Dense and S is Scope
+"""
+  subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+# nn.tabulate, named calls, kw_only_dataclasses.
+
+
+def test_tabulate():
+  model = minilinen.Sequential([minilinen.Dense(3), minilinen.Dense(2)])
+  assert minilinen.tabulate(model, KEY)(X) == model.tabulate(KEY, X)
+  shallow = minilinen.tabulate(model, KEY, depth=0, console_kwargs={"width": 80})(X)
+  assert shallow == model.tabulate(KEY, X, depth=0, console_kwargs={"width": 80})
+  assert isinstance(flax.linen.tabulate(flax.linen.Dense(2), KEY)(X), str)
+  assert minilinen.tabulate(model, KEY, method="__call__", compute_flops=True)(X) == model.tabulate(
+    KEY, X, compute_flops=True
+  )
+
+
+@as_flax
+def test_named_calls(nn):
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(2)(x)
+
+  model = Net()
+  variables = model.init(KEY, X)
+
+  def names():
+    return [
+      str(e.source_info.name_stack) for e in jax.make_jaxpr(lambda x: model.apply(variables, x))(X).eqns
+    ]
+
+  told = [names()]
+  try:
+    nn.disable_named_call()
+    told.append(names())
+    with nn.override_named_call():
+      told.append(names())
+    told.append(names())
+    nn.enable_named_call()
+    with nn.override_named_call(False):
+      told.append(names())
+    told.append(names())
+  finally:
+    nn.enable_named_call()
+  return told
+
+
+@as_flax
+def test_kw_only_dataclasses(nn):
+  kw = nn.kw_only_dataclasses
+
+  @kw.dataclass
+  class Base:
+    a: int
+    b: int = kw.field(default=3, kw_only=True)
+
+  @kw.dataclass
+  class Derived(Base):
+    c: int
+    d: int = 4
+
+  class Marked:
+    x: int
+    _: kw.KW_ONLY
+    y: int = 5
+
+  Marked.__annotations__["_"] = kw.KW_ONLY
+  marked = kw.dataclass(Marked, extra_fields=[("z", int, kw.field(default=7))])
+  return [
+    dataclasses.asdict(Base(1, b=2)), dataclasses.asdict(Derived(1, 2)), dataclasses.asdict(Derived(1, 2, 3, b=4)),
+    dataclasses.asdict(marked(1)), dataclasses.asdict(marked(1, y=2, z=3)),
+  ]  # fmt: skip
+
+
+def test_parent_and_name_are_passed_by_name():
+  same(lambda nn: nn.Dense(3, name="a", parent=None).init(KEY, X))
+  assert jnp.issubdtype(minilinen.Dense(3).param_dtype, jnp.floating)
