@@ -122,18 +122,17 @@ class LiftedAt:
       "while_loop": f'carry_variables="{col}"',
       "map_variables": "variables=True, mutable=True",
     }.get(self.kind, "variables=True")
-    return self._with(opened)
+    return self.call(f"{opened}, ...")
 
   def passing_stream(self, stream: str) -> str:
     """The code that lets a random stream pass."""
     splits = self.kind in ("vmap", "scan", "while_loop")
-    return self._with(f'split_rngs={{..., "{stream}": True}}' if splits else "rngs=True")
+    return self.call(f'split_rngs={{..., "{stream}": True}}, ...' if splits else "rngs=True, ...")
 
-  def _with(self, option: str) -> str:
-    """The call of the transform with an option."""
-    if self.kind == "while_loop":
-      return f"nn.while_loop(cond_fn, body_fn, self, init, {option}, ...)"
-    return f"nn.{self.kind}({self.target or '...'}, {option}, ...)"
+  def call(self, options: str) -> str:
+    """The call of the transform with options."""
+    first = "cond_fn, body_fn, self, init" if self.kind == "while_loop" else self.target or "..."
+    return f"nn.{self.kind}({', '.join(filter(None, (first, options)))})"
 
 
 class LeakedTracerWarning(MinilinenWarning):
@@ -301,7 +300,7 @@ class StaticArgumentWarning(MinilinenWarning):
       places=lift.places,
       expected=fits if right else "no static argument that is an array",
       found=f"static_argnums={_tuple_text(static)}",
-      right=f"nn.{lift.kind}({lift._what}, {fits})" if right else f"nn.{lift.kind}({lift._what})",
+      right=lift.call(fits if right else ""),
     )
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from minilinen import errors
-from minilinen.core.lift.form import Form
+from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.lift.pack import Boundary, Crossing
 from minilinen.trace.spec import describe
 
@@ -129,8 +129,8 @@ class Branches:
     y, groups = self._given[0]
     for number, (other_y, other_groups) in sorted(self._given.items()):
       for place in sorted(_places(groups) ^ _places(other_groups)):
-        words = ("there", "not there")
-        return f"variable {'/'.join(place)!r}", *(words if place in _places(groups) else words[::-1]), number
+        first, other = ("there", "not there") if place in _places(groups) else ("not there", "there")
+        return f"variable {'/'.join(place)!r}", first, other, number
       if jax.tree.structure(y) != jax.tree.structure(other_y):
         return "the result", _in_words(y), _in_words(other_y), number
       for key, before, after in _differences(y, other_y):
@@ -184,18 +184,24 @@ def forward_error(pair: Any, boundary: Boundary) -> errors.DerivativeError:
   )
 
 
-def check_cotangents(wanted: Any, variables_t: Any, form: Form, boundary: Boundary) -> None:
-  """Raises DerivativeError if a backward function gives the gradients of the variables in another form."""
-  expected = form.tree([{**collections} for collections in wanted])
-  if jax.tree.structure(variables_t) != jax.tree.structure(expected):
-    raise errors.DerivativeError(
-      "The backward function of nn.custom_vjp must first give the gradients of the variables, as the pullback of"
-      " nn.vjp does.",
-      _listed(wanted),
-      _listed(form.tops(variables_t)),
-      "lambda pull, y_t: pull(y_t)   # or what was made of it: (variables_t, *xs_t)",
-      boundary.lifted_at(),
-    )
+def check_cotangents(wanted: Any, given: Any, boundary: Boundary) -> Any:
+  """The gradients that a backward function gives for the variables of each scope, as plain dicts.
+
+  Raises:
+    DerivativeError: if they have not the form of the variables.
+  """
+  plain = tuple(unfreeze(tree) if isinstance(tree, Mapping) else tree for tree in given)
+  for collections, tree in zip(wanted, plain):
+    if tree is not None and jax.tree.structure(tree) != jax.tree.structure(collections):
+      raise errors.DerivativeError(
+        "The backward function of nn.custom_vjp must first give the gradients of the variables, as the pullback of"
+        " nn.vjp does.",
+        _listed(wanted),
+        _listed(plain),
+        "lambda pull, y_t: pull(y_t)   # or what was made of it: (variables_t, *xs_t)",
+        boundary.lifted_at(),
+      )
+  return plain
 
 
 def check_directions(wanted: Any, directions: Any, boundary: Boundary) -> None:

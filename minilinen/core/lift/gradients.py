@@ -53,7 +53,7 @@ def vjp(
     raise NotImplementedError("vjp has no reduce_axes any more: sum over the axes with jax.lax.psum instead.")
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *primals: Any) -> Any:
-    wanted, others = groups
+    wanted, others = unfreeze_all(groups[0]), groups[1]
     body = pure(fn, scope_fn, repack_fn)
 
     def differentiated(wanted: Any, *primals: Any) -> Any:
@@ -61,7 +61,7 @@ def vjp(
       y, aux = y if has_aux else (y, None)
       return y, (aux, out)
 
-    y, backward, (aux, out) = jax.vjp(differentiated, unfreeze_all(wanted), *primals, has_aux=True)
+    y, backward, (aux, out) = jax.vjp(differentiated, wanted, *primals, has_aux=True)
     pulled = jax.tree_util.Partial(_Pullback(scope_fn.__self__), backward)
     return ((y, pulled, aux) if has_aux else (y, pulled)), out
 
@@ -162,8 +162,7 @@ def jvp(
   collections = tuple(sorted({col for given in by_scope for col, tree in given.items() if tree}))
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *primals: Any) -> Any:
-    wanted, others = groups
-    wanted = unfreeze_all(wanted)
+    wanted, others = unfreeze_all(groups[0]), groups[1]
     body = pure(fn, scope_fn, repack_fn)
     directions = tuple(map(_direction, wanted, by_scope))
     check_directions(wanted, directions, boundary)
@@ -208,7 +207,7 @@ def custom_vjp(
   plain = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any) -> Any:
-    wanted, others = groups
+    wanted, others = unfreeze_all(groups[0]), groups[1]
     form = scope_fn.__self__.form
 
     def of_variables(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -224,12 +223,12 @@ def custom_vjp(
     def backward(*args: Any) -> Any:
       *plain_args, residual, (y_t, _) = args
       variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
-      check_cotangents(wanted, variables_t, form, boundary)
-      return (form.tops(variables_t), *args_t)
+      variables_t = check_cotangents(wanted, form.tops(variables_t), boundary)
+      return (variables_t, *args_t)
 
     f = jax.custom_vjp(of_variables(fn, "body"), nondiff_argnums=plain)
     f.defvjp(forward, backward)
-    return f(unfreeze_all(wanted), *args)
+    return f(wanted, *args)
 
   boundary = Boundary(
     "custom_vjp",

@@ -1,10 +1,7 @@
-"""Activation functions: JAX's own, and `normalize`."""
+"""Activation functions, JAX's own; `normalize` is the older name of `standardize`."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 from jax.nn import celu as celu
 from jax.nn import elu as elu
 from jax.nn import gelu as gelu
@@ -26,13 +23,7 @@ from jax.nn import silu as silu
 from jax.nn import soft_sign as soft_sign
 from jax.nn import softmax as softmax
 from jax.nn import softplus as softplus
+from jax.nn import standardize as normalize
 from jax.nn import standardize as standardize
 from jax.nn import swish as swish
 from jax.numpy import tanh as tanh
-
-
-def normalize(
-  x: jax.Array, axis: Any = -1, mean: Any = None, variance: Any = None, epsilon: float = 1e-5
-) -> jax.Array:
-  """`standardize` under its older name."""
-  return standardize(x, axis, mean, variance, epsilon)
