@@ -21,7 +21,7 @@ FUNCTIONS = [
   f"{space}.{name}"
   for space in SPACES
   for name, value in vars(THEIRS[space]).items()
-  if callable(value) and not isinstance(value, type) and name[0] != "_"
+  if callable(value) and name[0].islower() and not isinstance(value, type)
   if name not in IMPORTED and (space, name) not in {("recurrent", "sigmoid"), ("recurrent", "tanh")}
 ]
 
