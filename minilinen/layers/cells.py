@@ -362,7 +362,14 @@ class OptimizedLSTMCell(LSTMCell):
 
     def product(x: Array, names: list[str], kernel_init: Initializer, use_bias: bool) -> list[Array]:
       layers = [
-        DenseParams(features, use_bias, self.param_dtype, kernel_init, self.bias_init, name=name)(x)
+        DenseParams(
+          features,
+          use_bias,
+          self.param_dtype,
+          kernel_init=kernel_init,
+          bias_init=self.bias_init,
+          name=name,
+        )(x)
         for name in names
       ]
       kernel = jnp.concatenate([kernel for kernel, _ in layers], axis=-1)
