@@ -227,6 +227,52 @@ class Recurs(nn.Module):
     return cell(carry, x)[1]
 
 
+class Chooses(nn.Module):
+  """Branches that use what is there already, and branches that make it."""
+
+  def setup(self) -> None:
+    self.inner = nn.Dense(4)
+    self.probe = Probe()
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    x = self.probe(self.inner(x))
+    x = nn.cond(x.sum() > 0, lambda net, x: net.inner(x), lambda net, x: 2 * net.inner(x), self, x)
+    make = lambda net, x: x + net.param("late", nn.initializers.ones, (4,))  # noqa: E731
+    return nn.switch(1, [make, make, lambda net, x: 2 * make(net, x)], self, x)
+
+
+class Loops(nn.Module):
+  """A while loop that carries a counter and draws keys."""
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    x = Probe()(nn.Dense(4, name="dense")(x))
+    self.variable("state", "count", lambda: 0)
+
+    def body(net: nn.Module, carry: Any) -> Any:
+      net.put_variable("state", "count", net.get_variable("state", "count") + 1)
+      drawn = bits(net.make_rng("noise")).sum().astype(float) + bits(net.make_rng("dropout")).sum()
+      return carry[0] + 1, nn.Dense(4, name="dense")(carry[1]) + 0 * drawn
+
+    more = lambda net, carry: carry[0] < 3  # noqa: E731
+    split = {"noise": True, "dropout": False}
+    return nn.while_loop(more, body, self, (0, x), carry_variables="state", split_rngs=split)[1]
+
+
+class Derives(nn.Module):
+  """Derivatives of every kind."""
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    call = lambda net, x: net(x)  # noqa: E731
+    y, pull = nn.vjp(call, Busy(), x)
+    x = pull(y)[1] + nn.grad(lambda net, x: net(x).sum(), Probe(), x)[0]
+    x = sum(nn.jvp(call, nn.Dense(4), (x,), (x,), {}))
+    own = nn.custom_vjp(call, lambda net, x: nn.vjp(call, net, x), lambda pull, y_t: pull(y_t))
+    return own(nn.Dense(4), x)
+
+
 def case(module: nn.Module, **rngs: Any) -> Callable[[], Case]:
   return lambda: (module, rngs or RNGS, (X,))
 
@@ -255,6 +301,12 @@ MODELS: dict[str, Callable[[], Case]] = {
   "share_scope": case(SharesScope()),
   "attention": case(Attends()),
   "lstm": case(Recurs()),
+  "branches": case(Chooses()),
+  "while_loop": case(Loops()),
+  "derivatives": case(Derives()),
+  "remat_scan": case(Adopts(nn.remat_scan(Busy, lengths=(2, 3), variable_axes=ALL, split_rngs=SPLIT)())),
+  "fold_rngs": case(Adopts(nn.fold_rngs(Busy)())),
+  "add_metadata_axis": case(Adopts(nn.add_metadata_axis(Busy, variable_axes={"params": 0})())),
 }
 
 

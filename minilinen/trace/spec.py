@@ -93,11 +93,12 @@ _SHORT = {
   "float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16",
   "int64": "i64", "int32": "i32", "int16": "i16", "int8": "i8", "int4": "i4",
   "uint64": "u64", "uint32": "u32", "uint16": "u16", "uint8": "u8", "uint4": "u4",
-  "complex64": "c64", "complex128": "c128", "bool": "bool",
+  "complex64": "c64", "complex128": "c128", "bool": "bool", "[('float0', 'V')]": "float0",
 }  # fmt: skip
 _LONG = {short: long for long, short in _SHORT.items()}
 _KEYS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
-_KEY_BYTES = {"key<fry>": 8, "key<rbg>": 16, "key<urbg>": 16}
+_FLOAT0 = "[('float0', 'V')]"  # what JAX gives integers for a derivative
+_OWN_BYTES = {"key<fry>": 8, "key<rbg>": 16, "key<urbg>": 16, _FLOAT0: 0}
 
 
 def short_dtype(dtype: str) -> str:
@@ -115,7 +116,7 @@ def itemsize(dtype: str) -> int:
   >>> itemsize("bfloat16"), itemsize("key<fry>")
   (2, 8)
   """
-  return _KEY_BYTES[dtype] if dtype in _KEY_BYTES else jax.numpy.dtype(dtype).itemsize
+  return _OWN_BYTES[dtype] if dtype in _OWN_BYTES else jax.numpy.dtype(dtype).itemsize
 
 
 _ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
