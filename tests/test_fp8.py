@@ -375,3 +375,18 @@ def test_names_are_flaxs():
   names = [n for n in dir(theirs) if n[0] != "_"]
   defined = {n for n in names if getattr(getattr(theirs, n), "__module__", "") == theirs.__name__}
   assert defined | {"OVERWRITE_WITH_GRADIENT"} <= set(dir(fp8_ops))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_trace_and_check(op):
+  """The tree rebuilt from the trace is the one that init returns, and nothing is wrong with it."""
+  layer = functools.partial(
+    minilinen.Dense, dot_general_cls=functools.partial(getattr(minilinen, op), amax_history_length=2)
+  )
+  model = minilinen.Sequential([layer(3), layer(2)])
+  variables = model.init(KEY, X)
+  traced = minilinen.trace(model.init)(KEY, X).variables()
+  assert jax.tree.map(lambda s: s.shape, traced) == jax.tree.map(
+    jnp.shape, minilinen.core.unfreeze(variables)
+  )
+  assert str(minilinen.check(model, variables, X)) == "Nothing found."
