@@ -157,8 +157,8 @@ def same_model(
   method: str | None = None,
   grad: bool = True,
   **kwargs: Any,
-) -> None:
-  """Asserts that a model is the same in every respect.
+) -> Any:
+  """Asserts that a model is the same in every respect, and returns what minilinen gave, or the error of both.
 
   Args:
     build: from the namespace to the model.
@@ -187,7 +187,14 @@ def same_model(
       result["grad"] = jax.grad(loss)(variables["params"])
     return result
 
-  same(program)
+  return same(program)
+
+
+def works_as_in_flax(build: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Any:
+  """As `same_model`, and the model must work: an error of both is none the less one."""
+  found = same_model(build, *args, **kwargs)
+  assert not isinstance(found, Exception), f"both raise {found!r}"
+  return found
 
 
 _NAMES = {"name", "sharding", "metadata", "debug", "source_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd", "num_consts", "out_trees", "call", "symbolic_zeros", "policy", "ctx_mesh"}  # fmt: skip  # noqa: E501

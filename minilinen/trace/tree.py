@@ -49,12 +49,13 @@ class Found:
     return f"{'/'.join(self.place)}: {self.value}"
 
 
-def model_records(items: Iterable[Record], lifts: bool) -> Iterator[Record]:
+def model_records(items: Iterable[Record], bodies: bool) -> Iterator[Record]:
   """Records of the outermost runs, depth first; what a run inside a run did is another model's affair.
 
   Args:
     items: the top of a trace.
-    lifts: whether to go into lifted transforms.
+    bodies: whether to go into the bodies of lifted transforms, which see a slice of each variable. What a lift
+      records beside its body happened outside: a function that maps variables may make some of its own.
   """
   stack = [(iter(items), False)]
   while stack:
@@ -64,14 +65,14 @@ def model_records(items: Iterable[Record], lifts: bool) -> Iterator[Record]:
       stack.pop()
     elif not (in_run and isinstance(record, events.Run)):
       yield record
-      if isinstance(record, events.Span) and (lifts or not isinstance(record, events.Lift)):
+      if isinstance(record, events.Span) and (bodies or not isinstance(record, events.Body)):
         stack.append((iter(record.items), in_run or isinstance(record, events.Run)))
 
 
 def variable_tree(items: Iterable[Record]) -> dict[str, Any]:
   """The variables as these records leave them: collection -> path -> name -> spec."""
   tree: dict[str, Any] = {}
-  for record in model_records(items, lifts=False):
+  for record in model_records(items, bodies=False):
     match record:
       case events.Run():
         for place, value in leaves(record.given):
@@ -98,7 +99,7 @@ def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
   for place, value in leaves(variable_tree(items)):
     if len(place) > 1 and value != {}:
       table[place] = {"value": value}
-  for record in model_records(items, lifts=True):
+  for record in model_records(items, bodies=True):
     match record:
       case events.Run():
         for place, value in (*leaves(record.given), *leaves(record.result)):

@@ -18,7 +18,7 @@ def colliding_keys(items: Iterable[Record]) -> Iterator[Finding]:
   """Finds keys that are equal though they were drawn by different names."""
   first: dict[Any, Key] = {}
   run = -1
-  for record in model_records(items, lifts=True):
+  for record in model_records(items, bodies=True):
     if isinstance(record, Run):
       run = record.order
     if not isinstance(record, Key):

@@ -15,11 +15,11 @@ def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
 
   A run of another method than `__call__` may well leave out parts of a model.
   """
-  for record in model_records(items, lifts=False):
+  for record in model_records(items, bodies=False):
     if isinstance(record, Run) and record.error is None:
       called = next((item for item in record.items if isinstance(item, Call)), None)
       if called is not None and called.method == "__call__" and called.path == ():
-        yield record, list(model_records(record.items, lifts=True))
+        yield record, list(model_records(record.items, bodies=True))
 
 
 def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
@@ -34,7 +34,7 @@ def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
 
 def caught_mistakes(items: Iterable[Record]) -> Iterator[Finding]:
   """Gives the warnings that were shown while the trace was recorded."""
-  for record in model_records(items, lifts=True):
+  for record in model_records(items, bodies=True):
     if isinstance(record, Caught):
       path = "/" + "/".join(record.path)
       yield Finding(
@@ -44,7 +44,7 @@ def caught_mistakes(items: Iterable[Record]) -> Iterator[Finding]:
 
 def ended_runs(items: Iterable[Record]) -> Iterator[Finding]:
   """Finds runs that an exception ended, and the innermost span that it left."""
-  for run in model_records(items, lifts=True):
+  for run in model_records(items, bodies=True):
     if isinstance(run, Run) and run.error is not None:
       inner: Span = run
       while (below := _left_by(inner, run.error)) is not None:
@@ -63,7 +63,7 @@ _OFTEN = 3
 def retraced_runs(items: Iterable[Record]) -> Iterator[Finding]:
   """Finds runs that one line of code starts under several calls of `jax.jit`: each is traced and compiled anew."""
   alike: dict[tuple[object, ...], list[Run]] = defaultdict(list)
-  for record in model_records(items, lifts=False):
+  for record in model_records(items, bodies=False):
     if isinstance(record, Run) and record.jitted and record.source is not None:
       alike[record.source, record.name, record.module, str(record.mutable)].append(record)
   for (_, name, module, _), runs in alike.items():
