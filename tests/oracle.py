@@ -55,7 +55,11 @@ def _outcome(program: Callable[..., Any], nn: Any, *args: Any) -> Any:
 
 def same(program: Callable[..., Any], *args: Any) -> Any:
   """Asserts that both give the same to the last bit, and returns what minilinen gave."""
-  theirs, ours = run_both(program, *args)
+  return agree(*run_both(program, *args))
+
+
+def agree(theirs: Any, ours: Any) -> Any:
+  """Asserts that what both gave is the same to the last bit, or that both raised the same, and returns ours."""
   if isinstance(theirs, Exception) or isinstance(ours, Exception):
     if isinstance(ours, Exception) and not isinstance(theirs, Exception):
       raise AssertionError(f"minilinen raises, Flax returns {theirs!r}") from ours

@@ -16,7 +16,7 @@ import pytest
 from fuzz_programs import INPUT, KEYS, MUTABLE, build, programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import equations, same
+from oracle import agree, equations, run_both
 
 from minilinen import errors
 
@@ -42,7 +42,12 @@ def check(node: tuple, grad: bool = False) -> None:
 
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", errors.MinilinenWarning)  # Flax is silent, and goes on
-    same(program)
+    theirs, ours = run_both(program)
+    if isinstance(theirs, AssertionError) and "scope list mismatch" in str(theirs):
+      # Flax cannot lift a function of a module that holds a module which no scope has seen yet.
+      assert not isinstance(ours, Exception)
+      return
+    agree(theirs, ours)
 
 
 @settings(
