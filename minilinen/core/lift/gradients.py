@@ -17,7 +17,7 @@ from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.lift.explain import check_cotangents, check_directions, forward_error
 from minilinen.core.lift.form import Form
-from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
+from minilinen.core.lift.pack import Boundary, Crossing, Groups, named, pack, pure
 
 
 def vjp(
@@ -49,8 +49,26 @@ def vjp(
   Raises:
     NotImplementedError: if `reduce_axes` is given.
   """
+  _no_axes(reduce_axes)
+  return _pulled("vjp", fn, scope, primals, has_aux, vjp_variables, variables, rngs)
+
+
+def _no_axes(reduce_axes: Sequence[str]) -> None:
   if reduce_axes:
     raise NotImplementedError("vjp has no reduce_axes any more: sum over the axes with jax.lax.psum instead.")
+
+
+def _pulled(
+  kind: str,
+  fn: Callable[..., Any],
+  scope: Any,
+  primals: tuple[Any, ...],
+  has_aux: bool,
+  vjp_variables: CollectionFilter,
+  variables: CollectionFilter,
+  rngs: CollectionFilter,
+) -> Any:
+  """`vjp`, as a boundary that is called by the name of what uses it."""
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *primals: Any) -> Any:
     wanted, others = unfreeze_all(groups[0]), groups[1]
@@ -66,14 +84,14 @@ def vjp(
     return ((y, pulled, aux) if has_aux else (y, pulled)), out
 
   boundary = Boundary(
-    "vjp",
+    kind,
     fn,
-    collections=[(vjp_variables, "differentiated"), (variables, "same")],
+    collections=[*named(vjp_variables, "differentiated"), (variables, "same")],
     streams=[(rngs, "same")],
     options={"has_aux": has_aux},
   )
   ins = (vjp_variables, variables)
-  return pack(inner, ins, (variables,), (rngs,), name="vjp", boundary=boundary)(scope, *primals)
+  return pack(inner, ins, (variables,), (rngs,), name=kind, boundary=boundary)(scope, *primals)
 
 
 class _Pullback:
@@ -111,9 +129,14 @@ def value_and_grad(
   Returns:
     `(value, gradients)`, with `has_aux` `((value, aux), gradients)`; one gradient for each of the `primals`.
   """
-  y, backward, *aux = vjp(
-    fn, scope, *primals, has_aux=has_aux, reduce_axes=reduce_axes, vjp_variables=False, variables=variables, rngs=rngs
-  )  # fmt: skip
+  _no_axes(reduce_axes)
+  return _value_and_grad("value_and_grad", fn, scope, primals, has_aux, variables, rngs)
+
+
+def _value_and_grad(
+  kind: str, fn: Callable[..., Any], scope: Any, primals: Any, has_aux: bool, variables: Any, rngs: Any
+) -> Any:
+  y, backward, *aux = _pulled(kind, fn, scope, primals, has_aux, False, variables, rngs)
   _, *grads = backward(jax.tree.map(jnp.ones_like, y))
   return ((y, *aux) if has_aux else y), tuple(grads)
 
@@ -128,9 +151,8 @@ def grad(
   rngs: CollectionFilter = True,
 ) -> Any:
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
-  value, grads = value_and_grad(
-    fn, scope, *primals, has_aux=has_aux, reduce_axes=reduce_axes, variables=variables, rngs=rngs
-  )
+  _no_axes(reduce_axes)
+  value, grads = _value_and_grad("grad", fn, scope, primals, has_aux, variables, rngs)
   return (grads, value[1]) if has_aux else grads
 
 
@@ -176,7 +198,7 @@ def jvp(
   boundary = Boundary(
     "jvp",
     fn,
-    collections=[(collections, "differentiated"), (variables, "same")],
+    collections=[*named(collections, "differentiated"), (variables, "same")],
     streams=[(rngs, "same")],
   )
   ins = (collections, variables)
@@ -233,7 +255,7 @@ def custom_vjp(
   boundary = Boundary(
     "custom_vjp",
     fn,
-    collections=[(grad_vars, "differentiated"), (True, "same")],
+    collections=[*named(grad_vars, "differentiated"), (True, "same")],
     streams=[(True, "same")],
     options={"forward_fn": forward_fn, "backward_fn": backward_fn},
     static=plain,

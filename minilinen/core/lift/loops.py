@@ -13,7 +13,7 @@ import jax
 
 from minilinen.core import axes_scan
 from minilinen.core.axes_scan import broadcast
-from minilinen.core.filters import CollectionFilter, is_filter_empty
+from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.compiled import remat
 from minilinen.core.lift.explain import Carries
@@ -26,7 +26,7 @@ from minilinen.core.lift.mapping import (
   remove_axes,
   split_in_words,
 )
-from minilinen.core.lift.pack import Boundary, Groups, fold_streams, note, pack, pure, split_streams
+from minilinen.core.lift.pack import Boundary, Groups, fold_streams, named, note, pack, pure, split_streams
 
 
 def scan(
@@ -104,8 +104,8 @@ def scan(
     "scan",
     fn,
     collections=[
-      *_named(variable_broadcast, "broadcast"),
-      *_named(variable_carry, "carry"),
+      *named(variable_broadcast, "broadcast"),
+      *named(variable_carry, "carry"),
       *((f, axis_in_words(axis)) for f, axis in variable_axes.items()),
     ],
     streams=split_in_words(split_rngs),
@@ -171,7 +171,7 @@ def while_loop(
   boundary = Boundary(
     "while_loop",
     body_fn,
-    collections=[*_named(carry_variables, "carry"), *_named(broadcast_variables, "broadcast")],
+    collections=[*named(carry_variables, "carry"), *named(broadcast_variables, "broadcast")],
     streams=split_in_words(split_rngs),
     options={"cond_fn": cond_fn},
   )
@@ -228,7 +228,3 @@ def remat_scan(
     length=lengths[0],
   )
   return functools.wraps(body_fn)(lambda scope, carry: loop(scope, carry)[0])
-
-
-def _named(collections: CollectionFilter, how: str) -> list[tuple[CollectionFilter, str]]:
-  return [] if is_filter_empty(collections) else [(collections, how)]

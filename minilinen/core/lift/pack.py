@@ -31,6 +31,7 @@ from minilinen.core.filters import (
   group_collections,
   in_filter,
   intersect_filters,
+  is_filter_empty,
   union_filters,
 )
 from minilinen.core.frozen_dict import unfreeze
@@ -246,6 +247,11 @@ class Crossing:
       )
       for (path, col, name), (value, written) in outside.items()
     )
+
+
+def named(collections: CollectionFilter, how: str) -> list[tuple[CollectionFilter, str]]:
+  """What happens to the collections of a filter, unless there are none."""
+  return [] if is_filter_empty(collections) else [(collections, how)]
 
 
 def note(**fields: Any) -> None:
