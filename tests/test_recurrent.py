@@ -7,6 +7,7 @@ import pytest
 from oracle import same, works_as_in_flax
 
 import minilinen
+import minilinen.errors
 
 BF16 = jnp.bfloat16
 NORMAL = jax.nn.initializers.normal()
@@ -217,3 +218,66 @@ def test_names_of_the_module():
     "Carry",
   ]
   assert all(hasattr(minilinen.recurrent, n) and hasattr(flax.linen.recurrent, n) for n in names)
+
+
+def test_features_are_kept_with_the_stacked_lengths_of_several_batch_axes():
+  """Linen raises here: it knows lengths of one batch axis only."""
+  x, lengths = arr(2, 3, 5, 4), jnp.array([[1, 2, 3], [5, 4, 3]])
+  model = minilinen.RNN(minilinen.GRUCell(3), return_carry=True)
+  variables = model.init(KEY, x)
+  carry, y = model.apply(variables, x, seq_lengths=lengths)
+  for i, j in np.ndindex(2, 3):
+    assert jnp.array_equal(carry[i, j], y[i, j, lengths[i, j] - 1])
+
+
+IN_WORDS = [
+  (lambda nn: nn.LSTMCell(3).init(KEY, H, X), "carry of LSTMCell is a pair (c, h) of arrays, but got (2, 3)"),
+  (lambda nn: nn.GRUCell(3).init(KEY, (H, H), X), "carry of GRUCell is an array, but got ((2, 3), (2, 3))"),
+  (
+    lambda nn: nn.MGUCell(3).init(KEY, arr(4, 3), X),
+    "shape (4, 3) where the inputs have (2, 4): their batch axes",
+  ),
+  (
+    lambda nn: nn.RNN(nn.SimpleCell(3)).init(KEY, SEQ, initial_carry=arr(3, 3)),
+    "initialize_carry(key, inputs.shape)",
+  ),
+  (
+    lambda nn: nn.RNN(nn.SimpleCell(3)).init(KEY, SEQ, seq_lengths=[1, 2], return_carry=True),
+    "array of whole numbers",
+  ),
+  (lambda nn: nn.RNN(nn.SimpleCell(3)).init(KEY, SEQ[0, 0]), "inputs [batch..., time, 1 axes of features]"),
+  (lambda nn: nn.RNN(nn.Dense(3)).init(KEY, SEQ), "nn.RNN(nn.GRUCell(features))"),
+  (lambda nn: nn.RNN(nn.GRUCell).init(KEY, SEQ), "nn.RNN(nn.GRUCell(features))"),
+  (lambda nn: nn.RNN(nn.LSTMCell()).init(KEY, SEQ), "LSTMCell.initialize_carry(key, batch_dims, size)"),
+  (
+    lambda nn: nn.RNN(nn.RNNCellBase()).init(KEY, SEQ),
+    "RNNCellBase is a cell without the property num_feature_axes",
+  ),
+  (
+    lambda nn: nn.RNN(nn.ConvLSTMCell(3, (2,), strides=(2,))).init(KEY, arr(2, 5, 6, 4)),
+    "give shape (2, 3) where the carry has (2, 6): strides and padding must keep",
+  ),
+]
+
+
+@pytest.mark.parametrize("mistake,words", IN_WORDS, ids=range(len(IN_WORDS)))
+def test_mistakes_in_words(mistake, words):
+  with pytest.raises((TypeError, ValueError, NotImplementedError)) as raised:
+    mistake(minilinen)
+  assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("lengths", [jnp.array([1, 2, 3]), jnp.ones((2, 5), int)], ids=["too many", "a mask"])
+def test_lengths_that_do_not_fit(lengths):
+  with pytest.raises(ValueError, match="the batch of the inputs has"):
+    minilinen.RNN(minilinen.GRUCell(3)).init(KEY, SEQ, seq_lengths=lengths)
+
+
+def test_a_cell_that_drops_without_a_stream_of_its_own():
+  class Cell(minilinen.GRUCell):
+    @minilinen.compact
+    def __call__(self, carry, inputs):
+      return super().__call__(carry, minilinen.Dropout(0.5, deterministic=False)(inputs))
+
+  with pytest.warns(minilinen.errors.ServedByParamsWarning, match='split_rngs={..., "dropout": True}'):
+    minilinen.RNN(Cell(3)).init({"params": KEY, "dropout": KEY}, SEQ)

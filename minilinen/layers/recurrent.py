@@ -1,6 +1,6 @@
 """Recurrent networks: `RNN` takes a cell through a sequence by a scan, `Bidirectional` does it from both ends.
 
-The cells themselves stand in `layers.cells`; all names are here too, as `nn.recurrent`.
+The cells themselves stand in `layers.cells` and `layers.lstm`; all names are here too, as `nn.recurrent`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import jax.numpy as jnp
 from minilinen import transforms
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.layers.cells import Carry as Carry
-from minilinen.layers.cells import ConvLSTMCell as ConvLSTMCell
-from minilinen.layers.cells import DenseParams as DenseParams
 from minilinen.layers.cells import GRUCell as GRUCell
-from minilinen.layers.cells import LSTMCell as LSTMCell
 from minilinen.layers.cells import MGUCell as MGUCell
-from minilinen.layers.cells import OptimizedLSTMCell as OptimizedLSTMCell
 from minilinen.layers.cells import RNNCellBase as RNNCellBase
 from minilinen.layers.cells import SimpleCell as SimpleCell
 from minilinen.layers.dtypes import Array
+from minilinen.layers.lstm import ConvLSTMCell as ConvLSTMCell
+from minilinen.layers.lstm import DenseParams as DenseParams
+from minilinen.layers.lstm import LSTMCell as LSTMCell
+from minilinen.layers.lstm import OptimizedLSTMCell as OptimizedLSTMCell
 from minilinen.module import Module, compact
 
 
@@ -105,8 +105,8 @@ class RNN(Module):
     time_major = self.time_major if time_major is None else time_major
     reverse = self.reverse if reverse is None else reverse
     keep_order = self.keep_order if keep_order is None else keep_order
-    num_features = self.cell.num_feature_axes
     num_batch = _check_inputs(self.cell, inputs) - 1
+    num_features = self.cell.num_feature_axes
     time_axis = 0 if time_major else num_batch
     step_shape = inputs.shape[:time_axis] + inputs.shape[time_axis + 1 :]
     _check_lengths(seq_lengths, step_shape[:num_batch])
@@ -148,6 +148,11 @@ class RNN(Module):
 
 def _check_inputs(cell: RNNCellBase, inputs: Array) -> int:
   """The number of axes of batch and time together."""
+  if isinstance(cell, type) or not hasattr(cell, "num_feature_axes"):
+    raise TypeError(
+      f"An RNN takes a cell, one with initialize_carry and num_feature_axes, but got {cell!r}: write"
+      " nn.RNN(nn.GRUCell(features))."
+    )
   number = inputs.ndim - cell.num_feature_axes
   if number < 1:
     raise ValueError(
