@@ -259,7 +259,16 @@ class Fp8DotGeneralOp(Fp8DotGeneralBase):
 
 
 class Fp8DirectDotGeneralOp(Fp8DotGeneralBase):
-  """Multiplies float8 arrays."""
+  """Multiplies float8 arrays.
+
+  >>> from minilinen.layers.linear import Dense
+  >>> layer = Dense(2, dot_general_cls=functools.partial(Fp8DirectDotGeneralOp, amax_history_length=3))
+  >>> x = jnp.array([[1.0, -4.0]])
+  >>> variables = layer.init(jax.random.key(0), x)
+  >>> scales = jax.grad(lambda v: layer.apply(v, x).sum())(variables)[OVERWRITE_WITH_GRADIENT]
+  >>> scales["Fp8DirectDotGeneralOp_0"]["input_amax_history"]  # in a training step this is its next value
+  Array([4., 0., 0.], dtype=float32)
+  """
 
   def __call__(self, *args: Any, **kwargs: Any) -> Array:
     """As `jax.lax.dot_general(lhs, rhs, dimension_numbers)`; further options are ignored.

@@ -40,6 +40,9 @@ def compute_scale(amax: Array, scale: Array, fp8_max: Any, margin: int = 0) -> A
     scale: what it was; stays if `amax` is zero or not finite.
     fp8_max: largest number of the float8 dtype.
     margin: powers of two to keep free.
+
+  >>> float(compute_scale(jnp.float32(7.0), jnp.float32(1.0), 448.0))
+  0.015625
   """
   before = 1.0 / scale
   inverse = (fp8_max / amax) / (2**margin)
@@ -71,7 +74,11 @@ def update_fp8_meta(x: Array, q_dtype: Dtype, scale: Array, amax_history: Array)
 
 
 def quantize(x: Array, q_dtype: Dtype, scale: Array, compute_dtype: Dtype) -> Array:
-  """`x / scale` in a float8 dtype; what is out of its range becomes its largest number."""
+  """`x / scale` in a float8 dtype; what is out of its range becomes its largest number.
+
+  >>> quantize(jnp.array([1.0, 1.1, 9000.0]), jnp.float8_e4m3fn, jnp.array([2.0]), jnp.float32).astype(jnp.float32)
+  Array([  0.5   ,   0.5625, 448.    ], dtype=float32)
+  """
   largest = get_fp8_max(q_dtype, compute_dtype)
   scaled = x / jnp.broadcast_to(jnp.asarray(as_float(scale), compute_dtype), x.shape)
   return jnp.clip(scaled, -largest, largest).astype(q_dtype)
