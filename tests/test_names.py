@@ -64,6 +64,10 @@ NOT_HERE: dict[str, dict[str, str]] = {
   },
   "flax.core.meta": {TYPES: "B TAxisMetadata", INSIDE: "get_global_mesh global_mesh_defined"},
   "flax.core.partial_eval": {"it is minilinen.core.lazy_init": "lazy_init"},
+  "flax.core.spmd": {
+    "Flax's other module system, NNX, places its arrays by them": """apply_rules composite_rules
+      from_sharding_rules get_mesh get_pspec map_sharding shard_value""",
+  },
   "flax.core.variables": {"it is minilinen.core.Variable": "Variable"},
   "flax.core.scope": {
     TYPES: "T",
@@ -127,7 +131,8 @@ OTHERWISE = {
   "LSTMCell",
   "OptimizedLSTMCell",
 }
-INTERNAL_METHODS = {"Partitioned": "from_nnx_metadata to_nnx_metadata", "LazyRng": "clear_suffix replace"}
+NNX = "from_nnx_metadata to_nnx_metadata"
+INTERNAL_METHODS = {"Partitioned": NNX, "LogicallyPartitioned": NNX, "LazyRng": "clear_suffix replace"}
 
 
 def described(default: Any) -> Any:
