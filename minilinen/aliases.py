@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from minilinen.core import spmd
 from minilinen.core.nn import initializers, pooling
 from minilinen.layers import (
   activation,
@@ -36,6 +37,7 @@ ALIASES: dict[str, ModuleType] = {
   "minilinen.normalization": normalization,
   "minilinen.pooling": pooling,
   "minilinen.recurrent": recurrent,
+  "minilinen.spmd": spmd,
   "minilinen.stochastic": stochastic,
 }
 

@@ -14,7 +14,7 @@ FLOORS = [
   "minilinen.trace",
   "minilinen.config minilinen.errors",
   "minilinen.core",
-  "minilinen.module minilinen.transforms",
+  "minilinen.module minilinen.transforms minilinen.partitioning",
   "minilinen.layers",
   "minilinen",
   "viz",

@@ -845,6 +845,19 @@ def box_stacked_without_a_name() -> Any:
   return stacked(2, kernel_init=nn.with_partitioning(nn.initializers.ones, ("in", "out"))).init(KEY, X)
 
 
+@raises(
+  errors.LogicalAxisError,
+  """\
+The axes ('batch', 'batch') have a name more than once: batch.
+  line    `return nn.logical_to_mesh_axes(("batch", "batch"), [("batch", "data")])`
+  right   with nn.logical_axis_rules([("batch", "data"), ("mlp", "model")]): ...
+  mend    name each axis of an array once, with None for those that stay whole,
+          and give a rule for each name.""",
+)
+def logical_axis_twice() -> Any:
+  return nn.logical_to_mesh_axes(("batch", "batch"), [("batch", "data")])
+
+
 SPECS = 'A spec is a dtype and its dimensions, numbers or names: "f32[8,28,28,1]", "bf16[b,t,512]", "i32[]", "u32[2]".'
 
 

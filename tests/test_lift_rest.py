@@ -190,3 +190,28 @@ def mixed(nn, order):
 )
 def test_lifts_in_lifts(order):
   same_model(lambda nn: mixed(nn, order), X, streams=STREAMS)
+
+
+def scopes_of(fn, *args):
+  return [(e.primitive.name, str(e.source_info.name_stack)) for e in jax.make_jaxpr(fn)(*args).eqns]
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("force", [True, False])
+def test_named_call(on, force):
+  def program(nn):
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return self.part(nn.Dense(2)(x))
+
+      def part(self, x):
+        return jnp.sin(x)
+
+      part = nn.named_call(part, force=force)
+
+    variables = Net().init(KEY, X)
+    with nn.override_named_call(on):
+      return scopes_of(Net().apply, variables, X)
+
+  assert not isinstance(same(program), Exception)

@@ -291,6 +291,55 @@ def test_named_calls(nn):
   return told
 
 
+def by_name(module, x):
+  return module(x) * 2
+
+
+@as_flax
+def test_named_call(nn):
+  class Inner(nn.Module):
+    @nn.compact
+    @nn.named_call
+    def __call__(self, x):
+      return self.grow(nn.Dense(2)(x))
+
+    @nn.named_call
+    def grow(self, x):
+      return x + 1
+
+  class Net(nn.Module):
+    force: bool = True
+
+    def setup(self):
+      self.inner = Inner()
+      self.dense = nn.Dense(2)
+
+    def __call__(self, x):
+      x = nn.named_call(by_name, self.force)(self.inner, x)
+      return nn.named_call(nn.Dense.__call__)(self.dense, self.again(x))
+
+    @nn.named_call
+    @nn.nowrap
+    def again(self, x):
+      return x * 3
+
+  told = []
+  for force in (True, False):
+    for enabled in (True, False):
+      model = Net(force, name="net")
+      variables = model.init(KEY, X)
+      with nn.override_named_call(enabled):
+        jaxpr = jax.make_jaxpr(lambda v, m=model: m.apply(v, X))(variables)
+      told.append([variables, [str(e.source_info.name_stack) for e in jaxpr.eqns]])
+  told.append(nn.named_call(lambda module, x: x)(Net(), 1))
+  return told
+
+
+def test_named_call_takes_a_module():
+  with pytest.raises(TypeError, match="takes a module first"):
+    minilinen.named_call(by_name)(X, X)
+
+
 @as_flax
 def test_kw_only_dataclasses(nn):
   kw = nn.kw_only_dataclasses

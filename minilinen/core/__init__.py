@@ -2,7 +2,7 @@
 
 import jax
 
-from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope, tracers
+from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope, spmd, tracers
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.filters import (
   CollectionFilter,
@@ -41,6 +41,6 @@ __all__ = [
   "axes_scan", "bind", "broadcast", "check_trace_level", "copy", "current_trace", "custom_vjp",
   "filter_to_set", "freeze", "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters",
   "is_filter_empty", "jit", "jvp", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack",
-  "pop", "pretty_repr", "remat", "remat_scan", "scan", "scope", "subtract_filters", "tracers", "unbox",
+  "pop", "pretty_repr", "remat", "remat_scan", "scan", "scope", "spmd", "subtract_filters", "tracers", "unbox",
   "unfreeze", "union_filters", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -101,14 +101,7 @@ class Partitioned(AxisMetadata[A]):
 
   def unbox(self, apply_constraint: bool = True) -> A:
     """The value, constrained to its sharding if there is a mesh."""
-    if apply_constraint and (mesh_in_force() or self.mesh is not None):
-      axis_resource = self.get_partition_spec()
-      if self.mesh is not None:
-        return jax.lax.with_sharding_constraint(
-          self.value, jax.sharding.NamedSharding(self.mesh, axis_resource)
-        )
-      return jax.lax.with_sharding_constraint(self.value, axis_resource)
-    return self.value
+    return constrained(self.value, self.get_partition_spec(), self.mesh) if apply_constraint else self.value
 
   def replace_boxed(self, val: Any) -> Partitioned[Any]:
     return replace(self, value=val)
@@ -145,9 +138,27 @@ class Partitioned(AxisMetadata[A]):
     return jax.sharding.NamedSharding(mesh, self.get_partition_spec())
 
 
-def mesh_in_force() -> bool:
-  """Whether a mesh is set for this thread."""
-  return not jax.sharding.get_abstract_mesh().empty
+def constrained(x: Any, spec: jax.sharding.PartitionSpec, mesh: jax.sharding.Mesh | None = None) -> Any:
+  """An array that XLA shall lay out so, on a mesh or the one in force; without any it comes back as it is.
+
+  Raises:
+    LogicalAxisError: if there are more names than axes, or the mesh has not the axis that is named.
+  """
+  force = jax.sharding.get_abstract_mesh()
+  if mesh is None and force.empty:
+    return x
+  names = (force if mesh is None else mesh).axis_names
+  for axis in jax.tree.leaves(tuple(spec)):
+    if axis not in names:
+      raise errors.LogicalAxisError(
+        f"The mesh has no axis {axis!r}, which {tuple(spec)} names: it has {names}."
+      )
+  if len(spec) > jax.numpy.ndim(x):
+    raise errors.LogicalAxisError(
+      f"An array of shape {jax.numpy.shape(x)} cannot lie on {tuple(spec)}: it has {jax.numpy.ndim(x)} axes."
+    )
+  sharding = spec if mesh is None else jax.sharding.NamedSharding(mesh, spec)
+  return jax.lax.with_sharding_constraint(x, sharding)
 
 
 def with_partitioning(

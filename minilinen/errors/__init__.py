@@ -26,6 +26,7 @@ from minilinen.errors.lifts import JaxTransformError as JaxTransformError
 from minilinen.errors.lifts import LeakedTracerWarning as LeakedTracerWarning
 from minilinen.errors.lifts import LiftedAt as LiftedAt
 from minilinen.errors.lifts import LiftedFunctionError as LiftedFunctionError
+from minilinen.errors.lifts import LogicalAxisError as LogicalAxisError
 from minilinen.errors.lifts import MultiScopeError as MultiScopeError
 from minilinen.errors.lifts import PartitioningUnspecifiedError as PartitioningUnspecifiedError
 from minilinen.errors.lifts import ReusedKeyWarning as ReusedKeyWarning

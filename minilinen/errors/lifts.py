@@ -88,6 +88,17 @@ class PartitioningUnspecifiedError(MinilinenError):
     )
 
 
+class LogicalAxisError(MinilinenError, ValueError):
+  """Names of axes, rules and mesh do not fit together."""
+
+  def __init__(self, message: str):
+    super().__init__(
+      message,
+      right='with nn.logical_axis_rules([("batch", "data"), ("mlp", "model")]): ...',
+      mend="name each axis of an array once, with None for those that stay whole, and give a rule for each name.",
+    )
+
+
 class TraceContextError(MinilinenError):
   """A value was touched in another trace than the one it belongs to.
 

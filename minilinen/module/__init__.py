@@ -9,11 +9,11 @@ from minilinen.module.call import (
   nowrap,
 )
 from minilinen.module.module import Module, merge_param, share_scope
-from minilinen.module.profile import disable_named_call, enable_named_call, override_named_call
+from minilinen.module.profile import disable_named_call, enable_named_call, named_call, override_named_call
 from minilinen.module.running import apply, init, init_with_output
 
 __all__ = [
   "InterceptorContext", "Module", "Variable", "apply", "compact", "compact_name_scope", "disable_named_call",
-  "enable_named_call", "init", "init_with_output", "intercept_methods", "merge_param", "nowrap",
+  "enable_named_call", "init", "init_with_output", "intercept_methods", "merge_param", "named_call", "nowrap",
   "override_named_call", "share_scope",
 ]  # fmt: skip

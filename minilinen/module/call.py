@@ -255,6 +255,12 @@ def _in_short(arg: Any) -> str:
   return str(described) if isinstance(described, (Spec, bool, int, float)) else type(arg).__name__
 
 
+def label_of(self: Module, name: str) -> str:
+  """What a method's call is called in profiles: the module's name, with the method's unless that is `__call__`."""
+  label = self.name or type(self).__name__
+  return label if name == "__call__" else f"{label}.{name}"
+
+
 def _run(
   self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -262,8 +268,7 @@ def _run(
   scope = self.scope
   if scope is None:
     return _through_interceptors(self, fun, name, args, kwargs)
-  label = self.name or type(self).__name__
-  with jax.named_scope(label if name == "__call__" else f"{label}.{name}") if config.profile else _NOTHING:
+  with jax.named_scope(label_of(self, name)) if config.profile else _NOTHING:
     if (recorder := current()) is None:
       y = _through_interceptors(self, fun, name, args, kwargs)
     else:

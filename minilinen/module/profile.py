@@ -1,14 +1,23 @@
-"""Whether calls of modules show in JAX's profiles and jaxprs, as functions: the setting `config.profile`.
+"""Calls of modules in JAX's profiles and jaxprs: whether they show, and functions that show like methods.
 
-A setting holds for all threads.
+Whether calls show is the setting `config.profile`, for all threads; here it is as Linen's functions.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+import jax
+
+from minilinen import errors
 from minilinen.config import config
+from minilinen.module.call import label_of
+from minilinen.module.module import Module
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def enable_named_call() -> None:
@@ -31,3 +40,26 @@ def override_named_call(enable: bool = True) -> Iterator[None]:
   """
   with config.temp_flip_flag("profile", enable):
     yield
+
+
+def named_call(class_fn: F, force: bool = True) -> F:
+  """A function that shows under the name of its module: `nn.named_call(helper)(self, x)` shows as "Net.helper".
+
+  Args:
+    class_fn: called with a module first; a method, or a function.
+    force: whether also if calls show in no profile.
+
+  Raises:
+    LiftedFunctionError: by the function, if its first argument is no module.
+  """
+
+  @functools.wraps(class_fn)
+  def named(self: Module, *args: Any, **kwargs: Any) -> Any:
+    if not isinstance(self, Module):
+      raise errors.LiftedFunctionError(class_fn.__name__, self)
+    if not (force or config.profile):
+      return class_fn(self, *args, **kwargs)
+    with jax.named_scope(label_of(self, class_fn.__name__)):
+      return class_fn(self, *args, **kwargs)
+
+  return named  # type: ignore[return-value]

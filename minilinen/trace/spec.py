@@ -95,7 +95,7 @@ _SHORT = {
   "uint64": "u64", "uint32": "u32", "uint16": "u16", "uint8": "u8", "uint4": "u4",
   "complex64": "c64", "complex128": "c128", "bool": "bool", "[('float0', 'V')]": "float0",
 }  # fmt: skip
-_LONG = {short: long for long, short in _SHORT.items()}
+_LONG = {short: long for long, short in _SHORT.items() if short != "float0"}
 _KEYS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
 _FLOAT0 = "[('float0', 'V')]"  # what JAX gives integers for a derivative
 _OWN_BYTES = {"key<fry>": 8, "key<rbg>": 16, "key<urbg>": 16, _FLOAT0: 0}

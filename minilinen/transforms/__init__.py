@@ -1,5 +1,6 @@
 """Lifted transforms for modules, each a line over the one of the same name in `core.lift`."""
 
+from minilinen.module.profile import named_call as named_call
 from minilinen.transforms.direct import cond as cond
 from minilinen.transforms.direct import custom_vjp as custom_vjp
 from minilinen.transforms.direct import grad as grad

@@ -1,0 +1,197 @@
+"""Logical axes, rules and constraints, against Flax: without a mesh, with one in force, and with one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import NamedSharding, PartitionSpec
+from oracle import KEY, X, equations, raises_as_flax, same
+
+import minilinen
+from minilinen import errors
+
+RULES = (
+  ("batch", "data"),
+  ("embed", None),
+  ("mlp", "model"),
+  ("heads", "model"),
+  ("both", ("data", "model")),
+)
+NAMES = ["batch", "embed", "mlp", "heads", "both", "unknown", None]
+
+
+def mesh_of_one():
+  """A mesh with two axes on the one device that tests have."""
+  return jax.make_mesh((1, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+
+
+def equations_of(fn, *args):
+  """The equations with their shardings, whose text names no library."""
+  jaxpr = jax.make_jaxpr(fn)(*args)
+  return equations(jaxpr), [str(e.params.get("sharding")) for e in jaxpr.eqns]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+  names=st.lists(st.sampled_from(NAMES), max_size=4),
+  rules=st.permutations(RULES).map(tuple),
+  more=st.lists(st.sampled_from([("batch", "model"), ("mlp", None), ("unknown", "data")]), max_size=2).map(
+    tuple
+  ),
+)
+def test_logical_to_mesh_axes(names, rules, more):
+  def program(nn):
+    spec = nn.logical_to_mesh_axes(tuple(names), (*more, *rules))
+    assert isinstance(spec, PartitionSpec)
+    return list(spec)
+
+  same(program)
+
+
+def test_rules_in_force():
+  nn = minilinen
+  assert nn.get_logical_axis_rules() == ()
+  with nn.logical_axis_rules(RULES):
+    assert nn.get_logical_axis_rules() == RULES
+    assert nn.logical_to_mesh_axes(("batch", "mlp")) == PartitionSpec("data", "model")
+    assert nn.logical_to_mesh_axes(("batch", "mlp"), [("batch", "other")]) == PartitionSpec("other", None)
+    elsewhere = []
+    thread = threading.Thread(target=lambda: elsewhere.append(nn.get_logical_axis_rules()))
+    thread.start()
+    thread.join()
+    assert elsewhere == [()]
+  assert nn.get_logical_axis_rules() == ()
+  nn.set_logical_axis_rules(RULES)
+  assert nn.spmd.get_logical_axis_rules() == nn.partitioning.get_axis_rules() == RULES
+  nn.set_logical_axis_rules(())
+
+
+def test_trees_of_specs():
+  specs = {"a": PartitionSpec("batch", "mlp"), "b": PartitionSpec(), "c": PartitionSpec(None)}
+  mesh = mesh_of_one()
+  for nn in (flax.linen, minilinen):
+    assert nn.logical_to_mesh(specs, RULES) == {**specs, "a": PartitionSpec("data", "model")}
+    shardings = nn.logical_to_mesh_sharding(specs, mesh, RULES)
+    assert shardings["a"] == NamedSharding(mesh, PartitionSpec("data", "model"))
+
+
+def boxed_model(nn, **options):
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      init = nn.with_logical_partitioning(nn.initializers.lecun_normal(), ("embed", "mlp"), **options)
+      x = nn.Dense(6, kernel_init=init)(x)
+      return nn.with_logical_constraint(x, ("batch", "mlp"))
+
+  return Net()
+
+
+@contextlib.contextmanager
+def settings_of(nn, rules, mesh):
+  with contextlib.ExitStack() as stack:
+    if rules:
+      stack.enter_context(nn.logical_axis_rules(RULES))
+    if mesh:
+      stack.enter_context(jax.set_mesh(mesh_of_one()))
+    yield
+
+
+@pytest.mark.parametrize("rules", [False, True], ids=["", "rules"])
+@pytest.mark.parametrize("mesh", [False, True], ids=["", "mesh"])
+@pytest.mark.parametrize("own", [False, True], ids=["", "own"])
+def test_boxes(rules, mesh, own):
+  def program(nn):
+    model = boxed_model(nn, **({"mesh": mesh_of_one(), "rules": RULES} if own else {}))
+    with settings_of(nn, rules, mesh):
+      variables = jax.jit(model.init)(KEY, X)
+      apply = equations_of(model.apply, variables, X)
+      init = equations_of(model.init, KEY, X)
+    box = variables["params"]["Dense_0"]["kernel"]
+    assert type(box).__name__ == "LogicallyPartitioned"
+    specs = [list(spec) for spec in jax.tree.leaves(nn.get_partition_spec(variables))]
+    lifted = box.add_axis(0, {nn.PARTITION_NAME: "layers"})
+    assert lifted.remove_axis(0, {nn.PARTITION_NAME: "layers"}).names == box.names
+    return nn.unbox(variables), apply, init, specs, lifted.names, jnp.sum(box.unbox(apply_constraint=False))
+
+  assert not isinstance(same(program), Exception)
+
+
+FALLBACKS = ["AXIS_IS_UNSHARDED", "RAISE_ERROR", "NO_CONSTRAINT"]
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+@pytest.mark.parametrize(
+  "names",
+  [("batch", "mlp"), ("batch", "unknown"), ("mlp", "heads"), ("batch",), None, (None, "mlp"), ("both", None)],
+  ids=str,
+)
+def test_constraints(names, fallback):
+  def program(nn):
+    found = []
+    for rules in (False, True):
+      for mesh in (False, True):
+        with settings_of(nn, rules, mesh):
+          constrain = functools.partial(
+            nn.with_logical_constraint, logical_axis_resources=names, fallback=nn.spmd.RulesFallback[fallback]
+          )
+          try:
+            found.append(equations_of(constrain, X))
+          except ValueError as error:
+            found.append(str(error)[:20])
+    return found
+
+  assert not isinstance(same(program), Exception)
+
+
+def test_constraints_on_trees():
+  def program(nn):
+    with settings_of(nn, True, True):
+      spec = PartitionSpec("batch", "mlp")
+      one = equations_of(lambda x: nn.with_logical_constraint({"a": x, "b": [x]}, ("batch", "mlp")), X)
+      each = equations_of(lambda x: nn.with_logical_constraint({"a": x, "b": x}, {"a": spec, "b": None}), X)
+      own = equations_of(
+        lambda x: nn.with_logical_constraint(x, spec, rules=[("batch", "model")], mesh=mesh_of_one()), X
+      )
+    return one, each, own
+
+  assert not isinstance(same(program), Exception)
+
+
+@raises_as_flax("ValueError")
+def test_a_name_twice(nn):
+  return nn.logical_to_mesh_axes(("batch", "batch"), RULES)
+
+
+@raises_as_flax("ValueError")
+def test_more_names_than_axes(nn):
+  with settings_of(nn, True, True):
+    return jax.make_jaxpr(lambda x: nn.with_logical_constraint(x, ("batch", "mlp", None)))(X)
+
+
+@raises_as_flax("ValueError")
+def test_an_axis_that_the_mesh_has_not(nn):
+  with jax.set_mesh(mesh_of_one()):
+    return jax.make_jaxpr(lambda x: nn.with_logical_constraint(x, ("batch",), rules=[("batch", "other")]))(X)
+
+
+def test_errors_say_what():
+  with jax.set_mesh(mesh_of_one()), pytest.raises(errors.LogicalAxisError, match=r"no axis 'other'.*it has"):
+    jax.eval_shape(lambda x: minilinen.with_logical_constraint(x, ("batch",), rules=[("batch", "other")]), X)
+  raising = minilinen.spmd.RulesFallback.RAISE_ERROR
+  with pytest.raises(errors.LogicalAxisError, match=r"none left for\s+'unknown'"):
+    minilinen.with_logical_constraint(X, ("batch", "unknown"), RULES, fallback=raising)
+
+
+def test_the_trace_knows_the_axes():
+  trace = minilinen.trace(boxed_model(minilinen).init)(KEY, X)
+  (found,) = trace.find("params/**/kernel")
+  assert found.axes == ("embed", "mlp")
+  assert minilinen.Trace.from_json(trace.to_json()) == trace
