@@ -6,6 +6,7 @@ that a trace tells of.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from viz.errors import NoMatchError, NothingToDrawError
 from viz.folding import Branch, Shown, folded, natural, preorder
 from viz.outline import Cell, Column, Outline, Row
 from viz.view import OutlineView
-from viz.words import Amount, amount, value_text
+from viz.words import Amount, amount, bytes_text, value_text
 
 
 def tree(
@@ -150,7 +151,7 @@ def _make_leaf(branch: Branch, value: Any) -> None:
   item = branch.item
   item.value, item.axes, item.leaf = describe(value), axes, True
   item.total = amount(item.value)
-  branch.same = branch.alike = (value_text(item.value), _axes(item))
+  branch.same = branch.alike = (value_text(item.value), _axes(item), getattr(item.value, "sharding", ""))
 
 
 def _sum_up(roots: Sequence[Branch]) -> Amount:
@@ -185,7 +186,11 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
   columns = [Column("value", "value", least=16)]
   if boxes:
     columns.append(Column("axes", "axes", least=12))
+  if sharded := total.on_device != total.nbytes:
+    columns.append(Column("sharding", "sharding", least=12))
   columns.append(Column("size", "size"))
+  if sharded:
+    columns.append(Column("on_device", "per device"))
   notes = [] if shown else ["There are no variables."]
   if total.unknown:
     notes.append("?: arrays of symbolic size, which have no number.")
@@ -198,25 +203,28 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
     heading="path",
     columns=tuple(columns),
     rows=tuple(_row(s) for s in shown),
-    totals={"size": Cell(numbers=total.numbers())} if shown else {},
+    totals={"size": Cell(numbers=total.numbers()), "on_device": _on_device(total)} if shown else {},
     notes=tuple(notes),
     shrink=(
       ("", "indent"),
       *([("axes", "column")] if boxes else []),
       ("size", "numbers"),
       ("size", "numbers"),
+      *([("sharding", "column")] if sharded else []),
     ),
-    data={"total": {"count": total.count, "bytes": total.nbytes}},
+    data={"total": {"count": total.count, "bytes": total.nbytes, "bytes_per_device": total.on_device}},
   )
 
 
 def _row(shown: Shown) -> Row:
   item: _Item = shown.branch.item
-  cells = {"size": Cell(numbers=item.total.numbers())}
+  cells = {"size": Cell(numbers=item.total.numbers()), "on_device": _on_device(item.total)}
   if item.leaf:
     cells["value"] = Cell((value_text(item.value),))
   if item.axes is not None:
     cells["axes"] = Cell((_axes(item),))
+  if sharding := getattr(item.value, "sharding", ""):
+    cells["sharding"] = Cell((_names(ast.literal_eval(sharding.removeprefix("P")[:-1] + ",)")),))
   data = {
     "path": "/".join(item.path),
     "names": [copy.label for copy in shown.copies],
@@ -227,12 +235,24 @@ def _row(shown: Shown) -> Row:
     "axes": _axes(item) if item.axes is not None else None,
     "count": item.total.count,
     "bytes": item.total.nbytes,
+    "sharding": sharding or None,
+    "bytes_per_device": item.total.on_device,
   }
   return Row(shown.label, shown.depth, shown.mark, cells, data)
+
+
+def _on_device(held: Amount) -> Cell:
+  return Cell(numbers=((bytes_text(held.on_device),),))
 
 
 def _axes(item: _Item) -> str:
   if item.axes is None:
     return ""
-  names = item.axes if isinstance(item.axes, (tuple, list)) else (item.axes,)
-  return "(" + ", ".join("-" if n is None else str(n) for n in names) + ")"
+  return _names(item.axes if isinstance(item.axes, (tuple, list)) else (item.axes,))
+
+
+def _names(axes: Sequence[Any]) -> str:
+  """Names of axes in brief: (-, embed, data+model)."""
+  return (
+    "(" + ", ".join("-" if n is None else "+".join(n) if isinstance(n, tuple) else str(n) for n in axes) + ")"
+  )

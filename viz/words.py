@@ -16,14 +16,20 @@ from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value, boxed
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-  """How much there is: numbers, their bytes, and how many arrays have a size that is a formula."""
+  """How much there is: numbers, their bytes, how many arrays have a size that is a formula, and bytes on one device."""
 
   count: int = 0
   nbytes: int = 0
   unknown: int = 0
+  on_device: int = 0
 
   def __add__(self, other: Amount) -> Amount:
-    return Amount(self.count + other.count, self.nbytes + other.nbytes, self.unknown + other.unknown)
+    return Amount(
+      self.count + other.count,
+      self.nbytes + other.nbytes,
+      self.unknown + other.unknown,
+      self.on_device + other.on_device,
+    )
 
   def numbers(self) -> tuple[tuple[str, ...], ...]:
     """Count and bytes, then the count, then the count in brief, for a `Cell`."""
@@ -105,7 +111,7 @@ def amount(value: Value) -> Amount:
 def _amount(spec: Spec) -> Amount:
   if any(isinstance(d, str) for d in spec.shape):
     return Amount(unknown=1)
-  return Amount(spec.size, spec.nbytes)
+  return Amount(spec.size, spec.nbytes, on_device=spec.shard_nbytes)
 
 
 _spec_text = functools.lru_cache(4096)(Spec.__str__)

@@ -103,6 +103,10 @@ class Partitioned(AxisMetadata[A]):
     """The value, constrained to its sharding if there is a mesh."""
     return constrained(self.value, self.get_partition_spec(), self.mesh) if apply_constraint else self.value
 
+  def mesh_spec(self) -> jax.sharding.PartitionSpec | None:
+    """The mesh axes that its axes lie on, None if nobody says."""
+    return self.get_partition_spec()
+
   def replace_boxed(self, val: Any) -> Partitioned[Any]:
     return replace(self, value=val)
 
@@ -159,6 +163,19 @@ def constrained(x: Any, spec: jax.sharding.PartitionSpec, mesh: jax.sharding.Mes
     )
   sharding = spec if mesh is None else jax.sharding.NamedSharding(mesh, spec)
   return jax.lax.with_sharding_constraint(x, sharding)
+
+
+def laid_out(value: Any) -> Any:
+  """A box with shape and sharding in the place of its value, as a mesh and rules in force have it: for the trace."""
+  if not isinstance(value, Partitioned) or not hasattr(value.value, "shape"):
+    return value
+  force = jax.sharding.get_abstract_mesh()
+  mesh = force if value.mesh is None else value.mesh
+  spec = value.mesh_spec()
+  if spec is None or mesh.empty or not set(jax.tree.leaves(tuple(spec))) <= set(mesh.axis_names):
+    return value
+  sharding = jax.sharding.NamedSharding(mesh, spec)
+  return value.replace_boxed(jax.ShapeDtypeStruct(value.value.shape, value.value.dtype, sharding=sharding))
 
 
 def with_partitioning(

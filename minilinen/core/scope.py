@@ -327,7 +327,7 @@ class Scope:
       mistakes.warn_of_leak(self, col, name, value)
     self._store(col, name, value)
     if (recorder := current()) is not None:
-      content, axes = boxed(describe(value))
+      content, axes = boxed(describe(meta.laid_out(value)))
       recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes)
 
   def variable(

@@ -185,6 +185,11 @@ class LogicallyPartitioned(Partitioned[A]):
 
   rules: LogicalRules | None = None
 
+  def mesh_spec(self) -> PartitionSpec | None:
+    """The mesh axes that the rules put its axes on, None if there are no rules."""
+    rules = get_logical_axis_rules() if self.rules is None else self.rules
+    return logical_to_mesh_axes(self.names, rules) if rules else None
+
   def unbox(self, apply_constraint: bool = True) -> A:
     """The value, constrained to where the rules put it if there is a mesh."""
     if not apply_constraint:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.axes import as_tuple, positive_axes
+from minilinen.core.nn.axes import as_tuple, ascending_axes
 from minilinen.core.nn.initializers import Initializer, zeros
 from minilinen.core.nn.linear import default_embed_init, default_kernel_init
 from minilinen.layers.conv import Conv as Conv
@@ -96,7 +96,7 @@ class DenseGeneral(Module):
     if batch_dims and set(batch_dims) != set(range(max(batch_dims) + 1)):
       raise ValueError(f"batch_dims {batch_dims} must be consecutive leading dimensions starting from 0.")
     ndim, n_batch = inputs.ndim, len(batch_dims)
-    axis, batch_dims = positive_axes(axis, ndim), positive_axes(batch_dims, ndim)
+    axis, batch_dims = ascending_axes(axis, ndim), ascending_axes(batch_dims, ndim)
     batch_shape = tuple(inputs.shape[ax] for ax in batch_dims)
     n_features, n_axis = len(features), len(axis)
 
@@ -186,17 +186,18 @@ class Einsum(Module):
   def _bias_shapes(self, equation: str, lhs: Array, rhs: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The bias's own shape, and the one that broadcasts against the output."""
     inputs, kernel, output = equation.replace("->", ",").split(",")
-    if "..." in equation:
-      free = "".join(c for c in string.ascii_letters if c not in equation)
-      rank = (
-        lhs.ndim - len(inputs.replace(".", ""))
-        if "..." in inputs
-        else rhs.ndim - len(kernel.replace(".", ""))
-      )
-      output = output.replace("...", free[:rank])
-    sizes = {c: self.shape[i] for i, c in enumerate(kernel.replace("...", ""))}
-    bias_shape = tuple(sizes[c] for c in output if c in sizes)
-    return bias_shape, tuple(sizes.get(c, 1) for c in output)
+    free = "".join(c for c in string.ascii_letters if c not in equation)
+
+    def hidden(term: str, ndim: int) -> str:
+      """The letters that "..." stands for."""
+      rank = ndim - len(term.replace(".", "")) if "..." in term else 0
+      return free[:rank][::-1]
+
+    longest = max(hidden(inputs, lhs.ndim), hidden(kernel, rhs.ndim), key=len)
+    kernel = kernel.replace("...", hidden(kernel, rhs.ndim))
+    sizes = dict(zip(kernel, self.shape))
+    output = output.replace("...", longest)
+    return tuple(sizes[c] for c in output if c in sizes), tuple(sizes.get(c, 1) for c in output)
 
 
 class Embed(Module):

@@ -8,7 +8,7 @@ from typing import Any, cast
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.axes import positive_axes
+from minilinen.core.nn.axes import ascending_axes
 from minilinen.core.nn.initializers import Initializer, ones, zeros
 from minilinen.layers.dtypes import Array, Dtype, canonicalize_dtype
 from minilinen.layers.reparametrized import SpectralNorm as SpectralNorm
@@ -51,7 +51,7 @@ def compute_stats(
   if force_float32_reductions:
     dtype = jnp.promote_types(cast(Any, dtype), jnp.float32)
   x = jnp.asarray(x, dtype)
-  axes = positive_axes(axes, x.ndim)
+  axes = ascending_axes(axes, x.ndim)
 
   def means(*xs: Array) -> list[Array]:
     local = [x.mean(axes, where=mask) for x in xs]
@@ -86,7 +86,10 @@ class _Norm(Module):
       feature_axes: the axes that scale and bias have.
     """
     layer: Any = self
-    reduction_axes, feature_axes = positive_axes(reduction_axes, x.ndim), positive_axes(feature_axes, x.ndim)
+    reduction_axes, feature_axes = (
+      ascending_axes(reduction_axes, x.ndim),
+      ascending_axes(feature_axes, x.ndim),
+    )
     feature_shape = [x.shape[ax] if ax in feature_axes else 1 for ax in range(x.ndim)]
     param_shape = [x.shape[ax] for ax in feature_axes]
     mean, var = jnp.expand_dims(mean, reduction_axes), jnp.expand_dims(var, reduction_axes)
@@ -144,7 +147,7 @@ class BatchNorm(_Norm):
   ) -> Array:
     """[...] to the same shape; `mask` says which entries count."""
     use_running_average = merge_param("use_running_average", self.use_running_average, use_running_average)
-    feature_axes = positive_axes(self.axis, x.ndim)
+    feature_axes = ascending_axes(self.axis, x.ndim)
     reduction_axes = tuple(i for i in range(x.ndim) if i not in feature_axes)
     shape = [x.shape[ax] for ax in feature_axes]
     running_mean = self.variable("batch_stats", "mean", lambda s: jnp.zeros(s, jnp.float32), shape)
@@ -263,7 +266,7 @@ class GroupNorm(_Norm):
     reduction_axes = (
       list(range(1, x.ndim))
       if self.reduction_axes is None
-      else list(positive_axes(self.reduction_axes, x.ndim))
+      else list(ascending_axes(self.reduction_axes, x.ndim))
     )
     if x.ndim - 1 not in reduction_axes:
       raise ValueError(f"the last axis of the input must be among the reduction axes, got {reduction_axes}.")
@@ -332,7 +335,7 @@ class InstanceNorm(_Norm):
     Raises:
       ValueError: if the first axis is a feature axis.
     """
-    feature_axes = positive_axes(self.feature_axes, x.ndim)
+    feature_axes = ascending_axes(self.feature_axes, x.ndim)
     if 0 in feature_axes:
       raise ValueError(
         "The channel axes cannot include the leading dimension as this is assumed to be the batch axis."

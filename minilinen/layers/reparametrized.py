@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from minilinen import transforms
-from minilinen.core.nn.axes import positive_axes
+from minilinen.core.nn.axes import ascending_axes
 from minilinen.core.nn.initializers import Initializer, ones
 from minilinen.layers.dtypes import Array, Dtype
 from minilinen.module import Module, compact, nowrap
@@ -178,7 +178,7 @@ class WeightNorm(_Reparametrized):
   def _normalized(self, path: str, value: Array) -> Array:
     if self.variable_filter and not any(piece in path for piece in self.variable_filter):
       return value
-    axes = () if self.feature_axes is None else sorted(positive_axes(self.feature_axes, value.ndim))
+    axes = () if self.feature_axes is None else ascending_axes(self.feature_axes, value.ndim)
     summed = tuple(axis for axis in range(value.ndim) if axis not in axes)
     unit = _unit(value, summed, self.epsilon)
     if self.use_scale:

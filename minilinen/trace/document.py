@@ -147,7 +147,8 @@ class _Writer:
     if kind is float:
       return value if math.isfinite(value) else {"float": repr(value)}
     if kind is Spec:
-      return {"spec": {**self.parts(value), "shape": list(value.shape)}}
+      shard = {} if value.shard is None else {"shard": list(value.shard)}
+      return {"spec": {**self.parts(value), "shape": list(value.shape), **shard}}
     if kind is tuple or kind is list:
       return {kind.__name__: [self.value(v) for v in value]}
     if kind is dict:
@@ -340,11 +341,15 @@ class _Reader:
     return {name: self.field(name, value) for name, value in content.items()}
 
 
+def _spec(shape: list[Any], shard: list[int] | None = None, **rest: Any) -> Spec:
+  return Spec(tuple(shape), shard=None if shard is None else tuple(shard), **rest)
+
+
 _READ: dict[str, Callable[[_Reader, Any], Value]] = {
   "tuple": lambda self, c: tuple(self.value(v) for v in c),
   "list": lambda self, c: [self.value(v) for v in c],
   "dict": _Reader.mapping,
-  "spec": lambda self, c: Spec(**{**c, "shape": tuple(c["shape"])}),
+  "spec": lambda self, c: _spec(**c),
   "node": lambda self, c: Node(c[0], self.value(c[1])),
   "opaque": lambda self, c: Opaque(*c),
   "module": _Reader.module,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -31,12 +32,14 @@ class Spec:
     dtype: name of the dtype ("float32", "key<fry>").
     weak_type: whether JAX may promote it away, as it does Python numbers.
     sharding: the partition spec as text, "" where there is none.
+    shard: sizes of the part that one device holds, None where each holds all.
   """
 
   shape: tuple[Dimension, ...]
   dtype: str
   weak_type: bool = False
   sharding: str = ""
+  shard: tuple[int, ...] | None = field(default=None, repr=False)
 
   def __str__(self) -> str:
     return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}]"
@@ -59,6 +62,11 @@ class Spec:
   def nbytes(self) -> int:
     """How many bytes the array holds; a random key counts its raw words."""
     return self.size * itemsize(self.dtype)
+
+  @property
+  def shard_nbytes(self) -> int:
+    """How many bytes of the array one device holds."""
+    return self.nbytes if self.shard is None else math.prod(self.shard) * itemsize(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -151,17 +159,31 @@ def spec_of(array: Any) -> Spec:
   """The spec of an array, a tracer, a `ShapeDtypeStruct` or an abstract value."""
   aval = jax.typeof(array) if isinstance(array, Tracer) else array
   sharding = getattr(aval, "sharding", None)
-  partition = getattr(sharding, "spec", None) or ()
-  key = (aval.shape, aval.dtype, getattr(aval, "weak_type", False), tuple(partition))
+  partition = tuple(getattr(sharding, "spec", None) or ())
+  mesh = tuple(sharding.mesh.shape.items()) if partition else ()  # type: ignore[union-attr]
+  key = (aval.shape, aval.dtype, getattr(aval, "weak_type", False), partition, mesh)
   found = _interned.get(key)
   if found is None:
     sizes = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in aval.shape)
     named = any(axes is not None for axes in partition)
     text = f"P({', '.join(map(repr, partition))})" if named else ""
-    found = Spec(sizes, str(aval.dtype), bool(key[2]), text)
+    found = Spec(sizes, str(aval.dtype), bool(key[2]), text, _shard(sizes, partition, dict(mesh)))
     if all(isinstance(size, int) for size in sizes):
       _interned[key] = found
   return found
+
+
+def _shard(
+  sizes: tuple[Dimension, ...], partition: tuple[Any, ...], mesh: dict[str, int]
+) -> tuple[int, ...] | None:
+  """The sizes of what one device of a mesh holds, None if that is all or a size has no number."""
+  if not all(isinstance(size, int) for size in sizes):
+    return None
+  shard: list[Any] = list(sizes)
+  for n, axes in enumerate(partition):
+    names = axes if isinstance(axes, tuple) else (axes,)
+    shard[n] = -(-shard[n] // math.prod(mesh.get(name, 1) for name in names))
+  return tuple(shard) if tuple(shard) != sizes else None
 
 
 def describe(value: Any, around: tuple[int, ...] = ()) -> Value:

@@ -37,6 +37,7 @@ from minilinen.core.filters import (
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.home import Home
 from minilinen.core.lift.form import Form
+from minilinen.core.meta import laid_out
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.trace import events
@@ -341,7 +342,7 @@ def _leaves(top: Scope, variables: Mapping[str, Any]) -> Iterator[tuple[tuple[An
       if isinstance(value, Mapping):
         yield from walk((*path, name), col, value)
       else:
-        yield (path, col, name), boxed(describe(value))[0]
+        yield (path, col, name), boxed(describe(laid_out(value)))[0]
 
   for col, tree in variables.items():
     yield from walk(top.path, col, tree)

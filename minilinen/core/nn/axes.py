@@ -29,6 +29,15 @@ def positive_axes(axes: int | Iterable[int], ndim: int) -> tuple[int, ...]:
   return tuple(ax if ax >= 0 else ndim + ax for ax in as_tuple(axes))
 
 
+def ascending_axes(axes: int | Iterable[int], ndim: int) -> tuple[int, ...]:
+  """Axes counted from the front, the first one first: the order that the layers take them in.
+
+  >>> ascending_axes((-1, 0), 4)
+  (0, 3)
+  """
+  return tuple(sorted(positive_axes(axes, ndim)))
+
+
 def per_axis(x: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
   """A number for each of `rank` spatial axes; None is 1."""
   if x is None:
