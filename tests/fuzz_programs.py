@@ -20,7 +20,7 @@ MUTABLE = ["state", "batch_stats", "intermediates"]
 AXES = {"params": 0, "batch_stats": 0, "state": 0, "intermediates": 0}
 
 OWN = ["dropout", "norm", "counter", "sow", "perturb", "noise", "parameter", "wrong"]
-DENSE = ["dense", "boxed"]
+DENSE = ["dense", "boxed", "logical"]
 LAYERS = ["conv", "layer_norm", "group_norm", "rms_norm", "attention", "gru", "lstm", "bidirectional", "prelu",
           "weight_norm", "spectral_norm", "einsum", "dense_general", "conv_local"]  # fmt: skip
 LEAVES = [*OWN, *DENSE, *LAYERS]

@@ -48,7 +48,7 @@ def test_shapes_bytes_and_totals() -> None:
   )
   assert (rows["params/layers_2"]["count"], rows["params/layers_2"]["bytes"]) == (16, 64)
   assert (rows["params"]["count"], rows["params"]["bytes"]) == (39, 140)
-  assert view.to_dict()["total"] == {"count": 43, "bytes": 156}
+  assert view.to_dict()["total"] == {"count": 43, "bytes": 156, "bytes_per_device": 156}
   assert re.search(r"^Total +43 156 B$", view.text(width=60), re.M)
 
 
