@@ -27,9 +27,17 @@ GROUPS = [
   ),
   ("The bottom of the rest", ["minilinen/config.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
-  ("The class layer: modules", ["minilinen/module/*.py", "minilinen/transforms.py"]),
+  (
+    "The class layer: modules",
+    ["minilinen/module/*.py", "minilinen/transforms/*.py", "minilinen/partitioning.py"],
+  ),
   ("The layers", ["minilinen/layers/*.py"]),
-  ("The namespace", ["minilinen/checking.py", "minilinen/__init__.py"]),
+  (
+    "The namespace",
+    [
+      f"minilinen/{name}.py" for name in ("checking", "summary", "kw_only_dataclasses", "aliases", "__init__")
+    ],
+  ),
   ("Pictures", ["viz/*.py"]),
   ("Programs on top", ["minilinen/examples/*.py", "minilinen/*.py"]),
 ]

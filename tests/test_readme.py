@@ -5,12 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
-import flax.linen
 import pictures
 import pytest
 import readme
 
-import minilinen as nn
 import viz
 
 ROOT = Path(__file__).parent.parent
@@ -33,14 +31,6 @@ def test_the_pictures_show_what_viz_draws():
       continue
     drawn, kept = view.svg(width=pictures.WIDTH), (ROOT / "docs" / f"{name}.svg").read_text()
     assert texts(drawn) == texts(kept), "draw it anew: make docs"
-
-
-def test_what_the_readme_calls_missing_is_missing():
-  told = re.search(r"Not here yet:(.*?)\n\n", readme.README.read_text(), re.DOTALL)
-  names = re.findall(r"`nn\.(\w+)`", told[1]) if told else []
-  assert names
-  for name in names:
-    assert hasattr(flax.linen, name) and not hasattr(nn, name), f"nn.{name}"
 
 
 def texts(svg):
