@@ -120,7 +120,7 @@ class BatchNorm(_Norm):
     momentum: weight of the past in the running average.
     epsilon: added to the variance.
     dtype: dtype of the result; by default what input and parameters promote to.
-    param_dtype: dtype of scale and bias.
+    param_dtype: dtype of scale and bias, and of the running average unless `force_float32_reductions`.
     use_bias, use_scale, bias_init, scale_init: the parameters [features...].
     axis_name, axis_index_groups: a mapped axis over which the batch lies too.
     use_fast_variance, force_float32_reductions: see `compute_stats`.
@@ -150,8 +150,9 @@ class BatchNorm(_Norm):
     feature_axes = ascending_axes(self.axis, x.ndim)
     reduction_axes = tuple(i for i in range(x.ndim) if i not in feature_axes)
     shape = [x.shape[ax] for ax in feature_axes]
-    running_mean = self.variable("batch_stats", "mean", lambda s: jnp.zeros(s, jnp.float32), shape)
-    running_var = self.variable("batch_stats", "var", lambda s: jnp.ones(s, jnp.float32), shape)
+    dtype = jnp.float32 if self.force_float32_reductions else self.param_dtype
+    running_mean = self.variable("batch_stats", "mean", lambda s: jnp.zeros(s, dtype), shape)
+    running_var = self.variable("batch_stats", "var", lambda s: jnp.ones(s, dtype), shape)
     if use_running_average:
       mean, var = running_mean.value, running_var.value
     else:
@@ -277,11 +278,13 @@ class GroupNorm(_Norm):
     def broadcast(stat: Array) -> Array:
       return jnp.repeat(stat, group_size, axis=-1)
 
+    if mask is not None:
+      mask = mask.reshape(mask.shape[:-1] + (num_groups, group_size))
     axes = [*reduction_axes[:-1], x.ndim]
     mean, var = compute_stats(
       x.reshape(grouped), axes, self.dtype, self.axis_name, self.axis_index_groups,
       use_fast_variance=self.use_fast_variance,
-      mask=None if mask is None else mask.reshape(mask.shape[:-1] + (num_groups, group_size)),
+      mask=mask,
       force_float32_reductions=self.force_float32_reductions,
     )  # fmt: skip
     return self._normalize(x, broadcast(mean), broadcast(var), reduction_axes[:-1], (x.ndim - 1,))
