@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from minilinen import transforms
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.layers.cells import Carry as Carry
 from minilinen.layers.cells import GRUCell as GRUCell
@@ -24,6 +23,7 @@ from minilinen.layers.lstm import DenseParams as DenseParams
 from minilinen.layers.lstm import LSTMCell as LSTMCell
 from minilinen.layers.lstm import OptimizedLSTMCell as OptimizedLSTMCell
 from minilinen.module import Module, compact
+from minilinen.transforms import scan
 
 
 class RNNBase(Protocol):
@@ -127,7 +127,7 @@ class RNN(Module):
       carry, y = cell(carry, x)  # type: ignore[operator]
       return carry, (carry, y) if keep_carries else y
 
-    scan = transforms.scan(
+    scan = scan(
       step,
       in_axes=time_axis,
       out_axes=(0, time_axis) if keep_carries else time_axis,

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen import transforms
 from minilinen.core.nn.axes import ascending_axes
 from minilinen.core.nn.initializers import Initializer, ones
 from minilinen.layers.dtypes import Array, Dtype
 from minilinen.module import Module, compact, nowrap
+from minilinen.transforms import map_variables
 
 
 class _Reparametrized(Module):
@@ -45,7 +45,7 @@ class _Reparametrized(Module):
     def call(layer: Module, *args: Any, **kwargs: Any) -> Any:
       return layer(*args, **kwargs)  # type: ignore[operator]
 
-    mapped = transforms.map_variables(
+    mapped = map_variables(
       call, trans_in_fn=change_all, init=self.is_initializing(), mutable=mutable
     )
     return functools.partial(mapped, layer)
