@@ -127,7 +127,7 @@ class RNN(Module):
       carry, y = cell(carry, x)  # type: ignore[operator]
       return carry, (carry, y) if keep_carries else y
 
-    scan = scan(
+    loop = scan(
       step,
       in_axes=time_axis,
       out_axes=(0, time_axis) if keep_carries else time_axis,
@@ -137,7 +137,7 @@ class RNN(Module):
       variable_carry=self.variable_carry,
       split_rngs=self.split_rngs,
     )
-    carry, outputs = scan(self.cell, initial_carry, inputs)
+    carry, outputs = loop(self.cell, initial_carry, inputs)
     if keep_carries:
       carries, outputs = outputs
       carry = _at_the_end(carries, seq_lengths)  # type: ignore[arg-type]
