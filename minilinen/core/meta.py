@@ -180,7 +180,7 @@ def laid_out(value: Any) -> Any:
 
 def with_partitioning(
   fn: Callable[..., Any], names: LogicalNames, mesh: jax.sharding.Mesh | None = None
-) -> Callable[..., Partitioned[Any]]:
+) -> Callable[..., Any]:
   """An initializer whose value comes in a `Partitioned` box.
 
   Args:

@@ -199,7 +199,7 @@ class LogicallyPartitioned(Partitioned[A]):
 
 def with_logical_partitioning(
   fn: Callable[..., Any], names: LogicalNames, mesh: Mesh | None = None, rules: LogicalRules | None = None
-) -> Callable[..., LogicallyPartitioned[Any]]:
+) -> Callable[..., Any]:
   """An initializer whose value comes in a `LogicallyPartitioned` box.
 
   Args:
