@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, KEY2, X, as_flax, core, same, same_model
+from oracle import KEY, KEY2, X, as_flax, core, raises_as_flax, same, same_model
 
 import minilinen
 
@@ -215,3 +215,8 @@ def test_named_call(on, force):
       return scopes_of(Net().apply, variables, X)
 
   assert not isinstance(same(program), Exception)
+
+
+@raises_as_flax("NotImplementedError")
+def test_remat_is_never_concrete(nn):
+  return nn.remat(nn.Dense, concrete=True)(3).init(KEY, X)

@@ -223,11 +223,18 @@ def remat(
     fn: called with a scope and the arguments.
     variables: the collections that exist inside.
     rngs: the streams that exist inside.
-    concrete: kept for compatibility; `jax.checkpoint` no longer has it.
+    concrete: kept for compatibility; JAX no longer has it.
     prevent_cse: whether XLA is kept from sharing the two computations.
     static_argnums: positions of static arguments; the scope is number 0.
     policy: which activations are kept, of `jax.checkpoint_policies`.
+
+  Raises:
+    NotImplementedError: if `concrete` is True.
   """
+  if concrete:
+    raise NotImplementedError(
+      "remat has no concrete any more: say which arguments are static, static_argnums=(2,)."
+    )
   static = _positions(static_argnums)
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
