@@ -43,6 +43,7 @@ class Flow:
     self._house = house
     self._origins: dict[int, tuple[Origin, ...]] = {}
     self._inner: dict[int, list[int]] = {}
+    self._gradients: dict[int, tuple[Origin, ...]] = {}
     self._modules: dict[Place, Origin] = {}
     self._work = Work(trace.program.equations)
     self._ends: dict[str, Box] = {}
@@ -139,14 +140,26 @@ class Flow:
       for inner, outer in equation.leaves:
         self._inner.setdefault(outer, []).append(inner)
       return
-    origins = self._from(equation.inputs)
     if equation.phase != FORWARD:
-      origins = ()
-    elif equation.primitive not in _FORMS:
+      behind = [origin for value in equation.inputs for origin in self._behind(value)]
+      self._gradients.update(dict.fromkeys(equation.outputs, tuple(dict.fromkeys(behind))))
+      self._origins.update(dict.fromkeys(equation.outputs, ()))
+      return
+    if self._house.place(equation.owner).key:
+      self._origins.update((value, self._behind(value)) for value in equation.inputs if value in self._gradients)
+    origins = self._from(equation.inputs)
+    if equation.primitive not in _FORMS:
       origin = self._box(number, equation, origins)
       self._connect(equation.inputs, origin)
       origins = (origin,)
     self._origins.update(dict.fromkeys(equation.outputs, origins))
+
+  def _behind(self, value: int) -> tuple[Origin, ...]:
+    """Where a value comes from, a gradient too: to a module that computes with one it is data like any other.
+
+    The gradients of a training step, which nobody but the optimizer uses, are not drawn.
+    """
+    return self._from((value,)) or self._gradients.get(value, ())
 
   def _box(self, number: int, equation: Equation, origins: Sequence[Origin]) -> Origin:
     """The box that an equation is in."""

@@ -8,6 +8,7 @@ scopes (`inside`). Every transform of modules is one of `core.lift` between thes
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -136,6 +137,17 @@ def _comparable(value: Any) -> Any:
   except TypeError:
     return object()  # equal to nothing: better compiled again than wrong
   return value
+
+
+def here() -> Source:
+  """The line that calls a transform, whether anybody records or not: errors name it."""
+  frame = sys._getframe(2)
+  while frame.f_back is not None and frame.f_globals.get("__name__", "") in _OURS:
+    frame = frame.f_back
+  return Source(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+
+
+_OURS = ("minilinen.transforms.targets", "minilinen.partitioning")
 
 
 def inside(

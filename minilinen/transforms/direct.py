@@ -17,8 +17,7 @@ from minilinen.core import lift
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.form import Form
 from minilinen.module.module import Module
-from minilinen.trace.source import user_source
-from minilinen.transforms.carried import Stand, inside, outside
+from minilinen.transforms.carried import Stand, here, inside, outside
 
 
 def cond(
@@ -50,8 +49,10 @@ def cond(
   Array(6., dtype=float32, weak_type=True)
   """
   carried, operands, _ = outside(true_fun, mdl, operands, {})
-  true_fun, false_fun = (inside(f, at=user_source(2)) for f in (true_fun, false_fun))
-  return lift.cond(pred, true_fun, false_fun, carried, *operands, variables=variables, rngs=rngs)
+  at = here()
+  return lift.cond(
+    pred, inside(true_fun, at=at), inside(false_fun, at=at), carried, *operands, variables=variables, rngs=rngs
+  )  # fmt: skip
 
 
 def switch(
@@ -71,7 +72,7 @@ def switch(
     variables, rngs: the collections and streams that exist inside.
   """
   carried, operands, _ = outside(branches[0], mdl, operands, {})
-  at = user_source(2)
+  at = here()
   chosen = [inside(branch, at=at) for branch in branches]
   return lift.switch(index, chosen, carried, *operands, variables=variables, rngs=rngs)
 
@@ -97,7 +98,7 @@ def while_loop(
     split_rngs: streams -> whether each step draws its own keys.
   """
   carried, (init,), _ = outside(body_fn, mdl, (init,), {})
-  at = user_source(2)
+  at = here()
   return lift.while_loop(
     inside(cond_fn, at=at), inside(body_fn, at=at), carried, init, carry_variables, broadcast_variables, split_rngs
   )  # fmt: skip
@@ -137,7 +138,7 @@ def vjp(
   if len(tops) > 1 and not multi_scope:
     raise errors.MultiScopeError([top.path_text for top in tops])
   y, pullback, *aux = lift.vjp(
-    inside(fn, at=user_source(2)), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
+    inside(fn, at=here()), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
     vjp_variables=vjp_variables, variables=variables, rngs=rngs,
   )  # fmt: skip
   return y, jax.tree_util.Partial(_gradients if multi_scope else _gradient, pullback), *aux
@@ -178,7 +179,7 @@ def value_and_grad(
   """
   carried, primals, _ = outside(fn, mdl, primals, {})
   return lift.value_and_grad(
-    inside(fn, at=user_source(2)), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
+    inside(fn, at=here()), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
     variables=variables, rngs=rngs,
   )  # fmt: skip
 
@@ -195,7 +196,7 @@ def grad(
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
   carried, primals, _ = outside(fn, mdl, primals, {})
   return lift.grad(
-    inside(fn, at=user_source(2)), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
+    inside(fn, at=here()), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
     variables=variables, rngs=rngs,
   )  # fmt: skip
 
@@ -225,7 +226,7 @@ def jvp(
   """
   carried, primals, _ = outside(fn, mdl, tuple(primals), {})
   by_scope = Form.of(carried)[0].tree(_as_list(variable_tangents))
-  return lift.jvp(inside(fn, at=user_source(2)), carried, primals, tangents, by_scope, variables, rngs)
+  return lift.jvp(inside(fn, at=here()), carried, primals, tangents, by_scope, variables, rngs)
 
 
 def _as_list(tree: Any) -> list[Any]:
@@ -254,7 +255,7 @@ def custom_vjp(
   Returns:
     A function like `fn`.
   """
-  at = user_source(2)
+  at = here()
 
   def run(mdl: Module, *args: Any) -> Any:
     carried, args, _ = outside(fn, mdl, args, {})

@@ -15,8 +15,8 @@ from minilinen.core import lift
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.module.call import raw_method, wrapped
 from minilinen.module.module import Module
-from minilinen.trace.source import Source, user_source
-from minilinen.transforms.carried import inside, outside
+from minilinen.trace.source import Source
+from minilinen.transforms.carried import here, inside, outside
 
 
 def lift_target(
@@ -34,7 +34,7 @@ def lift_target(
   Raises:
     TransformTargetError: if the target is an instance, or nothing that can be called.
   """
-  at = user_source(2)
+  at = here()
   if isinstance(target, type) and issubclass(target, Module):
     if methods is None:
       methods = ("__call__",)
@@ -61,7 +61,7 @@ def _lift_method(
   fn: Callable[..., Any],
   base: type[Module] | None,
   options: dict[str, Any],
-  at: Source | None,
+  at: Source,
 ) -> Callable[..., Any]:
   """A method, or a function of a module, lifted."""
   lifted = transform(inside(fn, base, at), **options)
