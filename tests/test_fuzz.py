@@ -67,6 +67,8 @@ def test_random_program(node, grad):
     ("twice", ("jit", ("compact", (("dense", None), ("noise", None), ("dropout", None))))),
     ("map_variables", ("vmap_shared", ("share_scope", ("parameter", None)))),
     ("share_scope", ("adopted", (("dense", None),))),
+    ("vmap", ("vmap_function", ("boxed", None))),
+    ("lstm", None),
   ],
 )
 def test_lift_in_lift(node):

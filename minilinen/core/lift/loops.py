@@ -70,10 +70,10 @@ def scan(
 
   def inner(scope_fn: Any, repack_fn: Any, groups: Groups, rngs: Groups, init: Any, *args: Any) -> Any:
     constants, carried, stacked = groups[0], groups[1], groups[2:]
+    own = remove_axes(stacked, list(in_variable_axes), metadata_params)
     steps = mapped_size((in_variable_axes, in_axes), (stacked, args), length, "length")
     note(length=steps)
     rngs = split_streams(rngs, tuple(split_rngs.values()), steps)
-    own = remove_axes(stacked, list(in_variable_axes), metadata_params)
     body = pure(fn, scope_fn, repack_fn)
 
     def step(constants: Any, carry: Any, variables: Groups, rngs: Groups, args: Any) -> Any:

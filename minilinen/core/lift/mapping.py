@@ -143,10 +143,10 @@ def vmap(
   rng_axes = tuple(0 if split else None for split in split_rngs.values())
 
   def inner(scope_fn: Any, repack_fn: Any, variables: Groups, rngs: Groups, *args: Any) -> Any:
+    variables = remove_axes(variables, list(in_variable_axes), metadata_params)
     size = mapped_size((in_variable_axes, in_axes), (variables, args), axis_size, "axis_size")
     note(length=size)
     rngs = split_streams(rngs, tuple(split_rngs.values()), size)
-    variables = remove_axes(variables, list(in_variable_axes), metadata_params)
     body = pure(fn, scope_fn, repack_fn)
     mapped = jax.vmap(
       lambda variables, rngs, args: body(variables, rngs, *args),
