@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import KEY, equations, same, works_as_in_flax
+from oracle import KEY, equations, same, same_model
 
 import minilinen
 
@@ -49,7 +49,7 @@ def test_of_modules():
 
     return Net()
 
-  works_as_in_flax(build, X)
+  same_model(build, X)
 
 
 def test_the_functions_it_is_made_of():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import same, works_as_in_flax
+from oracle import same, same_model
 
 import minilinen
 import minilinen.errors
@@ -51,7 +51,7 @@ IDS = [f"{i}-{c[0]}" for i, c in enumerate(CELLS)]
 
 @pytest.mark.parametrize("name,kwargs,carry,x", CELLS, ids=IDS)
 def test_cell(name, kwargs, carry, x):
-  works_as_in_flax(lambda nn: getattr(nn, name)(features=3, **kwargs), carry, x)
+  same_model(lambda nn: getattr(nn, name)(features=3, **kwargs), carry, x)
 
 
 @pytest.mark.parametrize("name,kwargs,carry,x", CELLS, ids=IDS)
@@ -66,7 +66,7 @@ def test_first_carry(name, kwargs, carry, x):
 @pytest.mark.parametrize("name", ["SimpleCell", "GRUCell", "MGUCell", "LSTMCell", "OptimizedLSTMCell"])
 def test_a_carry_of_another_width_than_the_cells(name):
   carry = (H, H) if "LSTM" in name else H
-  works_as_in_flax(lambda nn: getattr(nn, name)(features=5), carry, X)
+  same_model(lambda nn: getattr(nn, name)(features=5), carry, X)
 
 
 SEQ = arr(2, 5, 4)
@@ -90,14 +90,14 @@ RNNS = [
 
 @pytest.mark.parametrize("settings,options", RNNS, ids=range(len(RNNS)))
 def test_rnn(settings, options):
-  works_as_in_flax(lambda nn: nn.RNN(nn.OptimizedLSTMCell(3, carry_init=NORMAL), **settings), SEQ, **options)
+  same_model(lambda nn: nn.RNN(nn.OptimizedLSTMCell(3, carry_init=NORMAL), **settings), SEQ, **options)
 
 
 @pytest.mark.parametrize("time_major", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_rnn_with_lengths_and_time_first(time_major, reverse):
   x = jnp.swapaxes(SEQ, 0, 1) if time_major else SEQ
-  works_as_in_flax(
+  same_model(
     lambda nn: nn.RNN(
       nn.GRUCell(3), time_major=time_major, return_carry=True, reverse=reverse, keep_order=True
     ),
@@ -107,23 +107,23 @@ def test_rnn_with_lengths_and_time_first(time_major, reverse):
 
 
 def test_rnn_of_other_shapes():
-  works_as_in_flax(lambda nn: nn.RNN(nn.GRUCell(3), return_carry=True), arr(5, 4))
-  works_as_in_flax(
+  same_model(lambda nn: nn.RNN(nn.GRUCell(3), return_carry=True), arr(5, 4))
+  same_model(
     lambda nn: nn.RNN(nn.GRUCell(3), reverse=True),
     arr(2, 3, 5, 4),
     seq_lengths=jnp.array([[1, 2, 3], [5, 4, 3]]),
   )
-  works_as_in_flax(lambda nn: nn.RNN(nn.ConvLSTMCell(3, (2, 2)), return_carry=True), arr(2, 3, 4, 4, 2))
-  works_as_in_flax(
+  same_model(lambda nn: nn.RNN(nn.ConvLSTMCell(3, (2, 2)), return_carry=True), arr(2, 3, 4, 4, 2))
+  same_model(
     lambda nn: nn.RNN(nn.ConvLSTMCell(3, (2,)), return_carry=True, time_major=True),
     arr(5, 2, 4, 2),
     seq_lengths=LENGTHS,
   )
-  works_as_in_flax(lambda nn: nn.RNN(nn.GRUCell(3), return_carry=True), arr(5, 4), seq_lengths=jnp.array(3))
+  same_model(lambda nn: nn.RNN(nn.GRUCell(3), return_carry=True), arr(5, 4), seq_lengths=jnp.array(3))
 
 
 def test_rnn_with_a_carry_given():
-  works_as_in_flax(lambda nn: nn.RNN(nn.GRUCell(3)), SEQ, initial_carry=H)
+  same_model(lambda nn: nn.RNN(nn.GRUCell(3)), SEQ, initial_carry=H)
 
 
 def test_rnn_of_a_cell_with_state_and_dropout():
@@ -147,7 +147,7 @@ def test_rnn_of_a_cell_with_state_and_dropout():
       split_rngs={"params": False, "dropout": True},
     )
 
-  works_as_in_flax(build, SEQ, streams=("params", "dropout"), mutable=["seen"])
+  same_model(build, SEQ, streams=("params", "dropout"), mutable=["seen"])
 
 
 def test_rnn_in_setup_and_stacked():
@@ -163,7 +163,7 @@ def test_rnn_in_setup_and_stacked():
 
     return Net()
 
-  works_as_in_flax(build, SEQ)
+  same_model(build, SEQ)
 
 
 BIDIRECTIONAL = [
@@ -183,7 +183,7 @@ def test_bidirectional(settings, options):
     forward, backward = (nn.RNN(cell(3, carry_init=NORMAL)) for cell in (nn.MGUCell, nn.SimpleCell))
     return nn.Bidirectional(forward, backward, **settings)
 
-  works_as_in_flax(build, SEQ, **options)
+  same_model(build, SEQ, **options)
 
 
 def test_bidirectional_of_one_cell():
@@ -191,7 +191,7 @@ def test_bidirectional_of_one_cell():
     cell = nn.GRUCell(3)
     return nn.Bidirectional(nn.RNN(cell), nn.RNN(cell))
 
-  works_as_in_flax(build, SEQ)
+  same_model(build, SEQ)
 
 
 @pytest.mark.parametrize("time_major", [False, True])
