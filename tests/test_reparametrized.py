@@ -54,7 +54,9 @@ def test_spectral_norm_of_a_layer_of_layers(mutable):
 
 def test_weight_norm_of_a_layer_of_layers_keeps_no_statistics():
   same_model(lambda nn: nn.WeightNorm(mlp(nn, train=False)), X)
-  found = same(lambda nn: nn.WeightNorm(mlp(nn)).init(KEY, X))
+  found = same(
+    lambda nn: nn.WeightNorm(mlp(nn)).apply(nn.WeightNorm(mlp(nn)).init(KEY, X), X, mutable=["batch_stats"])
+  )
   assert "'batch_stats' is immutable behind nn.map_variables" in str(found)
   model = minilinen.WeightNorm(mlp(minilinen, train=False))
   with pytest.warns(errors.DroppedValueWarning, match="sows 'h'"):
