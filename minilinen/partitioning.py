@@ -55,18 +55,17 @@ class AxisMetadata:
     return replaced(self, **changes)
 
 
-def _module(module: Module | None) -> Module:
+def _module(module: Module | None, what: str) -> Module:
   found = module if module is not None else context.modules[-1] if context.modules else None
-  assert found is not None, "no module is being called: use this in a method, or pass module=self"
+  if found is None:
+    raise errors.NoModuleCalledError(what)
   return found
 
 
 def _sow_axes(module: Module, collection: str, name: str, axes: tuple[str, ...]) -> None:
   def same(before: AxisMetadata | None, now: AxisMetadata) -> AxisMetadata:
     if before not in (None, now):
-      raise errors.LogicalAxisError(
-        f"The axes of {name!r} are {axes} now and were {getattr(before, 'names', '')}."
-      )
+      raise errors.LogicalAxisError.changed(name, axes, getattr(before, "names", ""))
     return now
 
   module.sow(f"{collection}_axes", f"{name}_axes", AxisMetadata(axes), reduce_fn=same, init_fn=lambda: None)  # type: ignore[arg-type]
@@ -86,8 +85,12 @@ def param_with_axes(
     name, init_fn, *init_args, **init_kwargs: as for `Module.param`.
     axes: the logical names of its axes; None for none.
     module: the module; by default the one that is being called.
+
+  Raises:
+    NoModuleCalledError: if there is none.
+    LogicalAxisError: if it was given other axes before.
   """
-  module = _module(module)
+  module = _module(module, "param_with_axes")
   value = module.param(name, init_fn, *init_args, **init_kwargs)
   if axes is None:
     return value
@@ -144,8 +147,12 @@ def variable_with_axes(
     axes: the logical names of its axes; None for none.
     module: the module; by default the one that is being called.
     fallback: what to do about a name that no rule is for.
+
+  Raises:
+    NoModuleCalledError: if there is none.
+    LogicalAxisError: if it was given other axes before, or there is no rule for one and `fallback` says so.
   """
-  module = _module(module)
+  module = _module(module, "variable_with_axes")
 
   def first() -> Any:
     value = init_fn(*init_args, **init_kwargs)
@@ -160,6 +167,9 @@ def variable_with_axes(
 def get_axis_names(axes_metadata: Any) -> FrozenDict[str, Any]:
   """The `PartitionSpec` of every variable, from a collection such as "params_axes".
 
+  Raises:
+    AxesCollectionError: if something else than an `AxisMetadata` stands in it.
+
   >>> get_axis_names({"dense": {"kernel_axes": AxisMetadata(("embed", "mlp"))}})
   FrozenDict({
       dense: {
@@ -168,12 +178,18 @@ def get_axis_names(axes_metadata: Any) -> FrozenDict[str, Any]:
   })
   """
 
-  def walk(tree: Any) -> Any:
-    if isinstance(tree, AxisMetadata):
-      return PartitionSpec(*tree.names)
-    return {name.removesuffix("_axes"): walk(inner) for name, inner in tree.items()}
+  def walk(tree: Any, place: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(tree, Mapping):
+      raise errors.AxesCollectionError(place, tree)
+    found: dict[str, Any] = {}
+    for name, inner in tree.items():
+      if isinstance(inner, AxisMetadata):
+        found[name.removesuffix("_axes")] = PartitionSpec(*inner.names)
+      elif branch := walk(inner, (*place, name)):
+        found[name] = branch
+    return found
 
-  return freeze(walk(axes_metadata))
+  return freeze(walk(axes_metadata, ()))
 
 
 def _with_axis_named(target: Any, collection: str, axis: Any, axis_name: str | None, methods: Any) -> Any:

@@ -139,6 +139,20 @@ def test_axis_names():
   assert not isinstance(same(program), Exception)
 
 
+def test_only_names_of_variables_lose_their_suffix():
+  def program(nn):
+    box = nn.partitioning.AxisMetadata(("a", None))
+    tree = {"x_axes": {"k_axes": box, "plain": box}, "k_axes_axes": box, "empty": {}}
+    return nn.partitioning.get_axis_names(tree).unfreeze()
+
+  assert not isinstance(same(program), Exception)
+
+
+@raises_as_flax("AttributeError")
+def test_no_names_in_there(nn):
+  return nn.partitioning.get_axis_names({"kernel": X})
+
+
 @raises_as_flax("AssertionError")
 def test_outside_of_modules(nn):
   return nn.partitioning.param_with_axes("kernel", jnp.ones, (2,), axes=("embed",))

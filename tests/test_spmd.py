@@ -9,6 +9,7 @@ import threading
 import flax.linen
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,15 +29,62 @@ RULES = (
 NAMES = ["batch", "embed", "mlp", "heads", "both", "unknown", None]
 
 
-def mesh_of_one():
+def mesh_of_one(kind="Auto"):
   """A mesh with two axes on the one device that tests have."""
-  return jax.make_mesh((1, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+  return jax.make_mesh((1, 1), ("data", "model"), axis_types=(jax.sharding.AxisType[kind],) * 2)
 
 
 def equations_of(fn, *args):
   """The equations with their shardings, whose text names no library."""
   jaxpr = jax.make_jaxpr(fn)(*args)
   return equations(jaxpr), [str(e.params.get("sharding")) for e in jaxpr.eqns]
+
+
+MESHES = {
+  "none": contextlib.nullcontext,
+  "set": lambda kind: jax.set_mesh(mesh_of_one(kind)),
+  "with": lambda kind: mesh_of_one(kind),
+  "abstract": lambda kind: jax.sharding.use_abstract_mesh(mesh_of_one(kind).abstract_mesh),
+}
+BOXES = [
+  ("with_partitioning", ("data", "model"), {}),
+  ("with_partitioning", (("data", "model"), None), {}),
+  ("with_partitioning", ("model",), {"mesh": True}),
+  ("with_partitioning", ("data", "nope"), {}),
+  ("with_partitioning", ("data", "data"), {}),
+  ("with_partitioning", ("data", None, None), {}),
+  ("with_logical_partitioning", ("batch", "mlp"), {}),
+  ("with_logical_partitioning", ("batch", "mlp"), {"rules": RULES}),
+  ("with_logical_partitioning", ("both", "unknown"), {"rules": RULES, "mesh": True}),
+  ("with_logical_partitioning", ("batch", "batch"), {}),
+  ("with_logical_partitioning", ("batch", None, None), {}),
+  ("with_logical_partitioning", (None, None), {}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:`with mesh")
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("named, names, options", BOXES, ids=str)
+def test_every_way_to_put_a_mesh_in_force(named, names, options, mesh, kind):
+  """The same jaxprs as Flax's, or the same error, of parameters in boxes; and the same when somebody records."""
+
+  def program(nn, watch=contextlib.nullcontext):
+    own = {**options, "mesh": mesh_of_one()} if options.get("mesh") else options
+
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        init = getattr(nn, named)(nn.initializers.ones, names, **own)
+        return nn.with_logical_constraint(x @ self.param("kernel", init, (4, 4)), ("batch", "mlp"))
+
+    variables = jax.eval_shape(Net().init, KEY, X)
+    with MESHES[mesh](kind), nn.logical_axis_rules(RULES), watch():
+      return equations_of(Net().init, KEY, X), equations_of(Net().apply, variables, X)
+
+  found = same(program)
+  watched = same(lambda nn: program(nn, minilinen.record if nn is minilinen else contextlib.nullcontext))
+  assert str(watched) == str(found)
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,6 +140,61 @@ def boxed_model(nn, **options):
       return nn.with_logical_constraint(x, ("batch", "mlp"))
 
   return Net()
+
+
+U = PartitionSpec.UNCONSTRAINED
+
+
+@pytest.mark.parametrize(
+  "rules",
+  [
+    RULES,
+    [("batch", U), ("mlp", U)],
+    [("batch", ["data"]), ("mlp", "data")],
+    [("batch", PartitionSpec("data")), ("mlp", "data")],
+    [("batch", None), ("batch", "data"), ("mlp", ("data", "model")), ("mlp", "model")],
+    [("batch", ()), ("mlp", "model")],
+  ],
+  ids=str,
+)
+def test_what_is_no_name_stays(rules):
+  """Axes left to XLA, mesh axes in tuples, and names of one letter in a string."""
+
+  def program(nn):
+    found = []
+    for names in [
+      ("batch", U), (U, U, "mlp"), ("batch", ("data",)), (("data", "model"), "batch"), ("mlp", "batch", ("model",)),
+      (("mlp",), "mlp"), ("unknown", None), "xy", PartitionSpec("batch", U), ["batch", "mlp"], (),
+    ]:  # fmt: skip
+      found.append(str(nn.logical_to_mesh_axes(names, rules)))
+      with settings_of(nn, False, True):
+        for fallback in nn.spmd.RulesFallback:
+          constrain = functools.partial(
+            nn.with_logical_constraint, logical_axis_resources=names, rules=rules, fallback=fallback
+          )
+          try:
+            found.append(equations_of(constrain, jnp.ones((2, 2, 2))))
+          except ValueError:
+            found.append("ValueError")
+    return found
+
+  assert not isinstance(same(program), Exception)
+
+
+def test_places_of_an_optimizer():
+  """Its state has named tuples, empty ones too, which are no names of axes."""
+
+  def program(nn):
+    def init(key):
+      variables = boxed_model(nn).init(key, X)
+      return variables, optax.adam(1e-3).init(variables)
+
+    specs = nn.get_partition_spec(jax.eval_shape(init, KEY))
+    places = nn.logical_to_mesh_sharding(specs, mesh_of_one(), RULES)
+    state = jax.jit(init, out_shardings=places)(KEY)
+    return str(specs), str(nn.logical_to_mesh(specs, RULES)), str(places), nn.unbox(state[0])
+
+  assert not isinstance(same(program), Exception)
 
 
 @contextlib.contextmanager
@@ -183,7 +286,7 @@ def test_an_axis_that_the_mesh_has_not(nn):
 
 
 def test_errors_say_what():
-  with jax.set_mesh(mesh_of_one()), pytest.raises(errors.LogicalAxisError, match=r"no axis 'other'.*it has"):
+  with jax.set_mesh(mesh_of_one()), pytest.raises(errors.LogicalAxisError, match=r"no axis 'other'"):
     jax.eval_shape(lambda x: minilinen.with_logical_constraint(x, ("batch",), rules=[("batch", "other")]), X)
   raising = minilinen.spmd.RulesFallback.RAISE_ERROR
   with pytest.raises(errors.LogicalAxisError, match=r"none left for\s+'unknown'"):

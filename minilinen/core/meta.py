@@ -122,9 +122,9 @@ class Partitioned(AxisMetadata[A]):
     return replace(self, names=tuple(names))
 
   def remove_axis(self, index: int, params: Mapping[Any, Any]) -> Partitioned[A]:
-    names = list(self.names)
-    if names[index] != self._axis_name(params):
-      raise AssertionError(f"axis {index} of {self.names} is not {self._axis_name(params)!r}")
+    names, expected = list(self.names), self._axis_name(params)
+    if not -len(names) <= index < len(names) or names[index] != expected:
+      raise errors.RemovedAxisError(index, names, expected)
     del names[index]
     return replace(self, names=tuple(names))
 
@@ -147,35 +147,51 @@ def constrained(x: Any, spec: jax.sharding.PartitionSpec, mesh: jax.sharding.Mes
 
   Raises:
     LogicalAxisError: if there are more names than axes, or the mesh has not the axis that is named.
+    DuplicateSpecError: if an axis of the mesh is named twice.
   """
-  force = jax.sharding.get_abstract_mesh()
-  if mesh is None and force.empty:
+  force = mesh_in_force(mesh)
+  if force is None:
     return x
-  names = (force if mesh is None else mesh).axis_names
-  for axis in jax.tree.leaves(tuple(spec)):
-    if axis not in names:
-      raise errors.LogicalAxisError(
-        f"The mesh has no axis {axis!r}, which {tuple(spec)} names: it has {names}."
-      )
+  axes = [axis for axis in jax.tree.leaves(tuple(spec)) if isinstance(axis, str)]
+  for axis in axes:
+    if axis not in force.axis_names:
+      raise errors.LogicalAxisError.not_in_mesh(axis, tuple(spec), force.axis_names)
+  if twice := sorted({axis for axis in axes if axes.count(axis) > 1}):
+    raise errors.DuplicateSpecError(tuple(spec), twice)
   if len(spec) > jax.numpy.ndim(x):
-    raise errors.LogicalAxisError(
-      f"An array of shape {jax.numpy.shape(x)} cannot lie on {tuple(spec)}: it has {jax.numpy.ndim(x)} axes."
+    raise errors.LogicalAxisError.too_many(tuple(spec), jax.numpy.shape(x))
+  return jax.lax.with_sharding_constraint(x, spec if mesh is None else jax.sharding.NamedSharding(mesh, spec))
+
+
+def mesh_in_force(mesh: jax.sharding.Mesh | None) -> jax.sharding.Mesh | jax.sharding.AbstractMesh | None:
+  """A mesh, or the one that `jax.set_mesh` has put in force; None without either."""
+  force = jax.sharding.get_abstract_mesh() if mesh is None else mesh
+  return None if force.empty else force
+
+
+def laid_out(tree: Any) -> Any:
+  """Boxes with shape and sharding in the place of their values, as a mesh and rules in force have it: for the trace."""
+  return map_axis_meta(_laid_out, tree)
+
+
+def _laid_out(box: AxisMetadata[Any]) -> AxisMetadata[Any]:
+  if not isinstance(box, Partitioned) or not hasattr(box.value, "shape"):
+    return box
+  mesh, value = mesh_in_force(box.mesh), box.value
+  if mesh is None:
+    return box
+  try:
+    spec = box.mesh_spec()
+    if spec is None:
+      return box
+    sharding = jax.sharding.NamedSharding(mesh, spec)
+    weak = getattr(value, "weak_type", False)
+    return box.replace_boxed(
+      jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding, weak_type=weak)
     )
-  sharding = spec if mesh is None else jax.sharding.NamedSharding(mesh, spec)
-  return jax.lax.with_sharding_constraint(x, sharding)
-
-
-def laid_out(value: Any) -> Any:
-  """A box with shape and sharding in the place of its value, as a mesh and rules in force have it: for the trace."""
-  if not isinstance(value, Partitioned) or not hasattr(value.value, "shape"):
-    return value
-  force = jax.sharding.get_abstract_mesh()
-  mesh = force if value.mesh is None else value.mesh
-  spec = value.mesh_spec()
-  if spec is None or mesh.empty or not set(jax.tree.leaves(tuple(spec))) <= set(mesh.axis_names):
-    return value
-  sharding = jax.sharding.NamedSharding(mesh, spec)
-  return value.replace_boxed(jax.ShapeDtypeStruct(value.value.shape, value.value.dtype, sharding=sharding))
+  except Exception:
+    # Whoever unboxes it is told what is wrong with its names; looking on must not raise.
+    return box
 
 
 def with_partitioning(

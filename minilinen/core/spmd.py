@@ -20,7 +20,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from minilinen import errors
-from minilinen.core.meta import LogicalNames, Partitioned, constrained
+from minilinen.core.meta import LogicalNames, Partitioned, constrained, mesh_in_force
 
 A = TypeVar("A")
 
@@ -69,21 +69,44 @@ def logical_axis_rules(rules: LogicalRules) -> Iterator[None]:
     _in_force.rules = before
 
 
-def _assigned(names: Sequence[str | None], rules: LogicalRules | None) -> list[tuple[Any, bool]]:
-  """For each axis the mesh axis it lies on, and whether a rule or None says so. A mesh axis is given only once."""
+_UNCONSTRAINED = PartitionSpec.UNCONSTRAINED
+
+
+def _assigned(names: Sequence[Any], rules: LogicalRules | None) -> list[tuple[Any, bool]]:
+  """For each axis the mesh axis it lies on, and whether anybody says so: a rule, None, or what is no name and stays.
+
+  A mesh axis is given only once.
+  """
   rules = get_logical_axis_rules() if rules is None else rules
-  twice = sorted({name for name in names if name is not None and list(names).count(name) > 1})
-  if twice:
-    raise errors.LogicalAxisError(f"The axes {tuple(names)} have a name more than once: {', '.join(twice)}.")
-  found: list[tuple[Any, bool]] = [(None, name is None) for name in names]
-  used: set[str] = set()
+  _check(names, rules)
+  names = tuple(names)
+  found = [(None, False) if isinstance(name, str) else (name, True) for name in names]
+  used = set().union(*(_mesh_axes(name) for name, said in found if said))
   for name, target in rules:
-    wanted = {target} if isinstance(target, str) else set(target or ())
-    place = list(names).index(name) if name in names else -1
-    if place >= 0 and not found[place][1] and not wanted & used:
+    place = names.index(name) if name in names else -1
+    if place >= 0 and not found[place][1] and not (wanted := _mesh_axes(target)) & used:
       found[place] = (target, True)
       used |= wanted
   return found
+
+
+def _mesh_axes(target: Any) -> set[Any]:
+  """The axes of the mesh that something lies on. What is left to XLA is none of them."""
+  return {axis for axis in jax.tree.leaves(target) if axis is not _UNCONSTRAINED}
+
+
+def _check(names: Sequence[Any], rules: Any) -> None:
+  pairs = (list, tuple)
+  if not isinstance(rules, pairs) or not all(isinstance(rule, pairs) and len(rule) == 2 for rule in rules):
+    raise errors.LogicalAxisError.bad_rules(rules)
+  # A string is a sequence too, of names with one letter each.
+  if isinstance(names, str) and any(
+    isinstance(name, str) and len(name) > 1 and name in names for name, _ in rules
+  ):
+    raise errors.LogicalAxisError.text_for_names(names)
+  texts = [name for name in names if isinstance(name, str)]
+  if twice := sorted({name for name in texts if texts.count(name) > 1}):
+    raise errors.LogicalAxisError(f"The axes {tuple(names)} have a name more than once: {', '.join(twice)}.")
 
 
 def logical_to_mesh_axes(
@@ -92,11 +115,12 @@ def logical_to_mesh_axes(
   """The mesh axes that the axes of an array lie on.
 
   Args:
-    array_dim_names: for each axis its logical name, or None; None for an array that is left alone.
+    array_dim_names: for each axis its logical name, or None; None for an array that is left alone. Anything else
+      than a name stays as it is: `PartitionSpec.UNCONSTRAINED`, or a tuple of mesh axes.
     rules: those in force, if None.
 
   Raises:
-    LogicalAxisError: if a name comes twice.
+    LogicalAxisError: if a name comes twice, or the names are a string, or the rules are no pairs.
 
   >>> logical_to_mesh_axes(("batch", "mlp"), [("batch", "data"), ("mlp", "model")])
   PartitionSpec('data', 'model')
@@ -108,19 +132,26 @@ def logical_to_mesh_axes(
 
 def logical_to_mesh(tree: Any, rules: LogicalRules | None = None) -> Any:
   """A tree of `PartitionSpec`s over logical axes as one over mesh axes."""
-  return jax.tree.map(lambda spec: logical_to_mesh_axes(spec, rules), tree, is_leaf=_is_names)
+  return jax.tree.map(lambda spec: logical_to_mesh_axes(spec, rules), tree, is_leaf=_is_spec)
 
 
 def logical_to_mesh_sharding(tree: Any, mesh: Mesh, rules: LogicalRules | None = None) -> Any:
   """A tree of `PartitionSpec`s over logical axes as one of shardings on a mesh."""
   specs = logical_to_mesh(tree, rules)
-  return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=_is_names)
+  return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs, is_leaf=_is_spec)
+
+
+def _is_spec(x: Any) -> bool:
+  return isinstance(x, PartitionSpec)
 
 
 def _is_names(x: Any) -> bool:
-  return isinstance(x, PartitionSpec) or (
-    isinstance(x, tuple) and all(name is None or isinstance(name, str) for name in x)
-  )
+  """Whether a constraint takes something for the names of one array: other tuples are trees of them."""
+  return x is None or _is_spec(x) or (isinstance(x, tuple) and all(map(_is_name, x)))
+
+
+def _is_name(x: Any) -> bool:
+  return x is None or x is _UNCONSTRAINED or isinstance(x, str)
 
 
 def with_logical_constraint(
@@ -142,7 +173,8 @@ def with_logical_constraint(
 
   Raises:
     LogicalAxisError: if a name comes twice, or no rule is for it and `fallback` says so, or there are more names than
-      axes.
+      axes, or the mesh has not the axis that a rule gives.
+    DuplicateSpecError: if two axes lie on the same axis of the mesh.
   """
 
   def constrain(names: Any, branch: Any) -> Any:
@@ -150,9 +182,7 @@ def with_logical_constraint(
 
   if logical_axis_resources is None or not (get_logical_axis_rules() if rules is None else rules):
     return x
-  return jax.tree.map(
-    constrain, logical_axis_resources, x, is_leaf=lambda names: names is None or _is_names(names)
-  )
+  return jax.tree.map(constrain, logical_axis_resources, x, is_leaf=_is_names)
 
 
 def _constrained(
@@ -161,9 +191,8 @@ def _constrained(
   found = _assigned(names, rules)
   lacking = [name for name, (_, said) in zip(names, found) if not said]
   if lacking and fallback is RulesFallback.RAISE_ERROR:
-    raise errors.LogicalAxisError(
-      f"Axis names {tuple(names)} did not match a rule: there is none left for {', '.join(map(repr, lacking))}."
-    )
+    known = [name for name, _ in (get_logical_axis_rules() if rules is None else rules)]
+    raise errors.LogicalAxisError.no_rule(names, lacking, known)
   if lacking and fallback is RulesFallback.NO_CONSTRAINT:
     return x
   return constrained(x, PartitionSpec(*(axis for axis, _ in found)), mesh)
@@ -192,7 +221,7 @@ class LogicallyPartitioned(Partitioned[A]):
 
   def unbox(self, apply_constraint: bool = True) -> A:
     """The value, constrained to where the rules put it if there is a mesh."""
-    if not apply_constraint:
+    if not apply_constraint or mesh_in_force(self.mesh) is None:
       return self.value
     return with_logical_constraint(self.value, self.get_partition_spec(), rules=self.rules, mesh=self.mesh)
 

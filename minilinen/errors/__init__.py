@@ -1,10 +1,16 @@
 """Every mistake that minilinen knows, as a class that builds its own message.
 
-`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts` and
-`findings`. Their names and first arguments are Flax's; what else a class takes is optional and makes its message
+`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts`, `axes`
+and `findings`. Their names and first arguments are Flax's; what else a class takes is optional and makes its message
 better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
+from minilinen.errors.axes import AxesCollectionError as AxesCollectionError
+from minilinen.errors.axes import DuplicateSpecError as DuplicateSpecError
+from minilinen.errors.axes import LogicalAxisError as LogicalAxisError
+from minilinen.errors.axes import NoModuleCalledError as NoModuleCalledError
+from minilinen.errors.axes import PartitioningUnspecifiedError as PartitioningUnspecifiedError
+from minilinen.errors.axes import RemovedAxisError as RemovedAxisError
 from minilinen.errors.base import FlaxError as FlaxError
 from minilinen.errors.base import MinilinenError as MinilinenError
 from minilinen.errors.base import MinilinenWarning as MinilinenWarning
@@ -26,9 +32,7 @@ from minilinen.errors.lifts import JaxTransformError as JaxTransformError
 from minilinen.errors.lifts import LeakedTracerWarning as LeakedTracerWarning
 from minilinen.errors.lifts import LiftedAt as LiftedAt
 from minilinen.errors.lifts import LiftedFunctionError as LiftedFunctionError
-from minilinen.errors.lifts import LogicalAxisError as LogicalAxisError
 from minilinen.errors.lifts import MultiScopeError as MultiScopeError
-from minilinen.errors.lifts import PartitioningUnspecifiedError as PartitioningUnspecifiedError
 from minilinen.errors.lifts import ReusedKeyWarning as ReusedKeyWarning
 from minilinen.errors.lifts import ServedByParamsWarning as ServedByParamsWarning
 from minilinen.errors.lifts import StackedKeyWarning as StackedKeyWarning

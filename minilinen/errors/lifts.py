@@ -77,28 +77,6 @@ class DerivativeError(MinilinenError, TypeError, ValueError):
     super().__init__(what, places=lift.places, expected=expected, found=found, right=right)
 
 
-class PartitioningUnspecifiedError(MinilinenError):
-  """A box was lifted and nobody said what its new axis is called."""
-
-  def __init__(self, target: Any):
-    super().__init__(
-      f"Trying to transform a Partitioned variable but metadata_params['partition_name'] is not specified: "
-      f"{short(target)} with the axes {getattr(target, 'names', ())}.",
-      right='nn.scan(..., metadata_params={nn.PARTITION_NAME: "layers"})',
-    )
-
-
-class LogicalAxisError(MinilinenError, ValueError):
-  """Names of axes, rules and mesh do not fit together."""
-
-  def __init__(self, message: str):
-    super().__init__(
-      message,
-      right='with nn.logical_axis_rules([("batch", "data"), ("mlp", "model")]): ...',
-      mend="name each axis of an array once, with None for those that stay whole, and give a rule for each name.",
-    )
-
-
 class TraceContextError(MinilinenError):
   """A value was touched in another trace than the one it belongs to.
 
