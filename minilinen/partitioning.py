@@ -170,12 +170,8 @@ def get_axis_names(axes_metadata: Any) -> FrozenDict[str, Any]:
   Raises:
     AxesCollectionError: if something else than an `AxisMetadata` stands in it.
 
-  >>> get_axis_names({"dense": {"kernel_axes": AxisMetadata(("embed", "mlp"))}})
-  FrozenDict({
-      dense: {
-          kernel: PartitionSpec('embed', 'mlp'),
-      },
-  })
+  >>> tuple(get_axis_names({"dense": {"kernel_axes": AxisMetadata(("embed", "mlp"))}})["dense"]["kernel"])
+  ('embed', 'mlp')
   """
 
   def walk(tree: Any, place: tuple[str, ...]) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 import jax
+from jax.core import Tracer
 
 from minilinen import errors
+from minilinen.trace.spec import Node, describe
 
 A = TypeVar("A")
 
@@ -107,6 +109,10 @@ class Partitioned(AxisMetadata[A]):
     """The mesh axes that its axes lie on, None if nobody says."""
     return self.get_partition_spec()
 
+  def __trace_describe__(self) -> Node:
+    box = _laid_out(self)
+    return Node(type(self).__name__, {f.name: describe(getattr(box, f.name)) for f in fields(self)})
+
   def replace_boxed(self, val: Any) -> Partitioned[Any]:
     return replace(self, value=val)
 
@@ -175,7 +181,7 @@ def laid_out(tree: Any) -> Any:
 
 
 def _laid_out(box: AxisMetadata[Any]) -> AxisMetadata[Any]:
-  if not isinstance(box, Partitioned) or not hasattr(box.value, "shape"):
+  if not isinstance(box, Partitioned) or not hasattr(box.value, "shape") or _is_placed(box.value):
     return box
   mesh, value = mesh_in_force(box.mesh), box.value
   if mesh is None:
@@ -192,6 +198,13 @@ def _laid_out(box: AxisMetadata[Any]) -> AxisMetadata[Any]:
   except Exception:
     # Whoever unboxes it is told what is wrong with its names; looking on must not raise.
     return box
+
+
+def _is_placed(value: Any) -> bool:
+  """Whether a value says itself where it lies."""
+  if isinstance(value, jax.ShapeDtypeStruct):
+    return value.sharding is not None
+  return isinstance(value, jax.Array) and not isinstance(value, Tracer)
 
 
 def with_partitioning(

@@ -58,8 +58,8 @@ def logical_axis_rules(rules: LogicalRules) -> Iterator[None]:
   """Sets this thread's rules for the length of a `with` block.
 
   >>> with logical_axis_rules([("batch", "data"), ("mlp", "model")]):
-  ...   logical_to_mesh_axes(("batch", "embed"))
-  PartitionSpec('data', None)
+  ...   tuple(logical_to_mesh_axes(("batch", "embed")))
+  ('data', None)
   """
   before = _in_force.rules
   _in_force.rules = rules
@@ -122,8 +122,8 @@ def logical_to_mesh_axes(
   Raises:
     LogicalAxisError: if a name comes twice, or the names are a string, or the rules are no pairs.
 
-  >>> logical_to_mesh_axes(("batch", "mlp"), [("batch", "data"), ("mlp", "model")])
-  PartitionSpec('data', 'model')
+  >>> tuple(logical_to_mesh_axes(("batch", "mlp"), [("batch", "data"), ("mlp", "model")]))
+  ('data', 'model')
   """
   if array_dim_names is None:
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from minilinen.trace import events
 from minilinen.trace.events import Path, Record
-from minilinen.trace.spec import Value, boxed
+from minilinen.trace.spec import Node, Value, boxed
 
 Place = tuple[str, ...]
 """A variable's address: collection, names of the path, name."""
@@ -26,7 +26,7 @@ class Found:
   Attributes:
     collection, path, name: its address; `path` is that of its module.
     value: its spec as seen from outside of all lifted transforms.
-    axes: the axis names of its box, seen from outside too; None if it has none.
+    axes: the axis names of its box, or those kept beside it, seen from outside too; None if it has none.
     create: the event that made it, None if it was passed in.
     reads, writes: the events on it, in order; those in a lifted body have the specs of the inside.
   """
@@ -111,7 +111,16 @@ def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
         _note(table, record, value, "reads")
       case events.Write(after=value):
         _note(table, record, value, "writes")
+  for place, known in table.items():
+    if known.get("axes") is None:
+      known["axes"] = _axes_beside(table, place)
   return tuple(Found(place[0], place[1:-1], place[-1], **known) for place, known in table.items())
+
+
+def _axes_beside(table: Mapping[Place, Mapping[str, Any]], place: Place) -> Value:
+  """The axis names that `partitioning.param_with_axes` keeps in a collection of their own, None if it has none."""
+  beside = table.get((f"{place[0]}_axes", *place[1:-1], f"{place[-1]}_axes"), {}).get("value")
+  return beside.parts.get("names") if isinstance(beside, Node) and beside.type == "AxisMetadata" else None
 
 
 def _note(table: dict[Place, dict[str, Any]], record: events.Variable, value: Value, role: str) -> None:
