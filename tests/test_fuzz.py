@@ -69,6 +69,7 @@ def test_random_program(node, grad):
     ("share_scope", ("adopted", (("dense", None),))),
     ("vmap", ("vmap_function", ("boxed", None))),
     ("lstm", None),
+    ("fold_rngs", ("jit", ("dropout", None))),
   ],
 )
 def test_lift_in_lift(node):

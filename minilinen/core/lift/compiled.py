@@ -174,8 +174,10 @@ def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
     if top is target:
-      return {stream: top._draw(stream).folded() for stream in group}
-    return {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in group.items()}
+      drawn = {stream: top._draw(stream).folded() for stream in group}
+    else:
+      drawn = {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in group.items()}
+    return dict(sorted(drawn.items()))  # as a pytree hands them on
 
   return tuple(tuple(folded(top, g) for top, g in zip(crossing.tops, group)) for group in streams)
 
