@@ -73,9 +73,9 @@ def test_the_tree_shows_bytes_per_device(result: dict[str, Any]) -> None:
     math.prod(shards[0]) * 4 for name, shards in result["shards"].items() if name.startswith("params")
   )
   assert per_device < nbytes / 3
-  assert "(-, -, model)" in result["text"]["120"]
+  assert "(-, embed, heads→model, kv)" in result["text"]["120"]
   for width, text in result["text"].items():
-    assert "per device" in text or int(width) < 80
+    assert "/device" in text and "→model" in text
     assert max(map(len, text.splitlines())) <= int(width)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import viz_traces as models
 
+import minilinen as nn
 import viz
 from minilinen.core.meta import Partitioned
-from minilinen.trace.spec import Spec
+from minilinen.trace.spec import Node, Spec
 
 
 def tree() -> dict:
@@ -106,6 +107,60 @@ def test_boxes_show_their_axes() -> None:
   assert view.to_rows()[1]["axes"] == "(embed, -)"
   assert "(embed, -)" in view.text(width=60)
   assert "axes" not in viz.tree(tree()).text(width=100)
+
+
+def split_over(*sizes: int) -> Spec:
+  """A kernel of 8 by 6 whose axes "data" and "model" split."""
+  return Spec((8, 6), "float32", sharding="P('data', ('model', 'pod'))", shard=sizes)
+
+
+def test_axes_and_what_splits_them() -> None:
+  kernel = Node("Partitioned", {"value": split_over(4, 2), "names": ("batch", "mlp")})
+  whole = Node("Partitioned", {"value": Spec((3,), "float32"), "names": ("embed",)})
+  view = viz.tree({"params": {"kernel": kernel, "scale": whole}})
+  rows = {row["path"]: row for row in view.to_rows()}
+  assert rows["params/kernel"]["axes"] == "(batch, mlp)"
+  assert rows["params/kernel"]["sharding"] == "P('data', ('model', 'pod'))"
+  assert (rows["params/kernel"]["bytes"], rows["params/kernel"]["bytes_per_device"]) == (192, 32)
+  assert rows["params"]["bytes_per_device"] == 32 + 12
+  assert "(batch→data, mlp→model+pod)" in view.text(width=80)
+  assert re.search(r"kernel +f32\[8,6\] +→data, model\+pod +48 192 B +32 B$", view.text(width=56), re.M)
+  for width in (40, 48, 56, 60, 80, 120):
+    assert "→" in view.text(width=width) and "/device" in view.text(width=width)
+    assert max(map(len, view.text(width=width).split("\n"))) <= width
+  assert "→" not in viz.tree({"params": {"scale": whole}}).text(width=80)
+  assert not re.search("axes|sharding", viz.tree({"params": {"kernel": kernel}}, depth=1).text(width=80))
+
+
+def test_arrays_that_are_split_and_have_no_names() -> None:
+  text = viz.tree({"params": {"kernel": split_over(4, 6)}}).text(width=80)
+  assert "sharding" in text and "(data, model+pod)" in text and "/device" in text
+
+
+def test_axes_beside_the_variables() -> None:
+  class Dense(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+      return x @ nn.partitioning.param_with_axes(
+        "kernel", nn.initializers.ones, (3, 4), axes=("embed", "mlp")
+      )
+
+  key, x = jax.random.key(0), jnp.ones((1, 3))
+  trace, variables = nn.trace(Dense().init)(key, x), Dense().init(key, x)
+  assert viz.tree(trace).to_rows() == viz.tree(variables).to_rows()
+  rows = {row["path"]: row for row in viz.tree(variables).to_rows()}
+  assert rows["params/kernel"]["axes"] == rows["params_axes/kernel_axes"]["axes"] == "(embed, mlp)"
+  assert rows["params_axes/kernel_axes"]["value"] is None
+  (kernel,) = trace.find("params/kernel")
+  assert kernel.axes == ("embed", "mlp")
+
+
+def test_looking_at_boxes_under_a_mesh_moves_no_array() -> None:
+  mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  box = Partitioned(Partitioned(jnp.ones((2, 3)), ("data", None)), ("outer",))
+  with jax.set_mesh(mesh):
+    (row,) = viz.tree({"w": box}).to_rows()
+  assert (row["value"], row["axes"], row["sharding"]) == ("f32[2,3]", "(outer)", None)
 
 
 def test_trees_of_a_trace_fold() -> None:

@@ -7,6 +7,7 @@ that a trace tells of.
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,7 @@ def tree(
   """
   source = _source(variables)
   roots = _branches(source)
+  _share_axes(roots)
   if pattern is not None:
     roots = _matching(roots, pattern)
   total = _sum_up(roots)
@@ -124,7 +126,7 @@ def _parts(value: Any) -> dict[str, Any] | None:
   if isinstance(value, Mapping):
     return {str(k): v for k, v in value.items()}
   if isinstance(value, Node):
-    return None if boxed(value)[0] is not value else dict(value.parts)
+    return None if boxed(value)[0] is not value or _is_axes(value) else dict(value.parts)
   if value is None or isinstance(value, (Spec, Opaque, _Boxed, AxisMetadata)):
     return None
   if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -142,16 +144,34 @@ def _key(path: Sequence[Any]) -> str:
 
 
 def _make_leaf(branch: Branch, value: Any) -> None:
-  if isinstance(value, _Boxed):
-    value, axes = value.value, value.names
-  elif isinstance(value, AxisMetadata):
-    value, axes = unbox(value), describe(getattr(value, "names", None))
-  else:
-    value, axes = boxed(describe(value))
   item = branch.item
-  item.value, item.axes, item.leaf = describe(value), axes, True
+  if isinstance(value, _Boxed):
+    item.value, item.axes = value.value, value.names
+  else:
+    item.value, item.axes = boxed(describe(value))
+    if item.axes is None and isinstance(value, AxisMetadata):
+      item.value = describe(unbox(value))
+  while (inner := boxed(item.value)[0]) is not item.value:
+    item.value = inner
+  item.leaf = not _is_axes(item.value)
+  if not item.leaf:
+    item.value, item.axes = None, item.value.parts["names"]
   item.total = amount(item.value)
   branch.same = branch.alike = (value_text(item.value), _axes(item), getattr(item.value, "sharding", ""))
+
+
+def _is_axes(value: Value) -> bool:
+  """Whether a described value is what `nn.partitioning` keeps beside a variable: names of axes, and no array."""
+  return isinstance(value, Node) and value.type == "AxisMetadata" and "names" in value.parts
+
+
+def _share_axes(roots: Sequence[Branch]) -> None:
+  """Gives variables the names of axes that stand in a collection beside theirs: "params_axes" for "params"."""
+  items = {branch.item.path: branch.item for branch in preorder(roots) if not branch.children}
+  for path, item in items.items():
+    beside = items.get((f"{path[0]}_axes", *path[1:-1], f"{path[-1]}_axes")) if path else None
+    if beside is not None and not beside.leaf and item.axes is None:
+      item.axes = beside.axes
 
 
 def _sum_up(roots: Sequence[Branch]) -> Amount:
@@ -182,16 +202,18 @@ def _matching(roots: Sequence[Branch], pattern: str) -> list[Branch]:
 
 
 def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outline:
-  boxes = any(s.branch.item.axes is not None for s in shown)
+  is_named = any(s.branch.item.axes is not None for s in shown)
+  is_split = total.on_device != total.nbytes
+  rows = tuple(_row(s, is_split) for s in shown)
   columns = [Column("value", "value", least=16)]
-  if boxes:
-    columns.append(Column("axes", "axes", least=12))
-  if sharded := total.on_device != total.nbytes:
-    columns.append(Column("sharding", "sharding", least=12))
+  if has_axes := any(row.cells["axes"].text for row in rows):
+    columns.append(Column("axes", "axes" if is_named else "sharding", least=11))
   columns.append(Column("size", "size"))
-  if sharded:
-    columns.append(Column("on_device", "per device"))
+  if is_split:
+    columns.append(Column("on_device", "/device"))
   notes = [] if shown else ["There are no variables."]
+  if is_named and is_split:
+    notes.append("axes: name→axis of the mesh that splits it.")
   if total.unknown:
     notes.append("?: arrays of symbolic size, which have no number.")
   if any(len(s.copies) > 1 for s in shown):
@@ -202,29 +224,27 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
     title="Variables" + (f" that fit {pattern}" if pattern is not None else ""),
     heading="path",
     columns=tuple(columns),
-    rows=tuple(_row(s) for s in shown),
+    rows=rows,
     totals={"size": Cell(numbers=total.numbers()), "on_device": _on_device(total)} if shown else {},
     notes=tuple(notes),
     shrink=(
       ("", "indent"),
-      *([("axes", "column")] if boxes else []),
       ("size", "numbers"),
       ("size", "numbers"),
-      *([("sharding", "column")] if sharded else []),
+      *([("", "room")] if has_axes else []),
+      *([("size", "column")] if is_split else []),
+      *([("axes", "column")] if has_axes else []),
     ),
     data={"total": {"count": total.count, "bytes": total.nbytes, "bytes_per_device": total.on_device}},
   )
 
 
-def _row(shown: Shown) -> Row:
+def _row(shown: Shown, is_split: bool) -> Row:
   item: _Item = shown.branch.item
   cells = {"size": Cell(numbers=item.total.numbers()), "on_device": _on_device(item.total)}
   if item.leaf:
     cells["value"] = Cell((value_text(item.value),))
-  if item.axes is not None:
-    cells["axes"] = Cell((_axes(item),))
-  if sharding := getattr(item.value, "sharding", ""):
-    cells["sharding"] = Cell((_names(ast.literal_eval(sharding.removeprefix("P")[:-1] + ",)")),))
+  cells["axes"] = Cell(_laid_out(item, is_split))
   data = {
     "path": "/".join(item.path),
     "names": [copy.label for copy in shown.copies],
@@ -235,7 +255,7 @@ def _row(shown: Shown) -> Row:
     "axes": _axes(item) if item.axes is not None else None,
     "count": item.total.count,
     "bytes": item.total.nbytes,
-    "sharding": sharding or None,
+    "sharding": getattr(item.value, "sharding", "") or None,
     "bytes_per_device": item.total.on_device,
   }
   return Row(shown.label, shown.depth, shown.mark, cells, data)
@@ -246,13 +266,38 @@ def _on_device(held: Amount) -> Cell:
 
 
 def _axes(item: _Item) -> str:
+  return "" if item.axes is None else f"({', '.join(map(_name, _tuple(item.axes)))})"
+
+
+def _tuple(axes: Value) -> tuple[Any, ...]:
+  return tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
+
+
+def _name(axis: Any) -> str:
+  """An axis in brief: embed, data+model, or - for one without a name."""
+  return "-" if axis is None else "+".join(map(str, axis)) if isinstance(axis, tuple) else str(axis)
+
+
+def _laid_out(item: _Item, is_split: bool) -> tuple[str, ...]:
+  """The axes and what splits them, from full to brief: (embed, heads→model), heads→model, →model.
+
+  Args:
+    item: a variable or a branch.
+    is_split: whether there are others that are split: one that is not may then be "-" in brief.
+  """
+  text = getattr(item.value, "sharding", "")
+  split = ast.literal_eval(text.removeprefix("P")[:-1] + ",)") if text else ()
   if item.axes is None:
-    return ""
-  return _names(item.axes if isinstance(item.axes, (tuple, list)) else (item.axes,))
-
-
-def _names(axes: Sequence[Any]) -> str:
-  """Names of axes in brief: (-, embed, data+model)."""
-  return (
-    "(" + ", ".join("-" if n is None else "+".join(n) if isinstance(n, tuple) else str(n) for n in axes) + ")"
-  )
+    pairs = [(_name(axis), axis) for axis in split]
+  else:
+    pairs = list(itertools.zip_longest(map(_name, _tuple(item.axes)), split, fillvalue=None))
+    pairs = [(name or "-", axis) for name, axis in pairs]
+  if not pairs:
+    return ()
+  words = [name if axis is None or name == _name(axis) else f"{name}→{_name(axis)}" for name, axis in pairs]
+  full = f"({', '.join(words)})"
+  used = [n for n, (_, axis) in enumerate(pairs) if axis is not None]
+  if not used:
+    return full, "-" if is_split else ",".join(words)
+  axes = ", ".join(_name(pairs[n][1]) for n in used)
+  return full, ", ".join(words[n] for n in used), axes if item.axes is None else f"→{axes}"
