@@ -146,7 +146,9 @@ class Flow:
       self._origins.update(dict.fromkeys(equation.outputs, ()))
       return
     if self._house.place(equation.owner).key:
-      self._origins.update((value, self._behind(value)) for value in equation.inputs if value in self._gradients)
+      self._origins.update(
+        (value, self._behind(value)) for value in equation.inputs if value in self._gradients
+      )
     origins = self._from(equation.inputs)
     if equation.primitive not in _FORMS:
       origin = self._box(number, equation, origins)

@@ -45,9 +45,7 @@ class _Reparametrized(Module):
     def call(layer: Module, *args: Any, **kwargs: Any) -> Any:
       return layer(*args, **kwargs)  # type: ignore[operator]
 
-    mapped = map_variables(
-      call, trans_in_fn=change_all, init=self.is_initializing(), mutable=mutable
-    )
+    mapped = map_variables(call, trans_in_fn=change_all, init=self.is_initializing(), mutable=mutable)
     return functools.partial(mapped, layer)
 
 
