@@ -8,6 +8,7 @@ arrays; `scan_with_axes` and `vmap_with_axes` add the name of the new axis. New 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
@@ -192,6 +193,11 @@ def _with_axis_named(target: Any, collection: str, axis: Any, axis_name: str | N
   """A lifted target, told that in a collection of axes there is one more outside than inside."""
   ins, outs = (axis.axis if isinstance(axis, kind) else axis for kind in (ScanIn, ScanOut))
 
+  def without(names: list[Any]) -> None:
+    if not -len(names) <= ins < len(names) or names[ins] != axis_name:
+      raise errors.RemovedAxisError(ins, names, axis_name)
+    del names[ins]
+
   def renamed(change: Callable[[list[Any]], None]) -> Callable[[Any], Any]:
     def rename(box: AxisMetadata) -> AxisMetadata:
       names = list(box.names)
@@ -203,7 +209,7 @@ def _with_axis_named(target: Any, collection: str, axis: Any, axis_name: str | N
   return map_variables(
     target,
     f"{collection}_axes",
-    renamed(lambda names: names.pop(ins) and None) if isinstance(ins, int) else lambda tree: tree,
+    renamed(without) if isinstance(ins, int) else lambda tree: tree,
     renamed(lambda names: names.insert(outs, axis_name)) if isinstance(outs, int) else lambda tree: tree,
     mutable=True,
     methods=methods,
@@ -231,6 +237,9 @@ def scan_with_axes(
   Args:
     axis_name: that name.
     axes_collections: the collections whose axes are named.
+
+  Raises:
+    RemovedAxisError: if the variables passed were stacked on an axis of another name, or another place.
   """
   named = [f"{collection}_axes" for collection in axes_collections]
   lifted = scan(
@@ -260,6 +269,9 @@ def vmap_with_axes(
 
   Args:
     partitioning_axis_names: collection -> that name.
+
+  Raises:
+    RemovedAxisError: if the variables passed were stacked on an axis of another name, or another place.
   """
   axes = {f"{collection}_axes": None for collection in partitioning_axis_names}
   lifted = vmap(
@@ -267,7 +279,8 @@ def vmap_with_axes(
     axis_size=axis_size, axis_name=axis_name, spmd_axis_name=spmd_axis_name, methods=methods,
   )  # fmt: skip
   for collection, name in partitioning_axis_names.items():
-    lifted = _with_axis_named(lifted, collection, variable_axes[collection], name, methods)
+    if collection in variable_axes:
+      lifted = _with_axis_named(lifted, collection, variable_axes[collection], name, methods)
   return lifted
 
 
@@ -280,9 +293,21 @@ def core_remat_static(
   static_argnums: int | Sequence[int] = (),
   policy: Callable[..., bool] | None = None,
 ) -> Callable[..., Any]:
-  """`core.lift.remat`, with static arguments counted without the scope: number 0 is the first after it."""
-  static = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
-  return lift.remat(fn, variables, rngs, concrete, prevent_cse, tuple(n + 1 for n in static), policy)
+  """`core.lift.remat`, with static arguments counted without the scope: number 0 is the first after it.
+
+  Positions at which a call has no argument don't matter, and keyword arguments are static.
+  """
+  static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+
+  def run(scope: Any, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(fn)
+    def called(scope: Any, *args: Any) -> Any:
+      return fn(scope, *args, **kwargs)
+
+    there = tuple(n + 1 for n in static if 0 <= n < len(args))
+    return lift.remat(called, variables, rngs, concrete, prevent_cse, there, policy)(scope, *args)
+
+  return run
 
 
 def remat(
@@ -295,7 +320,7 @@ def remat(
   policy: Callable[..., bool] | None = None,
   methods: Any = None,
 ) -> Any:
-  """`nn.remat`, with static arguments counted without the module."""
+  """`nn.remat`, with static arguments counted without the module, and keyword arguments static."""
   options = dict(
     variables=variables, rngs=rngs, concrete=concrete, prevent_cse=prevent_cse, static_argnums=static_argnums,
     policy=policy,

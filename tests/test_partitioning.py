@@ -96,9 +96,10 @@ def test_scan_with_axes(options):
   assert not isinstance(same(program), Exception)
 
 
-VMAPS = [{"params": "stack"}, {"params": "stack", "cache": "other"}]
+VMAPS = [{"params": "stack"}, {"params": "stack", "cache": "other"}, {"nowhere": "stack"}]
 
 
+@pytest.mark.filterwarnings("ignore::minilinen.errors.DroppedValueWarning")
 @pytest.mark.parametrize("names", VMAPS, ids=str)
 def test_vmap_with_axes(names):
   def program(nn):
@@ -128,6 +129,36 @@ def test_remat_counts_without_the_module(static):
     return variables, equations(jax.make_jaxpr(lambda v, x: model.apply(v, x, False))(variables, X))
 
   assert isinstance(same(program), Exception) == (static == ())
+
+
+@pytest.mark.parametrize("static", [(), (1,), (7,), (-1,), (1, -2)], ids=str)
+@pytest.mark.parametrize("by_name", [False, True], ids=["", "by name"])
+def test_what_remat_takes_for_static(static, by_name):
+  """Positions without an argument don't matter, and arguments by name are never traced."""
+
+  def program(nn):
+    class Block(nn.Module):
+      @nn.compact
+      def __call__(self, x, t, u=1):
+        return nn.Dense(4)(x) * (2 if isinstance(t, int) else 3) * (5 if isinstance(u, int) else 7)
+
+    model = nn.partitioning.remat(Block, static_argnums=static)()
+    variables = model.init(KEY, X, 1)
+    apply = (lambda v: model.apply(v, X, 2, u=2)) if by_name else (lambda v: model.apply(v, X, 2, 2))
+    return variables, apply(variables), equations(jax.make_jaxpr(apply)(variables))
+
+  assert not isinstance(same(program), Exception)
+
+
+@raises_as_flax("ValueError")
+def test_scanned_by_another_name(nn):
+  def scanned(name):
+    axes = {"params": 0, "cache": 0}
+    return nn.partitioning.scan_with_axes(
+      step_of(nn), variable_axes=axes, split_rngs={"params": True}, length=2, axis_name=name
+    )()
+
+  return scanned("stack").apply(scanned("layers").init(KEY, X, None), X, None)
 
 
 def test_axis_names():

@@ -142,11 +142,11 @@ def rules_in_a_dict() -> Any:
 @raises(
   errors.RemovedAxisError,
   """\
-Axis 0 of a box with the axes ('layers', 'in', 'out') is to be taken away, and
-  is not 'expert'.
+Axis 0 of a variable with the axes ('layers', 'in', 'out') is to be taken away,
+  and is not 'expert'.
   line    `return net("expert").apply(net("layers").init(KEY, X), X)`
-  mend    give the transform that runs the model the axis and metadata_params of
-          the one that made its variables.
+  mend    give the transform that runs the model the axis, and its name, of the
+          one that made the variables.
 in module / (VmapDense.__call__), called with (f32[2,4])""",
 )
 def stacked_by_another_name() -> Any:

@@ -96,13 +96,13 @@ class DuplicateSpecError(MinilinenError, ValueError):
     )
 
 
-class RemovedAxisError(MinilinenError, AssertionError, IndexError):
-  """A lifted transform takes an axis away that the box calls otherwise, or has not."""
+class RemovedAxisError(MinilinenError, AssertionError, IndexError, ValueError):
+  """A lifted transform takes an axis away that the variable's names call otherwise, or have not."""
 
   def __init__(self, index: int, names: Sequence[Any], expected: Any):
     super().__init__(
-      f"Axis {index} of a box with the axes {tuple(names)} is to be taken away, and is not {expected!r}.",
-      mend="give the transform that runs the model the axis and metadata_params of the one that made its variables.",
+      f"Axis {index} of a variable with the axes {tuple(names)} is to be taken away, and is not {expected!r}.",
+      mend="give the transform that runs the model the axis, and its name, of the one that made the variables.",
     )
 
 
