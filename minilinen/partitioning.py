@@ -8,7 +8,6 @@ arrays; `scan_with_axes` and `vmap_with_axes` add the name of the new axis. New 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
@@ -295,17 +294,13 @@ def core_remat_static(
 ) -> Callable[..., Any]:
   """`core.lift.remat`, with static arguments counted without the scope: number 0 is the first after it.
 
-  Positions at which a call has no argument don't matter, and keyword arguments are static.
+  Positions at which a call has no argument don't matter.
   """
   static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
   def run(scope: Any, *args: Any, **kwargs: Any) -> Any:
-    @functools.wraps(fn)
-    def called(scope: Any, *args: Any) -> Any:
-      return fn(scope, *args, **kwargs)
-
     there = tuple(n + 1 for n in static if 0 <= n < len(args))
-    return lift.remat(called, variables, rngs, concrete, prevent_cse, there, policy)(scope, *args)
+    return lift.remat(fn, variables, rngs, concrete, prevent_cse, there, policy)(scope, *args, **kwargs)
 
   return run
 
@@ -320,7 +315,7 @@ def remat(
   policy: Callable[..., bool] | None = None,
   methods: Any = None,
 ) -> Any:
-  """`nn.remat`, with static arguments counted without the module, and keyword arguments static."""
+  """`nn.remat`, with static arguments counted without the module."""
   options = dict(
     variables=variables, rngs=rngs, concrete=concrete, prevent_cse=prevent_cse, static_argnums=static_argnums,
     policy=policy,

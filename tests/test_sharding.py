@@ -10,12 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from minilinen.examples import sharded
 
 HERE = Path(__file__).parent
+# Random bits are the same however an array is split. What is reckoned from them is rounded as XLA compiles it: alike in
+# JAX 0.10, and in JAX 0.12 up to the last places.
+ULPS = 0 if jax.__version_info__ < (0, 11) else 8
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +51,15 @@ def test_no_device_ever_holds_the_whole(result: dict[str, Any]) -> None:
 
 
 def test_same_numbers_as_on_one_device(result: dict[str, Any]) -> None:
-  """The first parameters to the bit; losses to float32's rounding, as sums over devices run in another order."""
-  assert result["same_bits_as_alone"]
+  """The first parameters have the same random bits; losses differ as sums over devices run in another order."""
+  assert result["ulps_from_alone"] <= ULPS
   losses, alone, _ = result["losses"]
   np.testing.assert_allclose(losses, alone, rtol=1e-5)
   assert losses[0] > losses[1] > losses[2]
 
 
 def test_same_as_flax(result: dict[str, Any]) -> None:
-  assert result["same_bits_as_flax"]
+  assert result["ulps_from_flax"] <= ULPS
   losses, alone, theirs = result["losses"]
   np.testing.assert_allclose([losses[0], alone[0]], theirs, rtol=1e-6)
 

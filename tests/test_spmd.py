@@ -18,6 +18,7 @@ from oracle import KEY, X, equations, raises_as_flax, same
 
 import minilinen
 from minilinen import errors
+from minilinen.trace.spec import boxed, describe
 
 RULES = (
   ("batch", "data"),
@@ -293,8 +294,30 @@ def test_errors_say_what():
     minilinen.with_logical_constraint(X, ("batch", "unknown"), RULES, fallback=raising)
 
 
-def test_the_trace_knows_the_axes():
-  trace = minilinen.trace(boxed_model(minilinen).init)(KEY, X)
-  (found,) = trace.find("params/**/kernel")
-  assert found.axes == ("embed", "mlp")
-  assert minilinen.Trace.from_json(trace.to_json()) == trace
+@pytest.mark.parametrize("mesh", [False, True], ids=["", "mesh"])
+def test_the_trace_knows_the_axes(mesh):
+  """Of variables that are made, read, written, and passed in, by a call and by its gradient."""
+  model = boxed_model(minilinen)
+  shapes = jax.eval_shape(model.init, KEY, X)
+
+  def loss(variables, x):
+    return jnp.sum(model.apply(variables, x, mutable="params")[0])
+
+  with settings_of(minilinen, True, mesh):
+    for fn, args in [(model.init, (KEY, X)), (model.apply, (shapes, X)), (jax.grad(loss), (shapes, X))]:
+      trace = minilinen.trace(fn)(*args)
+      (found,) = trace.find("params/**/kernel")
+      assert found.axes == ("embed", "mlp")
+      assert found.value.sharding == ("P(None, 'model')" if mesh else "")
+      assert minilinen.Trace.from_json(trace.to_json()) == trace
+
+
+def test_an_array_that_lies_somewhere_is_described_as_it_lies():
+  """Whatever the rules would say."""
+  box = boxed_model(minilinen).init(KEY, X)["params"]["Dense_0"]["kernel"]
+  placed = jax.ShapeDtypeStruct(
+    (4, 6), "float32", sharding=NamedSharding(mesh_of_one(), PartitionSpec("data"))
+  )
+  with settings_of(minilinen, True, True):
+    assert boxed(describe(box))[0].sharding == ""
+    assert boxed(describe(box.replace_boxed(placed)))[0].sharding == "P('data')"
