@@ -137,6 +137,17 @@ def test_arrays_that_are_split_and_have_no_names() -> None:
   assert "sharding" in text and "(data, model+pod)" in text and "/device" in text
 
 
+def test_axes_that_are_left_to_xla() -> None:
+  mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+  box = Partitioned(jax.ShapeDtypeStruct((2, 3), jnp.float32), (jax.P.UNCONSTRAINED, "model"))
+  with jax.set_mesh(mesh):
+    view = viz.tree({"params": {"kernel": box}})
+  row = view.to_rows()[1]
+  assert (row["axes"], row["sharding"]) == ("(?, model)", "P(UNCONSTRAINED, 'model')")
+  assert "(?, model)" in view.text(width=60)
+  assert "P(<Axis.X: 1>)" in viz.tree({"w": Spec((4,), "int8", False, "P(<Axis.X: 1>)", (2,))}).text(width=80)
+
+
 def test_axes_beside_the_variables() -> None:
   class Dense(nn.Module):
     @nn.compact

@@ -273,9 +273,22 @@ def _tuple(axes: Value) -> tuple[Any, ...]:
   return tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
 
 
+_LEFT = "UNCONSTRAINED"
+
+
 def _name(axis: Any) -> str:
-  """An axis in brief: embed, data+model, or - for one without a name."""
+  """An axis in brief: embed, data+model, - for one without a name, ? for one that is left to XLA."""
+  if isinstance(axis, Opaque) and axis.text == _LEFT:
+    return "?"
   return "-" if axis is None else "+".join(map(str, axis)) if isinstance(axis, tuple) else str(axis)
+
+
+def _splits(sharding: str) -> tuple[Any, ...]:
+  """What a sharding says of each axis: ("data", None) for "P('data', None)"; its text where it has other words."""
+  try:
+    return ast.literal_eval(sharding.removeprefix("P").replace(_LEFT, "'?'")[:-1] + ",)") if sharding else ()
+  except (SyntaxError, ValueError):
+    return (sharding,)
 
 
 def _laid_out(item: _Item, is_split: bool) -> tuple[str, ...]:
@@ -285,8 +298,7 @@ def _laid_out(item: _Item, is_split: bool) -> tuple[str, ...]:
     item: a variable or a branch.
     is_split: whether there are others that are split: one that is not may then be "-" in brief.
   """
-  text = getattr(item.value, "sharding", "")
-  split = ast.literal_eval(text.removeprefix("P")[:-1] + ",)") if text else ()
+  split = _splits(getattr(item.value, "sharding", ""))
   if item.axes is None:
     pairs = [(_name(axis), axis) for axis in split]
   else:
