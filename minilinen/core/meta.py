@@ -110,7 +110,7 @@ class Partitioned(AxisMetadata[A]):
     return self.get_partition_spec()
 
   def __trace_describe__(self) -> Node:
-    box = _laid_out(self)
+    box = laid_out(self)
     return Node(type(self).__name__, {f.name: describe(getattr(box, f.name)) for f in fields(self)})
 
   def replace_boxed(self, val: Any) -> Partitioned[Any]:
@@ -175,12 +175,8 @@ def mesh_in_force(mesh: jax.sharding.Mesh | None) -> jax.sharding.Mesh | jax.sha
   return None if force.empty else force
 
 
-def laid_out(tree: Any) -> Any:
-  """Boxes with shape and sharding in the place of their values, as a mesh and rules in force have it: for the trace."""
-  return map_axis_meta(_laid_out, tree)
-
-
-def _laid_out(box: AxisMetadata[Any]) -> AxisMetadata[Any]:
+def laid_out(box: Any) -> Any:
+  """A box with shape and sharding in the place of its value, as a mesh and rules in force have it: for the trace."""
   if not isinstance(box, Partitioned) or not hasattr(box.value, "shape") or _is_placed(box.value):
     return box
   mesh, value = mesh_in_force(box.mesh), box.value
