@@ -70,6 +70,8 @@ def test_random_program(node, grad):
     ("vmap", ("vmap_function", ("boxed", None))),
     ("lstm", None),
     ("fold_rngs", ("jit", ("dropout", None))),
+    ("vmap", ("vmap", ("attention", None))),
+    ("vmap", ("vmap", ("group_norm", None))),
   ],
 )
 def test_lift_in_lift(node):

@@ -221,8 +221,13 @@ class MultiHeadDotProductAttention(Module):
       [batch..., q_length, out_features].
 
     Raises:
+      IndexError: if the queries have no axis of length.
       ValueError: if the inputs contradict each other, or the heads don't divide the features.
     """
+    if jnp.ndim(inputs_q) < 2:
+      raise IndexError(
+        f"attention takes [batch..., length, features], but the queries are {jnp.shape(inputs_q)}."
+      )
     inputs_k, inputs_v = self._keys_and_values(inputs_q, inputs_k, inputs_v, inputs_kv)
     features = self.out_features or inputs_q.shape[-1]
     qkv_features = self.qkv_features or inputs_q.shape[-1]

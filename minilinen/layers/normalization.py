@@ -265,7 +265,7 @@ class GroupNorm(_Norm):
       ValueError: if groups and features don't fit each other.
     """
     reduction_axes = (
-      list(range(1, x.ndim))
+      [*range(1, x.ndim - 1), x.ndim - 1]
       if self.reduction_axes is None
       else list(ascending_axes(self.reduction_axes, x.ndim))
     )
