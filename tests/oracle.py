@@ -64,9 +64,12 @@ def agree(theirs: Any, ours: Any) -> Any:
     if isinstance(ours, Exception) and not isinstance(theirs, Exception):
       raise AssertionError(f"minilinen raises, Flax returns {theirs!r}") from ours
     assert isinstance(ours, Exception), f"Flax raises {theirs!r}, minilinen returns {ours!r}"
-    names = {c.__name__ for c in type(ours).__mro__} | {
-      "AssertionError"
-    }  # where Flax only asserts, any error of ours
+    if (
+      str(theirs) == "tuple index out of range"
+    ):  # Flax stumbles over an axis that isn't there: any error of ours
+      return ours
+    # Where Flax only asserts, any error of ours.
+    names = {c.__name__ for c in type(ours).__mro__} | {"AssertionError"}
     assert type(theirs).__name__ in names, f"Flax raises {theirs!r}, minilinen {ours!r}"
     return ours
   equal(theirs, ours)

@@ -217,7 +217,8 @@ def test_boxes(rules, mesh, own):
     with settings_of(nn, rules, mesh):
       variables = jax.jit(model.init)(KEY, X)
       apply = equations_of(model.apply, variables, X)
-      init = equations_of(model.init, KEY, X)
+      # Of init the constraints: JAX 0.12 keeps an initializer that was traced before as one equation.
+      init = [sharding for sharding in equations_of(model.init, KEY, X)[1] if sharding != "None"]
     box = variables["params"]["Dense_0"]["kernel"]
     assert type(box).__name__ == "LogicallyPartitioned"
     specs = [list(spec) for spec in jax.tree.leaves(nn.get_partition_spec(variables))]
