@@ -23,9 +23,9 @@ WIDTH = 80
 GROUPS = [
   (
     "The trace: what happened",
-    ["minilinen/jax_internals.py", "minilinen/keys.py", "minilinen/trace/**/*.py"],
+    ["minilinen/jax_internals.py", "minilinen/keys.py", "minilinen/tracing/**/*.py"],
   ),
-  ("The bottom of the rest", ["minilinen/config.py", "minilinen/errors/*.py"]),
+  ("The bottom of the rest", ["minilinen/configurations.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
   (
     "The class layer: modules",

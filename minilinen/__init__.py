@@ -10,7 +10,7 @@ from minilinen import partitioning as partitioning
 from minilinen import summary as summary
 from minilinen import transforms as transforms
 from minilinen.checking import check as check
-from minilinen.config import config as config
+from minilinen.configurations import config as config
 from minilinen.core import FrozenDict as FrozenDict
 from minilinen.core import meta as meta
 from minilinen.core import spmd as spmd
@@ -132,12 +132,12 @@ from minilinen.module.profile import enable_named_call as enable_named_call
 from minilinen.module.profile import named_call as named_call
 from minilinen.module.profile import override_named_call as override_named_call
 from minilinen.summary import tabulate as tabulate
-from minilinen.trace import Spec as Spec
-from minilinen.trace import Trace as Trace
-from minilinen.trace import events as events
-from minilinen.trace import record as record
-from minilinen.trace import replay_key as replay_key
-from minilinen.trace import trace as trace
+from minilinen.tracing import Spec as Spec
+from minilinen.tracing import Trace as Trace
+from minilinen.tracing import events as events
+from minilinen.tracing import replay_key as replay_key
+from minilinen.tracing.recording import record as record
+from minilinen.tracing.recording import trace as trace
 from minilinen.transforms import add_metadata_axis as add_metadata_axis
 from minilinen.transforms import checkpoint as checkpoint
 from minilinen.transforms import cond as cond

@@ -16,8 +16,9 @@ import jax
 from minilinen import errors
 from minilinen.core.filters import CollectionFilter
 from minilinen.module import Module
-from minilinen.trace import Trace, abstract, describe, trace
-from minilinen.trace.checks import Finding, Findings, compared
+from minilinen.tracing import Trace, abstract, describe
+from minilinen.tracing.checks import Finding, Findings, compared
+from minilinen.tracing.recording import trace
 
 _NO_VARIABLES = (errors.ApplyScopeInvalidVariablesTypeError, errors.ApplyScopeInvalidVariablesStructureError)
 

@@ -29,9 +29,9 @@ from minilinen.core.filters import CollectionFilter
 from minilinen.errors import MinilinenError
 from minilinen.module.backward import trace_vjp
 from minilinen.target import TargetError, load_model
-from minilinen.trace import Call, SpecError, Trace, TraceFileError
-from minilinen.trace.source import source_of
-from minilinen.trace.spec import looks_like_spec, parse_spec
+from minilinen.tracing import Call, SpecError, Trace, TraceFileError
+from minilinen.tracing.source import source_of
+from minilinen.tracing.spec import looks_like_spec, parse_spec
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

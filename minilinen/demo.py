@@ -20,7 +20,7 @@ import viz
 from minilinen.examples.digits import CNN, Epoch, load_digits, new_state, train, train_step
 from minilinen.examples.resnet import ResNet
 from minilinen.examples.transformer import Transformer
-from minilinen.trace import Trace
+from minilinen.tracing import Trace
 
 SUFFIXES = (".txt", ".svg", ".html", ".json")
 

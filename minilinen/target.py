@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import minilinen as nn
-from minilinen.trace.source import source_of
+from minilinen.tracing.source import source_of
 
 
 class TargetError(Exception):

@@ -11,8 +11,8 @@ FILES = sorted([*(ROOT / "minilinen").rglob("*.py"), *(ROOT / "viz").rglob("*.py
 # From the bottom up. A file may import what stands on its own floor or below.
 FLOORS = [
   "minilinen.jax_internals minilinen.keys",
-  "minilinen.trace",
-  "minilinen.config minilinen.errors",
+  "minilinen.tracing",
+  "minilinen.configurations minilinen.errors",
   "minilinen.core",
   "minilinen.module minilinen.transforms minilinen.partitioning",
   "minilinen.layers",

@@ -19,8 +19,8 @@ from trace_models import MODELS
 import minilinen as nn
 from minilinen import errors
 from minilinen.examples import digits, lstm, resnet, transformer
-from minilinen.trace import Trace
-from minilinen.trace.checks import Findings
+from minilinen.tracing import Trace
+from minilinen.tracing.checks import Findings
 
 CASES: list[Case] = []
 finds = functools.partial(raises, CASES)

@@ -15,7 +15,7 @@ from mistakes import Case, findings_text, raises
 
 import minilinen as nn
 from minilinen import errors
-from minilinen.trace.checks import Findings
+from minilinen.tracing.checks import Findings
 
 CASES: list[Case] = []
 finds = functools.partial(raises, CASES)

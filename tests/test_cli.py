@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from minilinen.cli import main
-from minilinen.trace import Trace
+from minilinen.tracing import Trace
 
 MODEL = """
 import minilinen as nn

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import minilinen as nn
-from minilinen.config import Config, UnknownSettingError, config
+from minilinen.configurations import Config, UnknownSettingError, config
 
 DEFAULTS = {
   "return_frozendict": True,

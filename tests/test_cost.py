@@ -14,7 +14,7 @@ import pytest
 import minilinen as nn
 from minilinen.examples.resnet import ResNet
 from minilinen.examples.transformer import Transformer
-from minilinen.trace import (
+from minilinen.tracing import (
   DimensionMissingError,
   NoEquationsError,
   NoSuchCostError,

@@ -15,7 +15,7 @@ from twins import flax_twin
 import minilinen as nn
 from minilinen import demo
 from minilinen.examples import digits, lstm, resnet, transformer
-from minilinen.trace import Trace
+from minilinen.tracing import Trace
 
 KEY = jax.random.PRNGKey(0)
 

@@ -29,7 +29,7 @@ import minilinen as nn
 import viz
 from minilinen import core, errors
 from minilinen.module.context import context
-from minilinen.trace import SpecError, current
+from minilinen.tracing import SpecError, current
 
 KEY = jax.random.key(0)
 X = jnp.ones((2, 3))

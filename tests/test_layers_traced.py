@@ -7,7 +7,7 @@ from oracle import KEY
 
 import minilinen as nn
 from minilinen.core import meta
-from minilinen.trace import describe
+from minilinen.tracing import describe
 
 SEQ = jnp.ones((2, 5, 4))
 LENGTHS = jnp.array([2, 4])

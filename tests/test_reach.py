@@ -8,7 +8,8 @@ import pytest
 
 import minilinen as nn
 from minilinen.examples.transformer import Transformer
-from minilinen.trace import Dropped, Spec, Trace, Unused, trace
+from minilinen.tracing import Dropped, Spec, Trace, Unused
+from minilinen.tracing.recording import trace
 
 KEY = jax.random.key(0)
 X = jnp.ones((2, 4))

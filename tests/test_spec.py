@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
-from minilinen.trace.spec import (
+from minilinen.tracing.spec import (
   Node,
   Opaque,
   Spec,

@@ -18,7 +18,7 @@ from oracle import KEY, X, equations, raises_as_flax, same
 
 import minilinen
 from minilinen import errors
-from minilinen.trace.spec import boxed, describe
+from minilinen.tracing.spec import boxed, describe
 
 RULES = (
   ("batch", "data"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_trace_records import small_trace
 
-from minilinen.trace import Trace, TraceFileError
+from minilinen.tracing import Trace, TraceFileError
 
 
 def test_a_trace_reads_back_from_its_file(tmp_path: Path):

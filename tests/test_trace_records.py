@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilinen.trace import (
+from minilinen.tracing import (
   Body,
   Call,
   Create,
@@ -41,7 +41,7 @@ from minilinen.trace import (
   record,
   recording,
 )
-from minilinen.trace.globs import split_path
+from minilinen.tracing.globs import split_path
 
 F32 = Spec((3,), "float32")
 

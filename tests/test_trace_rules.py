@@ -22,8 +22,9 @@ from trace_models import ALL, MODELS, RNGS, SPLIT, Chain, Probe, Scanned, Step, 
 
 import minilinen as nn
 from minilinen.core import meta
-from minilinen.trace import Trace, current, describe, record, replay_key, trace
-from minilinen.trace.events import Body, Call, Create, Key, Lift, Name, Read, Run, Span, Write
+from minilinen.tracing import Trace, current, describe, replay_key
+from minilinen.tracing.events import Body, Call, Create, Key, Lift, Name, Read, Run, Span, Write
+from minilinen.tracing.recording import record, trace
 
 # Some of these models share a key or a stream on purpose, so that replayed keys show it.
 pytestmark = pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from jax.core import Tracer
 
-from minilinen.trace import Key, Opaque, Read, Spec, SpecError, Trace, current, record, replay_key, trace
-from minilinen.trace.spec import describe
+from minilinen.tracing import Key, Opaque, Read, Spec, SpecError, Trace, current, replay_key
+from minilinen.tracing.recording import record, trace
+from minilinen.tracing.spec import describe
 
 
 def touch(x: Any, name: str = "x") -> Any:

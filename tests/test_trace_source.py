@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import minilinen
-from minilinen.trace.source import Source, user_source
+from minilinen.tracing.source import Source, user_source
 
 HERE = os.path.dirname(minilinen.__file__)
 STDLIB = os.path.dirname(os.__file__)

@@ -17,7 +17,7 @@ import viz
 from minilinen.examples.lstm import TextModel
 from minilinen.examples.resnet import ResNet
 from minilinen.examples.transformer import Transformer
-from minilinen.trace import Trace
+from minilinen.tracing import Trace
 
 KEY = jax.random.key(0)
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz's dot is not installed")

@@ -9,7 +9,7 @@ import viz_traces as models
 from viz_traces import Builder, f32
 
 import viz
-from minilinen.trace.spec import Spec
+from minilinen.tracing.spec import Spec
 
 WIDTHS = (60, 80, 120, 200)
 MODELS = {

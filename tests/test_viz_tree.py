@@ -14,7 +14,7 @@ import viz_traces as models
 import minilinen as nn
 import viz
 from minilinen.core.meta import Partitioned
-from minilinen.trace.spec import Node, Spec
+from minilinen.tracing.spec import Node, Spec
 
 
 def tree() -> dict:

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.trace.events import Call, Create, Lift, Lifted, Run
-from minilinen.trace.recorder import Recorder
-from minilinen.trace.spec import Spec
-from minilinen.trace.trace import Trace
+from minilinen.tracing.events import Call, Create, Lift, Lifted, Run
+from minilinen.tracing.recorder import Recorder
+from minilinen.tracing.spec import Spec
+from minilinen.tracing.trace import Trace
 
 
 def f32(*shape: Any) -> Spec:

@@ -20,11 +20,11 @@ from viz.errors import (
   UnknownKindError,
   VizError,
 )
-from viz.graph import GraphView, graph
+from viz.front_door import render
+from viz.graph_view import GraphView, graph
 from viz.outline import Cell, Column, Outline, Row
-from viz.render import render
-from viz.table import tabulate
-from viz.timeline import timeline
+from viz.table_view import tabulate
+from viz.timeline_view import timeline
 from viz.variables import tree
 from viz.view import OutlineView, View
 

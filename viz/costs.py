@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minilinen.trace import Trace
-from minilinen.trace.equations.cost import Cost, Share
-from minilinen.trace.equations.work import Count
-from minilinen.trace.events import Path
+from minilinen.tracing import Trace
+from minilinen.tracing.equations.cost import Cost, Share
+from minilinen.tracing.equations.work import Count
+from minilinen.tracing.events import Path
 from viz.errors import CostsMissingError
 from viz.outline import Cell, Column
 from viz.words import brief_count

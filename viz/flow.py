@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from minilinen.trace import Trace
-from minilinen.trace.equations.program import FORWARD, Equation
-from minilinen.trace.spec import Spec
+from minilinen.tracing import Trace
+from minilinen.tracing.equations.program import FORWARD, Equation
+from minilinen.tracing.spec import Spec
 from viz.house import Arrow, Box, House, Network, Place
 from viz.words import printable, value_text
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minilinen.trace.equations.program import Owner
-from minilinen.trace.events import Path
+from minilinen.tracing.equations.program import Owner
+from minilinen.tracing.events import Path
 from viz.folding import Shown
 from viz.items import Item, class_name, lift_details, lift_text, outputs_text
 from viz.modules import Model

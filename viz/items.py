@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minilinen.trace.equations.cost import Share
-from minilinen.trace.events import Lift
-from minilinen.trace.spec import boxed
+from minilinen.tracing.equations.cost import Share
+from minilinen.tracing.events import Lift
+from minilinen.tracing.spec import boxed
 from viz.costs import Costs
 from viz.folding import Branch, preorder
 from viz.modules import Entry, Model, ModuleNode

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minilinen.trace.events import Call, Create, Lift, Path, Read, Record, Run, Span, Write
-from minilinen.trace.spec import Value
-from minilinen.trace.trace import Trace
-from minilinen.trace.tree import leaves
+from minilinen.tracing.events import Call, Create, Lift, Path, Read, Record, Run, Span, Write
+from minilinen.tracing.spec import Value
+from minilinen.tracing.trace import Trace
+from minilinen.tracing.tree import leaves
 
 
 @dataclass(eq=False)

@@ -15,9 +15,9 @@ from typing import Any
 import jax
 
 from minilinen.core.meta import AxisMetadata, unbox
-from minilinen.trace.globs import matches, split_path
-from minilinen.trace.spec import Node, Opaque, Spec, Value, boxed, describe
-from minilinen.trace.trace import Trace
+from minilinen.tracing.globs import matches, split_path
+from minilinen.tracing.spec import Node, Opaque, Spec, Value, boxed, describe
+from minilinen.tracing.trace import Trace
 from viz.errors import NoMatchError, NothingToDrawError
 from viz.folding import Branch, Shown, folded, natural, preorder
 from viz.outline import Cell, Column, Outline, Row

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value, boxed
+from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value, boxed
 
 
 @dataclass(frozen=True, slots=True)

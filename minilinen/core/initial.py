@@ -18,7 +18,7 @@ import numpy as np
 from minilinen import errors
 from minilinen.core.rng import LazyRng
 from minilinen.jax_internals import is_staged
-from minilinen.trace.recorder import current, initializing
+from minilinen.tracing.recorder import current, initializing
 
 if TYPE_CHECKING:
   from minilinen.core.scope import Scope

@@ -17,7 +17,7 @@ import jax
 from jax.core import Tracer
 
 from minilinen import errors
-from minilinen.trace.spec import Node, describe
+from minilinen.tracing.spec import Node, describe
 
 A = TypeVar("A")
 

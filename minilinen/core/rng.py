@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from minilinen import keys
-from minilinen.config import config
+from minilinen.configurations import config
 from minilinen.keys import Step
-from minilinen.trace.recorder import current
+from minilinen.tracing.recorder import current
 
 
 @jax.tree_util.register_pytree_node_class

@@ -22,9 +22,9 @@ from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.known import DependsOnInput, known_outputs
 from minilinen.core.rng import LazyRng, is_key
 from minilinen.core.scope import Scope
-from minilinen.trace import events
-from minilinen.trace.recorder import Recorder, current
-from minilinen.trace.spec import describe
+from minilinen.tracing import events
+from minilinen.tracing.recorder import Recorder, current
+from minilinen.tracing.spec import describe
 
 
 def bind(

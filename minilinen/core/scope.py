@@ -20,7 +20,7 @@ from typing import Any
 import jax
 
 from minilinen import errors
-from minilinen.config import config
+from minilinen.configurations import config
 from minilinen.core import meta, mistakes
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.frozen_dict import freeze
@@ -28,9 +28,9 @@ from minilinen.core.home import Home
 from minilinen.core.initial import check_shapes, first_value, initial_shapes, new_parameter
 from minilinen.core.rng import LazyRng
 from minilinen.core.variable import Variable
-from minilinen.trace import events
-from minilinen.trace.recorder import current
-from minilinen.trace.spec import boxed, describe
+from minilinen.tracing import events
+from minilinen.tracing.recorder import current
+from minilinen.tracing.spec import boxed, describe
 
 _CHILD = object()  # key of a child's counters among its parent's: (_CHILD, name)
 _MISSING = object()

@@ -1,7 +1,7 @@
 """What all errors and warnings of minilinen have in common: what they know, and the words for it.
 
 A message says what went wrong, where (the module's path and the user's line), what was expected and found,
-the nearest right name, and how to mend it, with right code; `minilinen.trace.layout` lays it out. What was passed to
+the nearest right name, and how to mend it, with right code; `minilinen.tracing.layout` lays it out. What was passed to
 the module that failed stands in a note below the message (`Exception.add_note`), which `minilinen.module` adds to
 every exception, also to those of JAX and of users. A mistake that Flax lets pass is a warning here: `warn` shows it
 where it happens, and tells whoever records.
@@ -14,10 +14,10 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minilinen.trace import events
-from minilinen.trace.layout import laid_out
-from minilinen.trace.recorder import current
-from minilinen.trace.source import Source, user_source
+from minilinen.tracing import events
+from minilinen.tracing.layout import laid_out
+from minilinen.tracing.recorder import current
+from minilinen.tracing.source import Source, user_source
 
 
 class Told:

@@ -1,6 +1,6 @@
 """Mistakes that show only when a run is over, by name: `Trace.check` and `nn.check` find them.
 
-What they say is made where they are found, from a trace (`minilinen.trace.checks`). The classes are here so that each
+What they say is made where they are found, from a trace (`minilinen.tracing.checks`). The classes are here so that each
 kind of finding can be warned of, and turned off, like any other.
 """
 

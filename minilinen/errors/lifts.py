@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, MinilinenWarning, misspelt, short
-from minilinen.trace.source import Source
+from minilinen.tracing.source import Source
 
 
 class JaxTransformError(MinilinenError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, MinilinenWarning
-from minilinen.trace.source import Source
+from minilinen.tracing.source import Source
 
 
 class NameInUseError(MinilinenError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest, short
 from minilinen.errors.lifts import LiftedAt
-from minilinen.trace.spec import Spec, describe
+from minilinen.tracing.spec import Spec, describe
 
 
 class InvalidRngError(MinilinenError, ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest, short
 from minilinen.errors.lifts import LiftedAt
-from minilinen.trace.equations import formula
+from minilinen.tracing.equations import formula
 
 
 class ScopeCollectionNotFound(MinilinenError):

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from minilinen.config import config
+from minilinen.configurations import config
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.meta import AxisMetadata
 from minilinen.core.scope import Scope, Variable
-from minilinen.trace import events
-from minilinen.trace.recorder import current
+from minilinen.tracing import events
+from minilinen.tracing.recorder import current
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from minilinen.core.filters import CollectionFilter
-from minilinen.trace import Trace, abstract, trace
-from minilinen.trace.spec import is_array, separate
+from minilinen.tracing import Trace, abstract
+from minilinen.tracing.recording import trace
+from minilinen.tracing.spec import is_array, separate
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module

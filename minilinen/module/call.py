@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 
 from minilinen import errors
-from minilinen.config import config
+from minilinen.configurations import config
 from minilinen.module.context import context
-from minilinen.trace import events
-from minilinen.trace.caches import caches_aside, caches_back
-from minilinen.trace.recorder import current
-from minilinen.trace.source import source_of
-from minilinen.trace.spec import Spec, describe
+from minilinen.tracing import events
+from minilinen.tracing.caches import caches_aside, caches_back
+from minilinen.tracing.recorder import current
+from minilinen.tracing.source import source_of
+from minilinen.tracing.spec import Spec, describe
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module

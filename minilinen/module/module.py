@@ -28,9 +28,9 @@ from minilinen.module.context import context
 from minilinen.module.running import RunMethods
 from minilinen.module.state import UNSPECIFIED, ModuleState, Unspecified
 from minilinen.module.variables import VariableMethods
-from minilinen.trace import events
-from minilinen.trace.recorder import current
-from minilinen.trace.spec import ModuleRef
+from minilinen.tracing import events
+from minilinen.tracing.recorder import current
+from minilinen.tracing.spec import ModuleRef
 
 _COPY_AND_PICKLE = frozenset(
   {

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import jax
 
 from minilinen import errors
-from minilinen.config import config
+from minilinen.configurations import config
 from minilinen.module.call import label_of
 from minilinen.module.module import Module
 

@@ -20,7 +20,7 @@ from minilinen.module.call import capturing, intercept_methods
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
-  from minilinen.trace import Trace
+  from minilinen.tracing import Trace
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
 Capture = bool | Callable[..., bool]
@@ -155,7 +155,7 @@ class RunMethods:
       *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
       method, mutable: as for `init`.
     """
-    from minilinen.trace import trace
+    from minilinen.tracing.recording import trace
 
     run = functools.partial(RunMethods.init_with_output, self, method=method, mutable=mutable)
     return trace(run)(rngs, *args, **kwargs)

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from minilinen import errors
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.state import ModuleState
-from minilinen.trace import events
-from minilinen.trace.recorder import current
-from minilinen.trace.source import first_mention
-from minilinen.trace.spec import describe
+from minilinen.tracing import events
+from minilinen.tracing.recorder import current
+from minilinen.tracing.source import first_mention
+from minilinen.tracing.spec import describe
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from minilinen.core.scope import Scope, Variable
 from minilinen.module.attributes import map_modules
 from minilinen.module.context import context
 from minilinen.module.module import Module
-from minilinen.trace.source import Source
+from minilinen.tracing.source import Source
 
 
 class Skeleton:

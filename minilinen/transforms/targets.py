@@ -15,7 +15,7 @@ from minilinen.core import lift
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.module.call import raw_method, wrapped
 from minilinen.module.module import Module
-from minilinen.trace.source import Source
+from minilinen.tracing.source import Source
 from minilinen.transforms.carried import here, inside, outside
 
 

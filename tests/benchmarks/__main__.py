@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import minilinen as nn
-from minilinen.trace import Trace
+from minilinen.tracing import Trace
 from tests.benchmarks import cases, models, programs
 from tests.benchmarks.timing import geometric_mean, medians, without_collection
 from tests.twins import flax_twin

@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 
-from minilinen.config import config
+from minilinen.configurations import config
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.lift.explain import explained
 from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
-from minilinen.trace.recorder import current
+from minilinen.tracing.recorder import current
 
 
 class _Static:

@@ -17,7 +17,7 @@ import numpy as np
 from minilinen import errors
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.lift.pack import Boundary, Crossing
-from minilinen.trace.spec import describe
+from minilinen.tracing.spec import describe
 
 
 def argument_names(fn: Any, count: int) -> list[str]:

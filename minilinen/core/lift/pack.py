@@ -40,9 +40,9 @@ from minilinen.core.lift.form import Form
 from minilinen.core.meta import laid_out
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
-from minilinen.trace import events
-from minilinen.trace.recorder import Draft, current
-from minilinen.trace.spec import Value, boxed, describe
+from minilinen.tracing import events
+from minilinen.tracing.recorder import Draft, current
+from minilinen.tracing.spec import Value, boxed, describe
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Filter by filter, scope by scope: collection -> variables, or stream -> key."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from minilinen.trace.checks.finding import Finding
-from minilinen.trace.events import Key, Record, Run
-from minilinen.trace.tree import model_records
+from minilinen.tracing.checks.finding import Finding
+from minilinen.tracing.events import Key, Record, Run
+from minilinen.tracing.tree import model_records
 
 
 def colliding_keys(items: Iterable[Record]) -> Iterator[Finding]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from minilinen.trace.checks.finding import Finding
-from minilinen.trace.checks.runs import whole_runs, with_branches
-from minilinen.trace.events import Name, Path, Record, Share
+from minilinen.tracing.checks.finding import Finding
+from minilinen.tracing.checks.runs import whole_runs, with_branches
+from minilinen.tracing.events import Name, Path, Record, Share
 
 
 def uncalled_modules(items: Iterable[Record]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from minilinen.keys import Step, fold
-from minilinen.trace.events import Key
+from minilinen.tracing.events import Key
 
 
 def replay_key(event: Key, roots: Any, steps: Sequence[int] = ()) -> Any:

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minilinen.trace import tree
-from minilinen.trace.equations import formula
-from minilinen.trace.equations.program import OUTSIDE, PHASES, Equation, Owner
-from minilinen.trace.equations.work import COUNTS, NOTHING, Count, Work
-from minilinen.trace.events import Call, Path, Record, Run
-from minilinen.trace.globs import split_path
-from minilinen.trace.spec import Spec
+from minilinen.tracing import tree
+from minilinen.tracing.equations import formula
+from minilinen.tracing.equations.program import OUTSIDE, PHASES, Equation, Owner
+from minilinen.tracing.equations.work import COUNTS, NOTHING, Count, Work
+from minilinen.tracing.events import Call, Path, Record, Run
+from minilinen.tracing.globs import split_path
+from minilinen.tracing.spec import Spec
 
 
 class NoSuchCostError(KeyError):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from minilinen.trace.events import (
+from minilinen.tracing.events import (
   Body,
   Call,
   Caught,
@@ -28,7 +28,7 @@ from minilinen.trace.events import (
   Variable,
   Write,
 )
-from minilinen.trace.trace import Trace
+from minilinen.tracing.trace import Trace
 from viz.errors import NothingToDrawError
 from viz.folding import Branch, Shown, folded
 from viz.outline import Cell, Column, Outline, Row

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from minilinen.trace.draft import Draft, frozen, settle
-from minilinen.trace.equations import marks
-from minilinen.trace.events import Body, Lift, Path, Record, Run, Span
-from minilinen.trace.source import user_source
+from minilinen.tracing.draft import Draft, frozen, settle
+from minilinen.tracing.equations import marks
+from minilinen.tracing.events import Body, Lift, Path, Record, Run, Span
+from minilinen.tracing.source import user_source
 
 _numbers = itertools.count(1)
 _UNMARKED = contextlib.nullcontext()

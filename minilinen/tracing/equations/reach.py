@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from minilinen.trace.equations.program import Equation, Owner, Program
-from minilinen.trace.events import Call, Path, Record
-from minilinen.trace.spec import Value
+from minilinen.tracing.equations.program import Equation, Owner, Program
+from minilinen.tracing.events import Call, Path, Record
+from minilinen.tracing.spec import Value
 
 
 @dataclass(frozen=True)

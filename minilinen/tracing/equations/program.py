@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minilinen import jax_internals
-from minilinen.trace.equations import formula, marks
-from minilinen.trace.equations.work import NOTHING, Count, Work, is_known, work_of
-from minilinen.trace.events import Path
-from minilinen.trace.spec import Opaque, Value, spec_of
+from minilinen.tracing.equations import formula, marks
+from minilinen.tracing.equations.work import NOTHING, Count, Work, is_known, work_of
+from minilinen.tracing.events import Path
+from minilinen.tracing.spec import Opaque, Value, spec_of
 
 
 @dataclass(frozen=True, slots=True)

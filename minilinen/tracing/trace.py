@@ -12,17 +12,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from minilinen.trace import checks, document, serialize, tree
-from minilinen.trace.checks import Findings
-from minilinen.trace.equations import formula
-from minilinen.trace.equations.cost import Cost, cost_of
-from minilinen.trace.equations.program import Equation, Owner, Program, read_program
-from minilinen.trace.equations.reach import Unused, unused
-from minilinen.trace.events import Call, Key, Lift, Name, Path, Record, Run, Span
-from minilinen.trace.globs import matches, split_path
-from minilinen.trace.recorder import Recorder
-from minilinen.trace.spec import Value
-from minilinen.trace.tree import Found
+from minilinen.tracing import checks, document, serialize, tree
+from minilinen.tracing.checks import Findings
+from minilinen.tracing.equations import formula
+from minilinen.tracing.equations.cost import Cost, cost_of
+from minilinen.tracing.equations.program import Equation, Owner, Program, read_program
+from minilinen.tracing.equations.reach import Unused, unused
+from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span
+from minilinen.tracing.globs import matches, split_path
+from minilinen.tracing.recorder import Recorder
+from minilinen.tracing.spec import Value
+from minilinen.tracing.tree import Found
 
 R = TypeVar("R", bound=Record)
 
@@ -169,7 +169,7 @@ class Trace:
     """The records of a kind, in order.
 
     Args:
-      kind: a record class of `minilinen.trace`, or several.
+      kind: a record class of `minilinen.tracing`, or several.
       path: only those of modules at this path, which may be a pattern.
     """
     return tuple(r for r in self._at(path) if isinstance(r, kind))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from minilinen.trace.layout import laid_out
-from minilinen.trace.source import Source, source_of
+from minilinen.tracing.layout import laid_out
+from minilinen.tracing.source import Source, source_of
 
 
 @dataclass(frozen=True)

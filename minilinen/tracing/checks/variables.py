@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minilinen.trace.checks.finding import Finding
-from minilinen.trace.checks.runs import whole_runs, with_branches
-from minilinen.trace.equations.program import Program
-from minilinen.trace.equations.reach import Unused
-from minilinen.trace.events import Body, Call, Lift, Path, Read, Record, Run
-from minilinen.trace.source import Source
-from minilinen.trace.spec import Spec, Value, boxed
-from minilinen.trace.tree import Place, leaves
+from minilinen.tracing.checks.finding import Finding
+from minilinen.tracing.checks.runs import whole_runs, with_branches
+from minilinen.tracing.equations.program import Program
+from minilinen.tracing.equations.reach import Unused
+from minilinen.tracing.events import Body, Call, Lift, Path, Read, Record, Run
+from minilinen.tracing.source import Source
+from minilinen.tracing.spec import Spec, Value, boxed
+from minilinen.tracing.tree import Place, leaves
 
 Tree = dict[Place, Value]
 

@@ -30,16 +30,16 @@ from operator import itemgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from minilinen.trace import events
-from minilinen.trace.equations.listing import listed, listed_with_numbers, read_listing
-from minilinen.trace.equations.program import Program
-from minilinen.trace.events import Lifted, Path, Record, Span
-from minilinen.trace.source import Source
-from minilinen.trace.spec import ModuleRef, Node, Opaque, Spec, Value
-from minilinen.trace.tree import leaves, put
+from minilinen.tracing import events
+from minilinen.tracing.equations.listing import listed, listed_with_numbers, read_listing
+from minilinen.tracing.equations.program import Program
+from minilinen.tracing.events import Lifted, Path, Record, Span
+from minilinen.tracing.source import Source
+from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value
+from minilinen.tracing.tree import leaves, put
 
 if TYPE_CHECKING:
-  from minilinen.trace.trace import Trace
+  from minilinen.tracing.trace import Trace
 
 FORMAT, VERSION = "minilinen.trace", 1
 HEAD = {"name": str, "error": (str, NoneType), "args": tuple, "kwargs": dict, "result": object}

@@ -4,18 +4,18 @@ Read in this order: `source` (a line of the user's code), `spec` (an array witho
 `events` (every record there is), `draft` (records in the making), `recorder` (collects them while somebody
 records), `caches` (what JAX remembers, put aside meanwhile), `globs`
 (patterns over paths), `tree` (the variable tree, from the events), `document` and `serialize` (JSON),
-`trace` (the tree of records), `replay` (keys, from their derivation), `run` (`nn.trace`, `nn.record`).
+`trace` (the tree of records), `replay` (keys, from their derivation), `recording` (`nn.trace`, `nn.record`).
 Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and
 `checks`, the mistakes that a trace shows.
 Nothing here imports anything else of minilinen but `jax_internals` and `keys`.
 """
 
-from minilinen.trace.equations.cost import Cost, NoSuchCostError
-from minilinen.trace.equations.formula import DimensionMissingError
-from minilinen.trace.equations.program import Equation, Program
-from minilinen.trace.equations.reach import Dropped, Unused
-from minilinen.trace.equations.work import Work
-from minilinen.trace.events import (
+from minilinen.tracing.equations.cost import Cost, NoSuchCostError
+from minilinen.tracing.equations.formula import DimensionMissingError
+from minilinen.tracing.equations.program import Equation, Program
+from minilinen.tracing.equations.reach import Dropped, Unused
+from minilinen.tracing.equations.work import Work
+from minilinen.tracing.events import (
   Body,
   Call,
   Create,
@@ -34,13 +34,12 @@ from minilinen.trace.events import (
   Variable,
   Write,
 )
-from minilinen.trace.globs import matches
-from minilinen.trace.recorder import Recorder, current, recording
-from minilinen.trace.replay import replay_key
-from minilinen.trace.run import record, trace
-from minilinen.trace.serialize import TraceFileError
-from minilinen.trace.source import Source
-from minilinen.trace.spec import (
+from minilinen.tracing.globs import matches
+from minilinen.tracing.recorder import Recorder, current, recording
+from minilinen.tracing.replay import replay_key
+from minilinen.tracing.serialize import TraceFileError
+from minilinen.tracing.source import Source
+from minilinen.tracing.spec import (
   ModuleRef,
   Node,
   Opaque,
@@ -52,8 +51,8 @@ from minilinen.trace.spec import (
   parse_spec,
   spec_of,
 )
-from minilinen.trace.trace import NoEquationsError, NoSuchPathError, Trace, UnknownEquationError
-from minilinen.trace.tree import Found
+from minilinen.tracing.trace import NoEquationsError, NoSuchPathError, Trace, UnknownEquationError
+from minilinen.tracing.tree import Found
 
 __all__ = [
   "Body",
@@ -100,9 +99,7 @@ __all__ = [
   "describe",
   "matches",
   "parse_spec",
-  "record",
   "recording",
   "replay_key",
   "spec_of",
-  "trace",
 ]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.trace.events import Call, Caught, Create, Key, Lift, Read, Record, Run, Span
+from minilinen.tracing.events import Call, Caught, Create, Key, Lift, Read, Record, Run, Span
 
 
 class Draft:

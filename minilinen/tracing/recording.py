@@ -14,11 +14,11 @@ from typing import Any
 
 import jax
 
-from minilinen.trace.caches import caches_aside
-from minilinen.trace.equations.program import Owner
-from minilinen.trace.recorder import Recorder, in_words, recording
-from minilinen.trace.spec import abstract, describe, is_array, separate
-from minilinen.trace.trace import Trace
+from minilinen.tracing.caches import caches_aside
+from minilinen.tracing.equations.program import Owner
+from minilinen.tracing.recorder import Recorder, in_words, recording
+from minilinen.tracing.spec import abstract, describe, is_array, separate
+from minilinen.tracing.trace import Trace
 
 
 @contextlib.contextmanager

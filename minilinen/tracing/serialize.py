@@ -10,10 +10,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from minilinen.trace.document import FORMAT, DocumentError, document, read
+from minilinen.tracing.document import FORMAT, DocumentError, document, read
 
 if TYPE_CHECKING:
-  from minilinen.trace.trace import Trace
+  from minilinen.tracing.trace import Trace
 
 _AGAIN = "Record the trace again and save it with `trace.save(file)`."
 _OTHER = "Give a file that `trace.save(file)` wrote."

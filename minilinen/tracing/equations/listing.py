@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from minilinen.trace.equations.formula import Formulas
-from minilinen.trace.equations.program import Equation, Owner, Program
-from minilinen.trace.equations.work import COUNTS, Count, Work
-from minilinen.trace.events import Path
-from minilinen.trace.spec import Value
+from minilinen.tracing.equations.formula import Formulas
+from minilinen.tracing.equations.program import Equation, Owner, Program
+from minilinen.tracing.equations.work import COUNTS, Count, Work
+from minilinen.tracing.events import Path
+from minilinen.tracing.spec import Value
 
 T = TypeVar("T", bound=Hashable)
 

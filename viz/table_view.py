@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minilinen.trace.equations.formula import as_number
-from minilinen.trace.globs import matches, split_path
-from minilinen.trace.spec import boxed
-from minilinen.trace.trace import Trace
+from minilinen.tracing.equations.formula import as_number
+from minilinen.tracing.globs import matches, split_path
+from minilinen.tracing.spec import boxed
+from minilinen.tracing.trace import Trace
 from viz.costs import SHARE, Costs
 from viz.costs import costs as costs_of
 from viz.errors import NoMatchError, NothingToDrawError, UnknownColumnError

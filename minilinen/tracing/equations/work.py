@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from minilinen.trace.spec import itemsize
+from minilinen.tracing.spec import itemsize
 
 Count = Any
 """An int, or a formula: a symbolic dimension of JAX's."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minilinen.trace.checks.finding import Finding as Finding
-from minilinen.trace.checks.finding import Findings as Findings
-from minilinen.trace.checks.keys import colliding_keys
-from minilinen.trace.checks.modules import uncalled_modules
-from minilinen.trace.checks.runs import caught_mistakes, ended_runs, retraced_runs
-from minilinen.trace.checks.variables import compared as compared
-from minilinen.trace.checks.variables import idle_parameters, unread_parameters
-from minilinen.trace.equations.program import Program
-from minilinen.trace.equations.reach import Unused
-from minilinen.trace.events import Record
+from minilinen.tracing.checks.finding import Finding as Finding
+from minilinen.tracing.checks.finding import Findings as Findings
+from minilinen.tracing.checks.keys import colliding_keys
+from minilinen.tracing.checks.modules import uncalled_modules
+from minilinen.tracing.checks.runs import caught_mistakes, ended_runs, retraced_runs
+from minilinen.tracing.checks.variables import compared as compared
+from minilinen.tracing.checks.variables import idle_parameters, unread_parameters
+from minilinen.tracing.equations.program import Program
+from minilinen.tracing.equations.reach import Unused
+from minilinen.tracing.events import Record
 
 _CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncalled_modules, retraced_runs)
 

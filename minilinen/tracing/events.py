@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from minilinen.trace.source import Source
-from minilinen.trace.spec import Value
+from minilinen.tracing.source import Source
+from minilinen.tracing.spec import Value
 
 Path = tuple[str, ...]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import minilinen
-from minilinen.trace.trace import Trace
+from minilinen.tracing.trace import Trace
 from viz.errors import NothingToDrawError, UnknownKindError
-from viz.graph import graph
-from viz.table import tabulate
-from viz.timeline import timeline
+from viz.graph_view import graph
+from viz.table_view import tabulate
+from viz.timeline_view import timeline
 from viz.variables import tree
 from viz.view import View
 

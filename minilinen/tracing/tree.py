@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minilinen.trace import events
-from minilinen.trace.events import Path, Record
-from minilinen.trace.spec import Node, Value, boxed
+from minilinen.tracing import events
+from minilinen.tracing.events import Path, Record
+from minilinen.tracing.spec import Node, Value, boxed
 
 Place = tuple[str, ...]
 """A variable's address: collection, names of the path, name."""

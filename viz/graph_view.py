@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from minilinen.trace import Trace
+from minilinen.tracing import Trace
 from viz import dot
 from viz.costs import NO_COSTS
 from viz.errors import DotMissingError, GraphMissingError, NothingToDrawError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from minilinen.trace.checks.finding import Finding
-from minilinen.trace.events import Call, Caught, Record, Run, Span
-from minilinen.trace.tree import model_records
+from minilinen.tracing.checks.finding import Finding
+from minilinen.tracing.events import Call, Caught, Record, Run, Span
+from minilinen.tracing.tree import model_records
 
 
 def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
