@@ -148,7 +148,7 @@ class OptimizedLSTMCell(LSTMCell):
         for name in names
       ]
       kernel = jnp.concatenate([kernel for kernel, _ in layers], axis=-1)
-      bias = jnp.concatenate([bias for _, bias in layers], axis=-1) if use_bias else None
+      bias = jnp.concatenate([bias for _, bias in layers if bias is not None], axis=-1) if use_bias else None
       x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
       y = jnp.dot(x, kernel)
       if bias is not None:

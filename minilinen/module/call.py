@@ -12,7 +12,7 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,11 +29,13 @@ from minilinen.tracing.spec import Spec, describe
 if TYPE_CHECKING:
   from minilinen.module.module import Module
 
+# What a decorator gives is typed as the method it was given: editors and type checkers know its arguments.
+Method = TypeVar("Method", bound=Callable[..., Any])
 _LAYERS = "minilinen.layers."
 _PLAIN = {"__init__", "__post_init__", "__eq__", "__hash__", "__repr__", "__setattr__", "__getattr__"}
 
 
-def compact(fun: Callable[..., Any]) -> Callable[..., Any]:
+def compact(fun: Method) -> Method:
   """Marks a method in which submodules and variables may be declared where they are used.
 
   >>> import minilinen as nn
@@ -46,13 +48,13 @@ def compact(fun: Callable[..., Any]) -> Callable[..., Any]:
   return fun
 
 
-def nowrap(fun: Callable[..., Any]) -> Callable[..., Any]:
+def nowrap(fun: Method) -> Method:
   """Marks a method as a plain Python method: it does not start `setup` and shows in no trace."""
   fun.nowrap = True  # type: ignore[attr-defined]
   return fun
 
 
-def compact_name_scope(fun: Callable[..., Any]) -> Callable[..., Any]:
+def compact_name_scope(fun: Method) -> Method:
   """Marks a compact method whose submodules live under the method's name.
 
   The module's own variables, keys and other methods are what they are elsewhere.
@@ -80,7 +82,7 @@ def compact_name_scope(fun: Callable[..., Any]) -> Callable[..., Any]:
 
     return call_method(view, compact(below), args, kwargs)
 
-  return method
+  return method  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from minilinen import errors
 from minilinen.core import lift
@@ -17,6 +17,9 @@ from minilinen.module.call import raw_method, wrapped
 from minilinen.module.module import Module
 from minilinen.tracing.source import Source
 from minilinen.transforms.carried import here, inside, outside
+
+# A lifted class or method is typed as what it was made of: editors and type checkers know its fields and arguments.
+Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 def lift_target(
@@ -76,7 +79,7 @@ def _lift_method(
 
 
 def vmap(
-  target: Any,
+  target: Target,
   variable_axes: lift.Axes = FrozenDict(),
   split_rngs: Mapping[Any, bool] = FrozenDict(),
   in_axes: Any = 0,
@@ -86,7 +89,7 @@ def vmap(
   spmd_axis_name: str | None = None,
   metadata_params: Mapping[Any, Any] = FrozenDict(),
   methods: Any = None,
-) -> Any:
+) -> Target:
   """`jax.vmap` for a module class, a method or a function of a module. See `core.lift.vmap`.
 
   Args:
@@ -106,7 +109,7 @@ def vmap(
 
 
 def scan(
-  target: Any,
+  target: Target,
   variable_axes: lift.Axes = FrozenDict(),
   variable_broadcast: Any = False,
   variable_carry: Any = False,
@@ -121,7 +124,7 @@ def scan(
   methods: Any = None,
   _split_transpose: bool = False,
   check_constancy_invariants: bool = True,
-) -> Any:
+) -> Target:
   """`jax.lax.scan` for a module class, a method or a function of a module. See `core.lift.scan`.
 
   Args:
@@ -138,7 +141,7 @@ def scan(
 
 
 def jit(
-  target: Any,
+  target: Target,
   variables: Any = True,
   rngs: Any = True,
   static_argnums: int | Iterable[int] = (),
@@ -147,7 +150,7 @@ def jit(
   device: Any = None,
   backend: str | None = None,
   methods: Any = None,
-) -> Any:
+) -> Target:
   """`jax.jit` for a module class, a method or a function of a module. See `core.lift.jit`.
 
   Args:
@@ -163,7 +166,7 @@ def jit(
 
 
 def remat(
-  target: Any,
+  target: Target,
   variables: Any = True,
   rngs: Any = True,
   concrete: bool = False,
@@ -171,7 +174,7 @@ def remat(
   static_argnums: int | tuple[int, ...] = (),
   policy: Callable[..., bool] | None = None,
   methods: Any = None,
-) -> Any:
+) -> Target:
   """`jax.checkpoint` for a module class, a method or a function of a module. See `core.lift.remat`.
 
   Args:
@@ -190,7 +193,7 @@ checkpoint = remat
 
 
 def map_variables(
-  target: Any,
+  target: Target,
   mapped_collections: Any = True,
   trans_in_fn: Callable[[Any], Any] = lambda variables: variables,
   trans_out_fn: Callable[[Any], Any] = lambda variables: variables,
@@ -199,7 +202,7 @@ def map_variables(
   rngs: Any = True,
   variables: Any = True,
   methods: Any = None,
-) -> Any:
+) -> Target:
   """Lets a module see some of its variables through a function. See `core.lift.map_variables`.
 
   Args:
@@ -217,11 +220,11 @@ def map_variables(
 
 
 def add_metadata_axis(
-  target: Any,
+  target: Target,
   variable_axes: lift.Axes = FrozenDict(),
   metadata_params: Mapping[Any, Any] = FrozenDict(),
   methods: Any = None,
-) -> Any:
+) -> Target:
   """Gives the boxes of variables an axis more, and their values none. See `core.lift.add_metadata_axis`.
 
   Args:
@@ -234,7 +237,7 @@ def add_metadata_axis(
   return lift_target(lift.add_metadata_axis, target, methods, "Map_variables", options)
 
 
-def fold_rngs(target: Any, variables: Any = True, rngs: Any = True, methods: Any = None) -> Any:
+def fold_rngs(target: Target, variables: Any = True, rngs: Any = True, methods: Any = None) -> Target:
   """Folds path and counter into the random streams at this place. See `core.lift.fold_rngs`.
 
   Args:
@@ -245,14 +248,14 @@ def fold_rngs(target: Any, variables: Any = True, rngs: Any = True, methods: Any
 
 
 def remat_scan(
-  target: Any,
+  target: Target,
   lengths: Sequence[int] = (),
   policy: Callable[..., bool] | None = None,
   variable_broadcast: Any = False,
   variable_carry: Any = False,
   variable_axes: lift.Axes = FrozenDict({True: 0}),
   split_rngs: Mapping[Any, bool] = FrozenDict({True: True}),
-) -> Any:
+) -> Target:
   """A module many times in a row, by scans in scans that are computed again backwards. See `core.lift.remat_scan`.
 
   Args:
