@@ -5,13 +5,15 @@ If a new JAX moves one of them, this is the only file to mend.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 from jax import api_util, core
 from jax.extend import core as extend_core
-from jax.extend import linear_util
+from jax.extend import linear_util, source_info_util
 from jax.interpreters import partial_eval
 
 
@@ -38,12 +40,37 @@ def is_staged(x: Any) -> bool:
   return isinstance(x, partial_eval.DynamicJaxprTracer)
 
 
-def name_stack(equation: Any) -> str:
-  """The names that were open when an equation was traced, outermost first, with the transforms it went through.
+def on_name_stack(entry: Any) -> AbstractContextManager[Any]:
+  """For a `with` block, an object stands on JAX's stack of names, and comes along with each equation that is traced.
 
-  In the body of a loop or of a jitted function it begins anew: what was open around is said by the outer equation.
+  Args:
+    entry: it has a `name`, and a method `wrap` that adds to the names further in when the stack is written out.
   """
-  return str(equation.source_info.name_stack)
+  stack = source_info_util.current_name_stack()
+  return source_info_util.set_name_stack(type(stack)((*stack.stack, entry)))  # type: ignore[arg-type]
+
+
+def name_stack(equation: Any) -> Any:
+  """The names that were open when an equation was traced, and the transforms it went through; `str` writes them out.
+
+  Its attribute `stack` has the entries, outermost first. In the body of a loop or of a jitted function it begins
+  anew: what was open around is said by the outer equation.
+  """
+  return equation.source_info.name_stack
+
+
+def frames(equation: Any) -> list[tuple[types.CodeType, int]]:
+  """The frames in which an equation was traced, innermost first: the code of each, and where it was in it."""
+  traceback = equation.source_info.traceback
+  return list(zip(*traceback.raw_frames())) if traceback is not None else []
+
+
+def begins_jaxpr(code: types.CodeType) -> bool:
+  """Whether a frame is where JAX began to write down a body: further out is whoever asked for it first."""
+  return code.co_name.startswith("trace_to_jaxpr") and code.co_filename == _PARTIAL_EVAL
+
+
+_PARTIAL_EVAL = partial_eval.trace_to_jaxpr_dynamic.__code__.co_filename
 
 
 def bodies(equation: Any) -> list[Any]:

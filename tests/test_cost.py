@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import re
 
@@ -15,6 +16,7 @@ import minilinen as nn
 from minilinen.examples.resnet import ResNet
 from minilinen.examples.transformer import Transformer
 from minilinen.tracing import (
+  Call,
   DimensionMissingError,
   NoEquationsError,
   NoSuchCostError,
@@ -22,9 +24,8 @@ from minilinen.tracing import (
   Trace,
   UnknownEquationError,
   Work,
-  record,
-  trace,
 )
+from minilinen.tracing.recording import record, trace
 
 KEY = jax.random.key(0)
 
@@ -332,11 +333,79 @@ def test_an_equation_belongs_to_the_module_whose_names_it_carries():
   model, x = Stack("unrolled"), jnp.ones((2, 3, 64))
   found = trace(model.apply)(shapes(model, x), x)
   for equation in found.jaxpr.eqns:
-    names = re.sub(r"@@\d+@@", "", str(equation.source_info.name_stack)).split("/")
+    names = str(equation.source_info.name_stack).split("/")
     owner = found.owner(equation)
     assert owner is not None
     # Inside of the innermost module JAX has names of its own, as that of an einsum.
     assert tuple(n for n in names if n)[1 : len(owner) + 1] == owner
+
+
+@pytest.mark.parametrize("how", ["apply", "gradient"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_equation_belongs_to_a_call_and_to_a_line_of_the_users(name, how):
+  model, x = MODELS[name]()
+  run = forward(model) if how == "apply" else gradient(model)
+  found = trace(run)(shapes(model, x), x)
+  for equation in found.equations():
+    chain = [found.records[call] for call in equation.calls]
+    assert all(isinstance(call, Call) for call in chain)
+    for outer, inner in itertools.pairwise(chain):
+      assert outer in found.parents(inner)
+    assert found.owner(equation) == (chain[-1].path if chain else None)
+    if chain:
+      assert equation.source is not None and "/jax/" not in equation.source.file
+  by_call = [sum((e.total for e in found.equations() if e.call == c.order), Work()) for c in found.calls()]
+  outside = sum((e.total for e in found.equations() if e.call == -1), Work())
+  assert sum(by_call, outside) == found.cost().total.work
+
+
+def test_a_line_of_the_users_owns_what_it_led_to():
+  def doubled(x):
+    y = jnp.sin(x) * 2
+    return y + 1
+
+  lines, start = {}, doubled.__code__.co_firstlineno
+  for e in trace(jax.grad(lambda x: doubled(x).sum()))(jnp.ones(3)).equations():
+    lines.setdefault(e.source.line - start, []).append(e.primitive)
+  assert lines[1] == ["sin", "cos", "mul", "mul", "mul"] and "add" in lines[2]
+
+
+def test_a_jitted_module_that_is_called_again_stands_in_the_call_that_is_there():
+  class Twice(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      dense = nn.jit(nn.Dense)(4)
+      return dense(dense(x))
+
+  found = trace(Twice().init)(KEY, jnp.ones((2, 4)))
+  products = [e for e in found.equations() if e.primitive == "dot_general"]
+  outer = [call for call in found.calls() if call.path and found.span_of(call).path == ()]
+  assert len(products) == len(outer) == 2
+  for product, call in zip(products, outer):
+    assert [o.order in product.calls for o in outer] == [o is call for o in outer]
+
+
+def test_nobody_can_spell_a_mark():
+  class Named(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      with jax.named_scope("@@0@@"), jax.named_scope("@@init@@"), jax.named_scope("init"):
+        return nn.Dense(3)(x) * 2
+
+  model, x = Named(), jnp.ones((2, 5))
+  variables = model.init(KEY, x)
+  plain = jax.make_jaxpr(model.apply)(variables, x).jaxpr
+  found = trace(model.apply)(variables, x)
+
+  def names(jaxpr):
+    return [str(e.source_info.name_stack) for e in jaxpr.eqns]
+
+  assert names(plain) == names(found.jaxpr) and "@@0@@" in names(plain)[0]
+  assert {e.phase for e in found.equations()} == {"forward"}
+  assert [found.owner(e) for e in found.equations() if e.primitive in ("dot_general", "mul")] == [
+    ("Dense_0",),
+    (),
+  ]
 
 
 def test_owners_of_jaxs_own_equations():
@@ -417,7 +486,7 @@ def test_running_the_model_on_shapes_leaves_no_marks_in_real_programs():
   trace(model.apply)(variables, x)
   with record():
     after = jax.jit(lambda v, x: model.apply(v, x)).lower(variables, x).as_text(debug_info=True)
-  assert "@@" not in before + after
+  assert "Mark" not in before + after
 
 
 def test_a_cost_in_words():

@@ -38,10 +38,10 @@ from minilinen.tracing import (
   Write,
   current,
   matches,
-  record,
   recording,
 )
 from minilinen.tracing.globs import split_path
+from minilinen.tracing.recording import record
 
 F32 = Spec((3,), "float32")
 

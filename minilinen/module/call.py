@@ -278,7 +278,7 @@ def _run(
       with recorder.span(
         events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
         method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
-      ) as draft, recorder.marked(scope.path), _caches(cls, recorder.number):  # fmt: skip
+      ) as draft, recorder.marking(draft), _caches(cls, recorder.number):  # fmt: skip
         for field, owner in cls._hidden:
           errors.note(errors.HiddenMethodWarning(field, cls.__name__, owner, "field", scope.path_text))
         y = _through_interceptors(self, fun, name, args, kwargs)

@@ -17,7 +17,7 @@ from typing import Any
 
 from minilinen.tracing.draft import Draft, frozen, settle
 from minilinen.tracing.equations import marks
-from minilinen.tracing.events import Body, Lift, Path, Record, Run, Span
+from minilinen.tracing.events import Body, Lift, Path, Record, Span
 from minilinen.tracing.source import user_source
 
 _numbers = itertools.count(1)
@@ -39,21 +39,20 @@ def current() -> Recorder | None:
 def initializing() -> AbstractContextManager[object]:
   """For a `with` block, marks the equations that are traced as those of an initializer, if equations are marked."""
   recorder = _state.recorder
-  return _UNMARKED if recorder is None or recorder.owners is None else marks.initializing()
+  return _UNMARKED if recorder is None or recorder.marked is None else marks.initializing()
 
 
 class Recorder:
   """Collects records in order. One recorder serves one thread, and no two have the same `number`.
 
-  If it is to mark equations, `owners` has for each mark the run and the path of the module call that it stands for.
+  If it is to mark equations, `marked` has for each mark the module call that it stands for.
   """
 
   def __init__(self, marking: bool = False) -> None:
     self.number = next(_numbers)
     self.items: list[Draft] = []
-    self.owners: list[tuple[Draft | None, Path]] | None = [] if marking else None
+    self.marked: list[Draft] | None = [] if marking else None
     self._open: list[Draft] = []
-    self._runs: list[Draft | None] = [None]
 
   def innermost(self) -> Draft:
     """The span that is open and has no open span in it."""
@@ -75,12 +74,22 @@ class Recorder:
     draft = Draft(kind, fields)
     return _Opened(self, draft, True)
 
-  def marked(self, path: Path) -> AbstractContextManager[object]:
+  def marking(self, call: Draft) -> AbstractContextManager[object]:
     """For the `with` block of a module call, marks the equations that it leads to, if that is wanted."""
-    if self.owners is None:
+    if self.marked is None:
       return _UNMARKED
-    self.owners.append((self._runs[-1], path))
-    return marks.marked(len(self.owners) - 1)
+    self.marked.append(call)
+    return marks.marked(len(self.marked) - 1)
+
+  def marked_calls(self) -> list[int]:
+    """The order of the call that each mark stands for; of one in a pass that was not kept, of its like in the last."""
+    kept = {
+      (call.fields["path"], call.fields["method"]): call.order
+      for call in self.marked or ()
+      if call.order >= 0
+    }
+    orders = ((call, call.order) for call in self.marked or ())
+    return [o if o >= 0 else kept.get((call.fields["path"], call.fields["method"]), -1) for call, o in orders]
 
   def body(self, path: Path, name: str = "body", **fields: Any) -> _Opened:
     """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place.
@@ -122,8 +131,6 @@ class _Opened:
     if self._new:
       self._recorder._add(self._draft)
     self._recorder._open.append(self._draft)
-    if self._draft.kind is Run:
-      self._recorder._runs.append(self._draft)
     return self._draft
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -132,8 +139,6 @@ class _Opened:
     still_open = self._recorder._open
     while still_open and still_open.pop() is not self._draft:
       pass
-    if self._draft.kind is Run:
-      self._recorder._runs.pop()
     settle(self._draft)
 
 

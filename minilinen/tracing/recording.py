@@ -15,7 +15,6 @@ from typing import Any
 import jax
 
 from minilinen.tracing.caches import caches_aside
-from minilinen.tracing.equations.program import Owner
 from minilinen.tracing.recorder import Recorder, in_words, recording
 from minilinen.tracing.spec import abstract, describe, is_array, separate
 from minilinen.tracing.trace import Trace
@@ -88,7 +87,7 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
         with contextlib.suppress(Exception):
           error.trace = found  # type: ignore[attr-defined]
         raise
-    found._learn(_owners=[Owner(run.order if run else -1, path) for run, path in recorder.owners or ()])
+    found._learn(_marked=recorder.marked_calls())
     return found
 
   return traced

@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ _HOMES = (
 
 _internal: dict[str, bool] = {}
 _known: dict[tuple[str, int, str], Source] = {}
+_places: dict[tuple[str, str, int, int], Source] = {}
 
 
 def _is_internal(file: str) -> bool:
@@ -105,6 +106,33 @@ def source_of(error: BaseException) -> Source | None:
   return found
 
 
+def source_of_frames(frames: Iterable[tuple[types.CodeType, int]]) -> Source | None:
+  """The first frame of the user's, or None.
+
+  Args:
+    frames: the code of each frame and where it was in it, as `f_lasti`; innermost first.
+  """
+  for code, place in frames:
+    if _is_users(code):
+      where = (code.co_filename, code.co_qualname, code.co_firstlineno, place)
+      found = _places.get(where)
+      if found is None:
+        lines = (line for start, end, line in code.co_lines() if start <= place < end and line is not None)
+        line = next(lines, code.co_firstlineno)
+        found = _places[where] = Source(code.co_filename, line, code.co_qualname)
+      return found
+  return None
+
+
+def _is_users(code: types.CodeType) -> bool:
+  """Whether code is the user's own; the constructor that a dataclass got is not."""
+  file = code.co_filename
+  internal = _internal.get(file)
+  if internal is None:
+    internal = _internal[file] = _is_internal(file)
+  return not internal and not (file == "<string>" and code.co_qualname.startswith("__create_fn__"))
+
+
 def user_source(depth: int = 1) -> Source | None:
   """The innermost frame of the user's on the stack, or None.
 
@@ -114,12 +142,8 @@ def user_source(depth: int = 1) -> Source | None:
   frame = sys._getframe(depth)
   while frame is not None:
     code = frame.f_code
-    file = code.co_filename
-    internal = _internal.get(file)
-    if internal is None:
-      internal = _internal[file] = _is_internal(file)
-    if not internal and not (file == "<string>" and code.co_qualname.startswith("__create_fn__")):
-      where = (file, frame.f_lineno, code.co_qualname)
+    if _is_users(code):
+      where = (code.co_filename, frame.f_lineno, code.co_qualname)
       found = _known.get(where)
       if found is None:
         found = _known[where] = Source(*where)

@@ -16,7 +16,7 @@ from minilinen.tracing import checks, document, serialize, tree
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.cost import Cost, cost_of
-from minilinen.tracing.equations.program import Equation, Owner, Program, read_program
+from minilinen.tracing.equations.program import Equation, Program, read_program
 from minilinen.tracing.equations.reach import Unused, unused
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span
 from minilinen.tracing.globs import matches, split_path
@@ -112,7 +112,7 @@ class Trace:
     self._flat: tuple[Record, ...] | None = None
     self._calls: dict[tuple[str, ...], tuple[Call, ...]] | None = None
     self._found: tuple[Found, ...] | None = None
-    self._owners: list[Owner] = []
+    self._marked: list[int] = []
     self._inputs: list[str] = []
     self._results: list[str] = []
     self._program = program
@@ -274,7 +274,9 @@ class Trace:
     if self._program is None:
       if self.jaxpr is None:
         raise NoEquationsError()
-      self._program, self._numbers = read_program(self.jaxpr, self._owners, self._inputs, self._results)
+      self._program, self._numbers = read_program(
+        self.jaxpr, self._marked, self.records, self._inputs, self._results
+      )
     return self._program
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:

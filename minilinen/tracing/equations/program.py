@@ -4,20 +4,21 @@
 bodies of loops, branches and jitted functions too, each with its owner, its cost and how often it runs. Costs, owners,
 the graph and what never reaches the output are functions of this list.
 
-An equation's owner is the module of the innermost call whose mark (`marks`) stands in its names.
+An equation belongs to the innermost call whose mark (`marks`) stands in its names, and to the module that was called.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minilinen import jax_internals
 from minilinen.tracing.equations import formula, marks
 from minilinen.tracing.equations.work import NOTHING, Count, Work, is_known, work_of
-from minilinen.tracing.events import Path
+from minilinen.tracing.events import Call, Path, Record, Run
+from minilinen.tracing.source import Source, source_of_frames
 from minilinen.tracing.spec import Opaque, Value, spec_of
 
 
@@ -35,6 +36,22 @@ class Owner:
 
 
 OUTSIDE = Owner()
+
+
+def owners_of(records: Iterable[Record]) -> dict[int, Owner]:
+  """The module of each call, by the call's order.
+
+  Args:
+    records: all that happened, depth first.
+  """
+  runs, owners = {-1: -1}, {}
+  for record in records:
+    run = runs[record.order] = record.order if isinstance(record, Run) else runs[record.span]
+    if isinstance(record, Call):
+      owners[record.order] = Owner(run, record.path)
+  return owners
+
+
 INIT, FORWARD, BACKWARD, RECOMPUTED = PHASES = ("init", "forward", "backward", "recomputed")
 
 
@@ -48,6 +65,9 @@ class Equation:
     primitive: its name ("dot_general").
     name: of a call, that of the function ("relu").
     owner: the module it belongs to.
+    calls: the calls it stands in by their orders, outermost first. A body that JAX traced for another call stands
+      in the calls that were seen in it and in those around this place, not in those around the first.
+    source: the user's line that led to it. Equations are compared without it.
     phase: "init" for what initializers do, "forward", "backward", or "recomputed" for what `remat` computes again
       in the backward pass.
     times: how often it runs: the lengths of all loops around it.
@@ -72,6 +92,13 @@ class Equation:
   leaves: tuple[tuple[int, int], ...] = ()
   marks: tuple[str, ...] = ()
   name: str = ""
+  calls: tuple[int, ...] = ()
+  source: Source | None = field(default=None, compare=False)
+
+  @property
+  def call(self) -> int:
+    """The order of the call that it belongs to, -1 if it stands outside of all modules."""
+    return self.calls[-1] if self.calls else -1
 
   @property
   def total(self) -> Work:
@@ -100,22 +127,23 @@ class Program:
 
 
 def read_program(
-  jaxpr: Any, owners: Sequence[Owner], names: Sequence[str], results: Sequence[str]
+  jaxpr: Any, marked: Sequence[int], records: Sequence[Record], names: Sequence[str], results: Sequence[str]
 ) -> tuple[Program, dict[int, list[int]]]:
   """Reads a jaxpr.
 
   Args:
     jaxpr: without its constants, as `Trace.jaxpr`.
-    owners: the owner that each mark stands for.
+    marked: the order of the call that each mark stands for.
+    records: all that happened, depth first.
     names, results: the names of the inputs and outputs.
 
   Returns:
     The program, and for the `id` of each of JAX's equations the numbers of ours.
   """
-  reader = _Reader(owners)
+  reader = _Reader(marked, owners_of(records))
   values = reader.bind(jaxpr)
   inputs = tuple(values[v] for v in jaxpr.invars)
-  reader.read(jaxpr, values, _Place(OUTSIDE, FORWARD, 1, -1, ()))
+  reader.read(jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, ()))
   outputs = reader.numbers(jaxpr.outvars, values)
   program = Program(
     tuple(reader.equations), tuple(reader.values), inputs, outputs, tuple(names), tuple(results)
@@ -128,6 +156,7 @@ class _Place:
   """Where equations stand: what they have if their own names say nothing else."""
 
   owner: Owner
+  calls: tuple[int, ...]
   phase: str
   times: Count
   inside: int
@@ -137,8 +166,10 @@ class _Place:
 class _Reader:
   """Reads jaxprs into one flat list."""
 
-  def __init__(self, owners: Sequence[Owner]):
+  def __init__(self, marked: Sequence[int], owners: Mapping[int, Owner]):
+    self.marked = marked
     self.owners = owners
+    self.known: dict[tuple[Any, ...], tuple[tuple[int, ...], str | None]] = {}
     self.equations: list[Equation] = []
     self.values: list[Value] = []
     self.origins: dict[int, list[int]] = {}
@@ -172,13 +203,32 @@ class _Reader:
         self.enter(equation, bodies, number, here)
 
   def place(self, equation: Any, around: _Place) -> _Place:
-    """The place of an equation: its owner and phase by its names, the rest as around it."""
+    """The place of an equation: its calls and its phase by its names, the rest as around it."""
     names = jax_internals.name_stack(equation)
-    if not names:
+    if not names.stack:
       return around
-    mark = marks.innermost(names)
-    owner = around.owner if mark is None else self.owners[mark]
-    return replace(around, owner=owner, phase=_phase(names) or around.phase)
+    told = self.known.get(names.stack)
+    if told is None:
+      found = (self.marked[mark] for mark in marks.calls_of(names.stack))
+      calls = tuple(call for call in found if call >= 0)
+      told = self.known[names.stack] = (calls, _phase(names))
+    calls, phase = told
+    if calls:
+      new = [call for call in calls if call not in around.calls]
+      around = replace(around, owner=self.owners[calls[-1]], calls=(*around.calls, *new))
+    return replace(around, phase=phase) if phase else around
+
+  def source(self, equation: Any, around: int) -> Source | None:
+    """The user's line: in the body that the equation stands in, or that of the equation whose body it is.
+
+    A function of JAX's own has been traced for whoever called it first, so further out is not looked.
+    """
+    frames = jax_internals.frames(equation)
+    here = itertools.takewhile(lambda frame: not jax_internals.begins_jaxpr(frame[0]), frames)
+    found = source_of_frames(here)
+    if found is None:
+      found = source_of_frames(frames) if around < 0 else self.equations[around].source
+    return found
 
   def equation(
     self, equation: Any, here: _Place, inputs: tuple[int, ...], outputs: tuple[int, ...]
@@ -189,7 +239,8 @@ class _Reader:
     name = equation.params.get("name", "")
     return Equation(
       equation.primitive.name, here.owner, here.phase, here.times, work, inputs, outputs, here.inside,
-      marks=told, name=name if isinstance(name, str) else "",
+      marks=told, name=name if isinstance(name, str) else "", calls=here.calls,
+      source=self.source(equation, here.inside),
     )  # fmt: skip
 
   def enter(self, equation: Any, bodies: list[_Body], number: int, here: _Place) -> None:
@@ -202,7 +253,9 @@ class _Reader:
       names = self.bind(body.jaxpr)
       inputs = [names[v] for v in body.jaxpr.invars]
       enters += [(outer.inputs[i], inner) for i, inner in zip(body.inputs, inputs)]
-      inside = _Place(here.owner, here.phase, here.times * body.times, number, (*here.marks, *body.marks))
+      inside = _Place(
+        here.owner, here.calls, here.phase, here.times * body.times, number, (*here.marks, *body.marks)
+      )
       self.read(body.jaxpr, names, inside)
       results = self.numbers(body.jaxpr.outvars, names)
       enters += [(inner, inputs[i]) for inner, i in zip(results, body.again)]
@@ -231,13 +284,14 @@ class _Reader:
     return total.flops, total.bytes
 
 
-def _phase(names: str) -> str | None:
+def _phase(names: Any) -> str | None:
   """The phase that the names of an equation tell, if they do."""
-  if marks.is_initializer(names):
+  if marks.is_initializer(names.stack):
     return INIT
-  if "rematted_computation" in names:
+  text = str(names)
+  if "rematted_computation" in text:
     return RECOMPUTED
-  return BACKWARD if "transpose(" in names else None
+  return BACKWARD if "transpose(" in text else None
 
 
 @dataclass(frozen=True, slots=True)
