@@ -5,6 +5,7 @@ If a new JAX moves one of them, this is the only file to mend.
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -67,10 +68,10 @@ def frames(equation: Any) -> list[tuple[types.CodeType, int]]:
 
 def begins_jaxpr(code: types.CodeType) -> bool:
   """Whether a frame is where JAX began to write down a body: further out is whoever asked for it first."""
-  return code.co_name.startswith("trace_to_jaxpr") and code.co_filename == _PARTIAL_EVAL
+  return code.co_name.startswith("trace_to_jaxpr") and code.co_filename.endswith(_PARTIAL_EVAL)
 
 
-_PARTIAL_EVAL = partial_eval.trace_to_jaxpr_dynamic.__code__.co_filename
+_PARTIAL_EVAL = f"interpreters{os.sep}partial_eval.py"
 
 
 def bodies(equation: Any) -> list[Any]:
