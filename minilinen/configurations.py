@@ -8,18 +8,19 @@ environment variable `MINILINEN_RETURN_FROZENDICT=0` sets the start value of the
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 from collections.abc import Iterator
+
+from minilinen.spelling import did_you_mean
 
 
 class UnknownSettingError(AttributeError):
   """A setting was named that does not exist."""
 
   def __init__(self, name: str, known: list[str]):
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    super().__init__(f"there is no setting {name!r}.{hint} The settings are: {', '.join(known)}.")
+    super().__init__(
+      f"there is no setting {name!r}.{did_you_mean(name, known)} The settings are: {', '.join(known)}."
+    )
 
 
 class Config:

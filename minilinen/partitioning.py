@@ -176,7 +176,7 @@ def get_axis_names(axes_metadata: Any) -> FrozenDict[str, Any]:
 
   def walk(tree: Any, place: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(tree, Mapping):
-      raise errors.AxesCollectionError(place, tree)
+      raise errors.AxesCollectionError("/".join(place), tree)
     found: dict[str, Any] = {}
     for name, inner in tree.items():
       if isinstance(inner, AxisMetadata):
@@ -194,7 +194,7 @@ def _with_axis_named(target: Any, collection: str, axis: Any, axis_name: str | N
 
   def without(names: list[Any]) -> None:
     if not -len(names) <= ins < len(names) or names[ins] != axis_name:
-      raise errors.RemovedAxisError(ins, names, axis_name)
+      raise errors.RemovedAxisError(ins, tuple(names), axis_name)
     del names[ins]
 
   def renamed(change: Callable[[list[Any]], None]) -> Callable[[Any], Any]:

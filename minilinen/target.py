@@ -6,7 +6,6 @@ in that module. `cli.py` traces what comes out.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import os
@@ -15,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import minilinen as nn
+from minilinen.spelling import did_you_mean
 from minilinen.tracing.source import source_of
 
 
@@ -49,7 +49,7 @@ def _from_file(file: str) -> ModuleType:
   if os.path.isdir(file):
     raise TargetError(f"{file!r} is a folder")
   if not os.path.isfile(file):
-    raise TargetError(f"there is no file {file!r}{_near(file, _python_files(file))}")
+    raise TargetError(f"there is no file {file!r}.{did_you_mean(file, _python_files(file))}")
   folder, name = os.path.split(os.path.abspath(file))
   name = name.removesuffix(".py")
   sys.path.insert(0, folder)
@@ -88,7 +88,7 @@ def _evaluated(expression: str, source: ModuleType, place: str) -> Any:
       raise
     names = [name for name in vars(source) if not name.startswith("_")]
     if isinstance(error, NameError) and error.name is not None:
-      raise TargetError(f"{place} has no {error.name!r}{_near(error.name, names)}") from error
+      raise TargetError(f"{place} has no {error.name!r}.{did_you_mean(error.name, names)}") from error
     raise TargetError(f"{expression}: {type(error).__name__}: {error}") from error
 
 
@@ -118,11 +118,6 @@ def _checked(model: Any, expression: str) -> nn.Module:
       f"{expression} is a module of Flax; with `import minilinen as nn` it would be one of minilinen"
     )
   raise TargetError(f"{expression} is no nn.Module but {type(model).__name__}")
-
-
-def _near(name: str, names: list[str]) -> str:
-  close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-  return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _python_files(file: str) -> list[str]:

@@ -165,8 +165,8 @@ def test_a_saved_trace_can_be_drawn_again(run, folder):
 
 USAGE = [
   (["tabulate", "model.py", "-i", "f32[3]"], "does not say which model: write model.py:Net()"),
-  (["tabulate", "model.py:Nett()", "-i", "f32[3]"], "model.py has no 'Nett'; did you mean 'Net'?"),
-  (["tabulate", "modell.py:Net()"], "there is no file 'modell.py'; did you mean 'model.py'?"),
+  (["tabulate", "model.py:Nett()", "-i", "f32[3]"], "model.py has no 'Nett'. Did you mean 'Net'?"),
+  (["tabulate", "modell.py:Net()"], "there is no file 'modell.py'. Did you mean 'model.py'?"),
   (["tabulate", "modell:Net()"], "there is no module 'modell'"),
   (["tabulate", "model.sub:Net()"], "there is no module 'model.sub'"),
   (["tabulate", ":Net()"], "':Net()' does not say which model"),

@@ -600,7 +600,6 @@ def name_of_a_parameter() -> Any:
   """\
 Could not find parameter 'kernel' in "/'a/b'".
 There are no parameters for 'a/b'.
-Did you mean 'a'?
 There: a.
   module  /'a/b'
   line    `return nn.Dense(2, name="a/b")(x)`

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minilinen.errors import MinilinenError, nearest
+from minilinen.spelling import did_you_mean
 
 
 class VizError(MinilinenError):
@@ -36,7 +37,7 @@ class UnknownKindError(VizError, ValueError):
 
   def __init__(self, kind: str, what: str, kinds: Iterable[str]):
     kinds = sorted(kinds)
-    close = nearest(kind, kinds).partition(" There:")[0]
+    close = did_you_mean(kind, kinds)
     super().__init__(
       f"There is no picture of kind {kind!r}{what and f' of {what}'}.{close}"
       f" The kinds{what and ' for it'} are: {', '.join(kinds)}.",
@@ -102,7 +103,7 @@ class NoMatchError(VizError, LookupError):
     paths = list(paths)
     above = pattern.rpartition("/")[0]
     ends = dict.fromkeys(f"{above}/{path.rpartition('/')[2]}" for path in paths)
-    close = nearest(pattern, ends or paths).partition(" There:")[0]
+    close = did_you_mean(pattern, ends or paths)
     some = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
     super().__init__(
       f"No {what} fits the pattern {pattern!r}.{close} There: {some or f'no {what}s'}.",

@@ -130,7 +130,7 @@ class Partitioned(AxisMetadata[A]):
   def remove_axis(self, index: int, params: Mapping[Any, Any]) -> Partitioned[A]:
     names, expected = list(self.names), self._axis_name(params)
     if not -len(names) <= index < len(names) or names[index] != expected:
-      raise errors.RemovedAxisError(index, names, expected)
+      raise errors.RemovedAxisError(index, tuple(names), expected)
     del names[index]
     return replace(self, names=tuple(names))
 

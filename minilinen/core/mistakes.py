@@ -5,7 +5,6 @@ A scope comes here only when something is wrong or might be, so nothing here has
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from minilinen import errors, jax_internals
 from minilinen.core import meta
 from minilinen.core.filters import filter_in_words
 from minilinen.core.known import DependsOnInput, known_outputs
+from minilinen.spelling import near
 
 if TYPE_CHECKING:
   from minilinen.core.scope import Scope
@@ -98,7 +98,5 @@ def warn_of_served(scope: Scope, stream: str) -> None:
   lift = scope._home.stopping_stream(stream)
   if lift is not None:
     errors.warn(errors.ServedByParamsWarning(stream, scope.path_text, scope.rngs, lift))
-  elif len(scope.rngs) > 1 and difflib.get_close_matches(
-    stream, [s for s in scope.rngs if s != "params"], n=1
-  ):
+  elif len(scope.rngs) > 1 and near(stream, [s for s in scope.rngs if s != "params"]):
     errors.warn(errors.ServedByParamsWarning(stream, scope.path_text, scope.rngs))

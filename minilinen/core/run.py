@@ -193,10 +193,7 @@ def _check_variables(variables: Any) -> None:
 def _check_streams(rngs: Mapping[str, Any]) -> None:
   for name, key in rngs.items():
     if not isinstance(name, str) or not (isinstance(key, LazyRng) or is_key(key)):
-      raise errors.InvalidRngError(
-        f"rngs should be a dictionary of stream names and keys, but {name!r} is {describe(key)}.",
-        right='rngs={"dropout": jax.random.key(1)}',
-      )
+      raise errors.InvalidRngError.of_stream(name, key)
 
 
 def _check_init_rngs(rngs: Any) -> None:

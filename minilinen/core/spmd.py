@@ -106,7 +106,7 @@ def _check(names: Sequence[Any], rules: Any) -> None:
     raise errors.LogicalAxisError.text_for_names(names)
   texts = [name for name in names if isinstance(name, str)]
   if twice := sorted({name for name in texts if texts.count(name) > 1}):
-    raise errors.LogicalAxisError(f"The axes {tuple(names)} have a name more than once: {', '.join(twice)}.")
+    raise errors.LogicalAxisError.twice(names, twice)
 
 
 def logical_to_mesh_axes(

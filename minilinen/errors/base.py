@@ -1,27 +1,37 @@
-"""What all errors and warnings of minilinen have in common: what they know, and the words for it.
+"""What all errors and warnings of minilinen have in common: texts that are there to be read, and facts that fill in.
 
-A message says what went wrong, where (the module's path and the user's line), what was expected and found,
-the nearest right name, and how to mend it, with right code; `minilinen.tracing.layout` lays it out. What was passed to
-the module that failed stands in a note below the message (`Exception.add_note`), which `minilinen.module` adds to
-every exception, also to those of JAX and of users. A mistake that Flax lets pass is a warning here: `warn` shows it
-where it happens, and tells whoever records.
+A class shows what it will say as literals: `says`, and below it where (`path`), what was `expected` and `found`,
+`wrong` and `right` code, and how to `mend` it. `{name}` in a text stands for a fact, which a constructor takes in the
+order of `takes` or by its name; a fact that nobody gave reads as nothing. Below "Example:" in its docstring stands the
+shortest program that leads to it. To add one: write the class so, and raise it; the tests run the program.
+
+`minilinen.tracing.layout` lays the texts out. What was passed to the module that failed stands in a note below the
+message (`Exception.add_note`), which `minilinen.module` adds to every exception, also to those of JAX and of users. A
+mistake that Flax lets pass is a warning here: `warn` shows it where it happens, and tells whoever records.
 """
 
 from __future__ import annotations
 
-import difflib
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minilinen.spelling import misspelt as misspelt
+from minilinen.spelling import nearest as nearest
 from minilinen.tracing import events
 from minilinen.tracing.layout import laid_out
 from minilinen.tracing.recorder import current
 from minilinen.tracing.source import Source, user_source
+from minilinen.tracing.spec import Spec, describe
 
 
 class Told:
-  """What an error and a warning know.
+  """The texts of an error or a warning, filled with facts.
+
+  In the class they are as written, in an error that was raised they are filled. A fact with the name of a text stands
+  in its place; `source` is the user's line if it is not the one that is running, `places` are other lines with their
+  labels, and `lift` is the boundary (`LiftedAt`) at which it happened, whose line is such a place.
 
   Attributes:
     path: path of the module it happened in, as text, "" if it is not known.
@@ -32,82 +42,128 @@ class Told:
     mend: what to do about it.
   """
 
+  takes: tuple[str, ...] = ("says",)
+  says: str = ""
   path: str = ""
+  expected: str = ""
+  found: str = ""
+  wrong: str = ""
+  right: str = ""
+  mend: str = ""
   source: Source | None = None
   plain: str = ""
   message: str = ""
-  expected: str = ""
-  found: str = ""
-  mend: str = ""
   args: tuple[Any, ...]
 
-  def _tell(
-    self,
-    message: str,
-    depth: int,
-    path: str,
-    mend: str,
-    wrong: str,
-    right: str,
-    expected: str = "",
-    found: str = "",
-    source: Source | None = None,
-    places: Mapping[str, Source | None] | None = None,
-  ) -> str:
-    """Learns everything, and gives the message laid out."""
-    self.path, self.message = path, message
-    self.source = source or user_source(depth + 1)
-    self.expected, self.found, self.mend = expected, found, right or mend
-    others = {label: str(at or "") for label, at in (places or {}).items()}
-    parts = {"module": path, "line": str(self.source or ""), **others, "expects": expected, "found": found}
-    parts |= {"wrong": wrong, "right": right}
+  def __init__(self, *facts: Any, **named: Any):
+    if len(facts) > len(self.takes):
+      raise TypeError(f"{type(self).__name__} takes {', '.join(self.takes) or 'no facts'}, but got {facts}.")
+    super().__init__()
+    given = dict(zip(self.takes, facts)) | named
+    places = dict(given.get("places") or {}) | ({"lifted": given["lift"].source} if given.get("lift") else {})
+    self.source = given.get("source") or user_source(2)
+    self._texts = {text: filled(given.get(text, getattr(type(self), text)), given) for text in _TEXTS}
+    self._places = {"line": str(self.source or "")} | {label: str(at or "") for label, at in places.items()}
+    self._lay_out()
+
+  def learn(self, **facts: str) -> None:
+    """Adds facts that were not known where it was raised, such as what the module was called with."""
+    self._texts = {name: filled(text, facts) for name, text in self._texts.items()}
+    self._lay_out()
+
+  def _lay_out(self) -> None:
+    says, path, expected, found, wrong, right, mend = (
+      filled(text, dict.fromkeys(self.takes, "")) for text in self._texts.values()
+    )
+    self.message, self.path, self.expected, self.found, self.mend = says, path, expected, found, right or mend
+    parts = {
+      "module": path,
+      **self._places,
+      "expects": expected,
+      "found": found,
+      "wrong": wrong,
+      "right": right,
+    }
     lines = [f"  {label:<8}{text}" for label, text in parts.items() if text]
-    self.plain = "\n".join([message, *lines, *([f"  mend    {mend}"] if mend else [])])
-    return laid_out(message, parts, mend)
+    self.plain = "\n".join([says, *lines, *([f"  mend    {mend}"] if mend else [])])
+    self.args = (laid_out(says, parts, mend),)
 
   def __reduce__(self) -> Any:
     return _restored, (type(self), self.args, self.__dict__)
 
 
-class MinilinenError(Told, Exception):
-  """Base of all errors of minilinen's own."""
+_TEXTS = ("says", "path", "expected", "found", "wrong", "right", "mend")
 
-  def __init__(
-    self,
-    message: str,
-    *,
-    path: str = "",
-    expected: str = "",
-    found: str = "",
-    mend: str = "",
-    wrong: str = "",
-    right: str = "",
-    source: Source | None = None,
-    places: Mapping[str, Source | None] | None = None,
-  ):
-    super().__init__(self._tell(message, 2, path, mend, wrong, right, expected, found, source, places))
+
+class MinilinenError(Told, Exception):
+  """Base of all errors of minilinen's own.
+
+  Example:
+    raise nn.errors.MinilinenError("what a user's own error says")
+  """
 
 
 FlaxError = MinilinenError
 
 
 class MinilinenWarning(Told, UserWarning):
-  """Base of all warnings of minilinen's own: of programs that Flax runs, and that hardly do what they should."""
+  """Base of all warnings of minilinen's own: of programs that Flax runs, and that hardly do what they should.
 
-  def __init__(
-    self,
-    message: str,
-    *,
-    path: str = "",
-    expected: str = "",
-    found: str = "",
-    mend: str = "",
-    wrong: str = "",
-    right: str = "",
-    source: Source | None = None,
-    places: Mapping[str, Source | None] | None = None,
-  ):
-    super().__init__(self._tell(message, 2, path, mend, wrong, right, expected, found, source, places))
+  Example:
+    nn.errors.warn(nn.errors.MinilinenWarning("what a user's own warning says"))
+  """
+
+
+def filled(text: str, facts: Mapping[str, Any]) -> str:
+  """A text with facts in the places of their names. Other braces stay as they are.
+
+  >>> filled("{name!r} is {value:short}, there are {others:listed}", dict(name="a", value=None, others=["b", "c"]))
+  "'a' is None, there are b, c"
+  >>> filled('{"params": params}, not {params}', {"params": 3})
+  '{"params": params}, not 3'
+  """
+
+  def read(found: re.Match[str]) -> str:
+    return _READ[found[2] or ""](facts[found[1]]) if found[1] in facts else found[0]
+
+  return re.sub(r"\{([a-z_]+)(!r|:[a-z]+)?\}", read, text)
+
+
+def short(found: Any) -> str:
+  """What a value is, in a few words."""
+  if found is None:
+    return "None"
+  if isinstance(found, Mapping):
+    return f"a {type(found).__name__} with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
+  text = repr(found)
+  if len(text) > 40 or "\n" in text:
+    return f"an instance of {type(found).__name__}"
+  return f"{text}, a {type(found).__name__}" if isinstance(found, (str, int, float, list, tuple)) else text
+
+
+def in_words(found: Any) -> str:
+  """What was passed: an array as its shape, a number as it is, anything else in a few words."""
+  described = describe(found)
+  return str(described) if isinstance(described, (Spec, bool, int, float)) else short(found)
+
+
+def _listed(names: Iterable[Any]) -> str:
+  return ", ".join(map(str, names)) or "none"
+
+
+def _quoted(names: Iterable[Any]) -> str:
+  return ", ".join(map(repr, names)) or "none"
+
+
+_READ = {
+  "": str,
+  "!r": repr,
+  ":short": short,
+  ":data": lambda value: str(describe(value)),
+  ":words": in_words,
+  ":listed": _listed,
+  ":quoted": _quoted,
+}
 
 
 def _restored(cls: type[Any], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
@@ -138,29 +194,3 @@ def note(warning: MinilinenWarning) -> None:
       kind=type(warning).__name__, message=warning.message, expected=warning.expected, found=warning.found,
       mend=warning.mend,
     )  # fmt: skip
-
-
-def nearest(name: str, names: Iterable[Any]) -> str:
-  """For a name that isn't there: the nearest that is, and all of them."""
-  known = [str(n) for n in names]
-  close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-  hint = f" Did you mean {close[0]!r}?" if close else ""
-  return f"{hint} There: {', '.join(sorted(known)[:12]) or 'nothing'}."
-
-
-def misspelt(name: str, passed: Iterable[str]) -> str:
-  """For a name that was not passed: the one that was, if it looks like it."""
-  close = difflib.get_close_matches(name, list(passed), n=1)
-  return f" Is {close[0]!r} misspelt?" if close else ""
-
-
-def short(found: Any) -> str:
-  """What a value is, in a few words."""
-  if found is None:
-    return "None"
-  if isinstance(found, Mapping):
-    return f"a {type(found).__name__} with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
-  text = repr(found)
-  if len(text) > 40 or "\n" in text:
-    return f"an instance of {type(found).__name__}"
-  return f"{text}, a {type(found).__name__}" if isinstance(found, (str, int, float, list, tuple)) else text

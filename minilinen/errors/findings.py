@@ -10,24 +10,77 @@ from minilinen.errors.base import MinilinenWarning
 
 
 class ExtraVariableWarning(MinilinenWarning):
-  """A variable was passed that the model does not have."""
+  """A variable was passed that the model does not have.
+
+  Example:
+    params = nn.Dense(4).init(key, x)["params"]
+    nn.check(nn.Dense(4), {"params": {**params, "scale": jnp.ones(4)}}, x)
+  """
 
 
 class UnusedVariableWarning(MinilinenWarning):
-  """A variable was passed, and nothing in the run read it."""
+  """A variable was passed, and nothing in the run read it.
+
+  Example:
+    class Unused(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        self.param("scale", nn.initializers.ones, (3,))
+        return x
+    nn.trace(Unused().apply)(Unused().init(key, x), x).check()
+  """
 
 
 class MovedNameWarning(MinilinenWarning):
-  """Parameters fit under other automatic names: a layer was put in or taken out before them."""
+  """Parameters fit under other automatic names: a layer was put in or taken out before them.
+
+  Example:
+    class Mlp(nn.Module):
+      sizes: tuple
+      @nn.compact
+      def __call__(self, x):
+        for size in self.sizes:
+          x = nn.Dense(size)(x)
+        return x
+    nn.check(Mlp((3, 4, 2)), Mlp((4, 2)).init(key, x), x)
+  """
 
 
 class UncalledModuleWarning(MinilinenWarning):
-  """A module was declared in setup and never called."""
+  """A module was declared in setup and never called.
+
+  Example:
+    class Uncalled(nn.Module):
+      def setup(self):
+        self.used, self.unused = nn.Dense(4), nn.Dense(4)
+      def __call__(self, x):
+        return self.used(x)
+    nn.trace(Uncalled().init)(key, x).check()
+  """
 
 
 class KeyCollisionWarning(MinilinenWarning):
-  """Two places drew the same key: their paths run together to one text."""
+  """Two places drew the same key: their paths run together to one text.
+
+  Example:
+    class Inner(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(3, name="b")(x)
+    class Odd(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return Inner(name="a")(nn.Dense(3, name="ab")(x))
+    nn.trace(Odd().init)(key, x).check()
+  """
 
 
 class RetracedWarning(MinilinenWarning):
-  """JAX traced a run of the same module from the same line several times."""
+  """JAX traced a run of the same module from the same line several times.
+
+  Example:
+    with nn.record() as trace:
+      for size in (1, 2, 3):
+        jax.jit(nn.Dense(4).init)(key, jnp.ones((size, 3)))
+    trace.check()
+  """

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, MinilinenWarning, misspelt, short
+from minilinen.errors.base import MinilinenError, MinilinenWarning, misspelt
 from minilinen.tracing.source import Source
 
 
@@ -15,76 +15,115 @@ class JaxTransformError(MinilinenError):
 
   For user code that raises it or catches it by Flax's name. Like Flax today, minilinen lets raw transforms pass, and
   warns of those that do harm.
+
+  Example:
+    raise nn.errors.JaxTransformError()
   """
 
-  def __init__(self) -> None:
-    super().__init__(
-      "A JAX transform and a module's variables are mixed.",
-      wrong="jax.vmap(self.layer)(x)",
-      right='nn.vmap(nn.Dense, variable_axes={"params": None}, split_rngs={"params": False})(4)(x)',
-    )
+  takes = ()
+  says = "A JAX transform and a module's variables are mixed."
+  wrong = "jax.vmap(self.layer)(x)"
+  right = 'nn.vmap(nn.Dense, variable_axes={"params": None}, split_rngs={"params": False})(4)(x)'
 
 
 class TransformedMethodReturnValueError(MinilinenError):
-  """A lifted method gave back a module or a variable."""
+  """A lifted method gave back a module or a variable.
 
-  def __init__(self, name: str):
-    super().__init__(
-      f"Transformed module method {name} cannot return Modules or Variables.",
-      mend="return arrays; make the submodule outside the lifted method.",
-    )
+  Example:
+    class Maker(nn.Module):
+      @nn.jit
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4)
+    Maker().init(key, x)
+  """
+
+  takes = ("name",)
+  says = "Transformed module method {name} cannot return Modules or Variables."
+  mend = "return arrays; make the submodule outside the lifted method."
 
 
 class TransformTargetError(MinilinenError):
-  """A lifted transform was given an instance instead of a class or a function."""
+  """A lifted transform was given an instance instead of a class or a function.
 
-  def __init__(self, target: Any):
-    super().__init__(
-      f"Linen transformations must be applied to Module classes or functions taking a Module, got {short(target)}.",
-      wrong="nn.vmap(nn.Dense(3), ...)",
-      right="nn.vmap(nn.Dense, ...)(3)",
-    )
+  Example:
+    nn.vmap(nn.Dense(4))
+  """
+
+  takes = ("target",)
+  says = "Linen transformations must be applied to Module classes or functions taking a Module, got {target:short}."
+  wrong = "nn.vmap(nn.Dense(3), ...)"
+  right = "nn.vmap(nn.Dense, ...)(3)"
 
 
 class LiftedFunctionError(MinilinenError, TypeError):
-  """A lifted function was called with something else than a module first."""
+  """A lifted function was called with something else than a module first.
 
-  def __init__(self, name: str, found: Any):
-    super().__init__(
-      f"The lifted function {name!r} takes a module first, but got {short(found)}.",
-      wrong="nn.jit(lambda layers, x: ...)((self.a, self.b), x)",
-      right="nn.jit(lambda self, x: self.b(self.a(x)))(self, x)",
-      mend="other modules may follow as arguments of their own.",
-    )
+  Example:
+    class Two(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.jit(lambda layers, x: layers[0](x))((nn.Dense(4),), x)
+    Two().init(key, x)
+  """
+
+  takes = ("name", "value")
+  says = "The lifted function {name!r} takes a module first, but got {value:short}."
+  wrong = "nn.jit(lambda layers, x: ...)((self.a, self.b), x)"
+  right = "nn.jit(lambda self, x: self.b(self.a(x)))(self, x)"
+  mend = "other modules may follow as arguments of their own."
 
 
 class MultiScopeError(MinilinenError, NotImplementedError):
-  """A derivative was asked for over several scopes, where gradients come for one."""
+  """A derivative was asked for over several scopes, where gradients come for one.
 
-  def __init__(self, paths: Sequence[str]):
-    super().__init__(
-      f"nn.vjp got modules with scopes of their own: {', '.join(paths)}. Gradients of the variables come for one.",
-      wrong="y, pull = nn.vjp(lambda net, x: net.inner(x), self, x)   # `inner` was made outside of this module",
-      right="y, pull = nn.vjp(lambda net, x: net.inner(x), self, x, multi_scope=True)",
-      mend="then the gradients are a list, one tree for each scope.",
-    )
+  Example:
+    class Inner(nn.Module):
+      other: nn.Module
+      @nn.compact
+      def __call__(self, x):
+        return nn.vjp(lambda self, x: self.other(x), self, x)[0]
+    class Outer(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return Inner(nn.Dense(4))(x)
+    Outer().init(key, x)
+  """
+
+  takes = ("paths",)
+  says = (
+    "nn.vjp got modules with scopes of their own: {paths:listed}. Gradients of the variables come for one."
+  )
+  wrong = "y, pull = nn.vjp(lambda net, x: net.inner(x), self, x)   # `inner` was made outside of this module"
+  right = "y, pull = nn.vjp(lambda net, x: net.inner(x), self, x, multi_scope=True)"
+  mend = "then the gradients are a list, one tree for each scope."
 
 
 class DerivativeError(MinilinenError, TypeError, ValueError):
-  """A function of a lifted derivative gives something of another form than it must, or a direction has another."""
+  """A function of a lifted derivative gives something of another form than it must, or a direction has another.
 
-  def __init__(self, what: str, expected: str, found: str, right: str, lift: LiftedAt):
-    super().__init__(what, places=lift.places, expected=expected, found=found, right=right)
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        layer = nn.custom_vjp(lambda self, x: x, lambda self, x: x, lambda pull, y_t: pull(y_t))
+        return layer(self, x)
+    jax.grad(lambda x: Net().apply({}, x).sum())(x)
+  """
+
+  takes = ("says", "expected", "found", "right", "lift")
 
 
 class TraceContextError(MinilinenError):
   """A value was touched in another trace than the one it belongs to.
 
   For user code that raises it or catches it by Flax's name; minilinen leaves the check to JAX.
+
+  Example:
+    raise nn.errors.TraceContextError("a value of another trace")
   """
 
-  def __init__(self, message: str):
-    super().__init__(message)
+  takes = ("says",)
 
 
 @dataclass(frozen=True)
@@ -97,11 +136,6 @@ class LiftedAt:
 
   def __str__(self) -> str:
     return f"nn.{self.kind} of {self.target or 'a function'}"
-
-  @property
-  def places(self) -> dict[str, Source | None]:
-    """The line where it was lifted, labelled for a message."""
-    return {"lifted": self.source}
 
   def passing_collection(self, col: str) -> str:
     """The code that lets a collection pass."""
@@ -125,65 +159,58 @@ class LiftedAt:
 
 
 class LeakedTracerWarning(MinilinenWarning):
-  """A variable was written inside a JAX transform that its module is outside of: what was written is a tracer."""
+  """A variable was written inside a JAX transform that its module is outside of: what was written is a tracer.
+
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return jax.jit(nn.Dense(4))(x)
+    Net().init(key, x)
+  """
+
+  says = (
+    "Variable {name!r} of collection {col!r} in {path!r} is written inside {inside}{by}: the value cannot leave the "
+    "transform, and is a tracer afterwards."
+  )
+  expected = "a lifted transform, which hands variables out"
+  found = "{kind} around a call of the module"
 
   def __init__(self, col: str, name: str, path: str, kind: str, lift: LiftedAt | None = None):
-    what = f"Variable {name!r} of collection {col!r} in {path!r} is written inside {lift or kind}"
-    lost = "the value cannot leave the transform, and is a tracer afterwards."
-    if lift is not None:
-      super().__init__(
-        f"{what}, by a module from outside of it: {lost}",
-        path=path,
-        places=lift.places,
-        expected="modules that the lifted function is given, or makes",
-        found="a module that the lifted function closes over",
-        **_closing_over(lift),
-      )
-      return
     right = _LIFTED.get(kind, "")
     if col != "params":
       right = right.replace(
         'variable_broadcast="params"', f'variable_broadcast="params", variable_carry="{col}"'
       )
-    super().__init__(
-      f"{what}: {lost}",
-      path=path,
-      expected="a lifted transform, which hands variables out"
-      if right
-      else "variables written outside of it",
-      found=f"{kind} around a call of the module",
-      right=right.replace("COL", col),
-      mend="" if right else f"call the module before {kind}, which then only reads its variables.",
-    )
+    case: dict[str, Any] = dict(inside=kind, by="", right=right.replace("COL", col))
+    if not right:
+      mend = f"call the module before {kind}, which then only reads its variables."
+      case |= dict(expected="variables written outside of it", mend=mend)
+    if lift is not None:
+      case = dict(inside=lift, by=", by a module from outside of it", **_closing_over(lift))
+    super().__init__(col=col, name=name, path=path, kind=kind, **case)
 
 
 class ReusedKeyWarning(MinilinenWarning):
-  """One key is drawn for all elements of a vmap, or for all steps of a loop."""
+  """One key is drawn for all elements of a vmap, or for all steps of a loop.
+
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return jax.vmap(nn.Dropout(0.5, deterministic=False))(x)
+    Net().apply({}, x, rngs={"dropout": key})
+  """
+
+  says = "{path!r} draws one key of the stream {stream!r} inside {inside}: every {each} gets the same random numbers."
+  expected = "a key for each {each}"
+  found = "{kind} around a call of the module"
+  right = '{lifted}(..., split_rngs={"{stream}": True})'
 
   def __init__(self, stream: str, path: str, kind: str, lift: LiftedAt | None = None):
-    each = "element" if kind == "jax.vmap" else "step"
-    message = (
-      f"{path!r} draws one key of the stream {stream!r} inside {lift or kind}: every {each} gets the same random"
-      " numbers."
-    )
-    if lift is not None:
-      super().__init__(
-        message,
-        path=path,
-        places=lift.places,
-        expected="modules that the lifted function is given, or makes",
-        found="a module that the lifted function closes over",
-        **_closing_over(lift),
-      )
-      return
-    lifted = "nn.vmap" if kind == "jax.vmap" else "nn.scan"
-    super().__init__(
-      message,
-      path=path,
-      expected=f"a key for each {each}",
-      found=f"{kind} around a call of the module",
-      right=f'{lifted}(..., split_rngs={{"{stream}": True}})',
-    )
+    each, lifted = ("element", "nn.vmap") if kind == "jax.vmap" else ("step", "nn.scan")
+    case = dict(inside=kind) if lift is None else dict(inside=lift, **_closing_over(lift))
+    super().__init__(stream=stream, path=path, kind=kind, each=each, lifted=lifted, **case)
 
 
 _LIFTED = {
@@ -195,69 +222,97 @@ _LIFTED = {
 
 
 def _closing_over(lift: LiftedAt) -> dict[str, Any]:
-  """The code that closes over a module, and the code that doesn't."""
+  """What to say of a lifted function that closes over a module, with the code that doesn't."""
   return {
+    "lift": lift,
+    "expected": "modules that the lifted function is given, or makes",
+    "found": "a module that the lifted function closes over",
     "wrong": f"layer = nn.Dense(3); nn.{lift.kind}(lambda module, x: layer(x), ...)(self, x)",
     "right": f"nn.{lift.kind}(lambda module, x: nn.Dense(3)(x), ...)(self, x)",
   }
 
 
 class StackedKeyWarning(MinilinenWarning):
-  """Parameters that are stacked, one for each element, all got one key: they are all the same."""
+  """Parameters that are stacked, one for each element, all got one key: they are all the same.
+
+  Example:
+    nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": False})(4).init(key, x)
+  """
+
+  takes = ("name", "path", "lift")
+  says = (
+    "Parameter {name!r} in {path!r} has one entry for each element of {lift}, and all were made with one "
+    "key: they are equal."
+  )
+  expected = 'split_rngs={"params": True}'
+  found = '"params" on an axis of its own, and its stream not split'
 
   def __init__(self, name: str, path: str, lift: LiftedAt):
-    super().__init__(
-      f"Parameter {name!r} in {path!r} has one entry for each element of {lift}, and all were made with one key:"
-      " they are equal.",
-      path=path,
-      places=lift.places,
-      expected='split_rngs={"params": True}',
-      found='"params" on an axis of its own, and its stream not split',
-      right=lift.passing_stream("params"),
-    )
+    super().__init__(name, path, lift, right=lift.passing_stream("params"))
 
 
 class ServedByParamsWarning(MinilinenWarning):
-  """A random stream was meant to be passed, and "params" served for it without a word."""
+  """A random stream was meant to be passed, and "params" served for it without a word.
+
+  Example:
+    nn.Dropout(0.5, deterministic=False).init({"params": key, "dropuot": key}, x)
+  """
+
+  says = '{path!r} draws from the stream {stream!r}, which was not passed: "params" serves for it.{hint}'
+  expected = "a key for {stream!r}"
+  found = "{streams:listed}"
+  right = 'rngs={"{stream}": key, ...}'
+
+  stopped = '{path!r} draws from the stream {stream!r}, which stops at {lift}: "params" serves for it.'
 
   def __init__(self, stream: str, path: str, passed: Iterable[str], lift: LiftedAt | None = None):
+    streams, case = list(passed), {}
     if lift is not None:
-      super().__init__(
-        f'{path!r} draws from the stream {stream!r}, which stops at {lift}: "params" serves for it.',
-        path=path,
-        places=lift.places,
-        expected=f"the stream {stream!r}, which was passed to the run",
-        found='a key of "params"',
-        right=lift.passing_stream(stream),
-      )
-      return
-    streams = list(passed)
-    super().__init__(
-      f'{path!r} draws from the stream {stream!r}, which was not passed: "params" serves for it.'
-      f"{misspelt(stream, streams)}",
-      path=path,
-      expected=f"a key for {stream!r}",
-      found=", ".join(streams),
-      right=f'rngs={{"{stream}": key, ...}}',
-    )
+      case = dict(says=self.stopped, lift=lift, right=lift.passing_stream(stream), found='a key of "params"')
+      case["expected"] = "the stream {stream!r}, which was passed to the run"
+    super().__init__(stream=stream, path=path, streams=streams, hint=misspelt(stream, streams), **case)
 
 
 class DroppedValueWarning(MinilinenWarning):
-  """A value was sown, or a perturbation point passed, where a boundary keeps the collection out."""
+  """A value was sown, or a perturbation point passed, where a boundary keeps the collection out.
+
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        self.sow("intermediates", "x", x)
+        return x
+    nn.vmap(Net)().apply({}, x, mutable=["intermediates"])
+  """
+
+  takes = ("verb", "col", "name", "path", "lift")
+  says = "{path!r} {verb} {name!r}, but collection {col!r} stops at {lift}: nothing is kept."
+  expected = "collection {col!r} on both sides of the boundary"
+  found = "a boundary that does not pass it on"
 
   def __init__(self, verb: str, col: str, name: str, path: str, lift: LiftedAt):
-    super().__init__(
-      f"{path!r} {verb} {name!r}, but collection {col!r} stops at {lift}: nothing is kept.",
-      path=path,
-      places=lift.places,
-      expected=f"collection {col!r} on both sides of the boundary",
-      found="a boundary that does not pass it on",
-      right=lift.passing_collection(col),
-    )
+    super().__init__(verb, col, name, path, lift, right=lift.passing_collection(col))
 
 
 class StaticArgumentWarning(MinilinenWarning):
-  """The static arguments of a lifted transform are not those that should be; the module is number 0."""
+  """The static arguments of a lifted transform are not those that should be; the module is number 0.
+
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, train):
+        return x
+    nn.remat(Net, static_argnums=(1,))().apply({}, x, True)
+  """
+
+  says = "The static arguments of {lift} are off: {off} The arguments are counted so: {counted}."
+  expected = "no static argument that is an array"
+  found = "static_argnums={static}"
+
+  named = (
+    "The static arguments of {lift} are off: {by_name!r} is passed by name, and only arguments passed by position are "
+    "counted: {counted}."
+  )
 
   def __init__(
     self,
@@ -269,68 +324,82 @@ class StaticArgumentWarning(MinilinenWarning):
     path: str = "",
     by_name: str = "",
   ):
-    counted = ", ".join(f"{i} {name}" for i, name in enumerate(names))
-    fits = f"static_argnums={_tuple_text(right)}"
+    fits = f"static_argnums={tuple(right)}" if right else ""
+    case = dict(right=lift.call(fits)) | (dict(expected=fits) if right else {})
     if by_name:
-      super().__init__(
-        f"The static arguments of {lift} are off: {by_name!r} is passed by name, and only arguments passed by position"
-        f" are counted: {counted}.",
-        path=path,
-        places=lift.places,
-        expected=f"{by_name!r} passed by position",
-        found=f"{by_name}=..., static_argnums={_tuple_text(static)}",
-        wrong=f"module({', '.join([*names[1:], f'{by_name}=True'])})",
-        right=f"module({', '.join([*names[1:], 'True'])})",
+      call = ", ".join(names[1:])
+      case = dict(
+        says=self.named,
+        expected="{by_name!r} passed by position",
+        found="{by_name}=..., static_argnums={static}",
+        wrong=f"module({call}, {by_name}=True)",
+        right=f"module({call}, True)",
       )
-      return
     super().__init__(
-      f"The static arguments of {lift} are off: {wrong} The arguments are counted so: {counted}.",
+      lift=lift,
       path=path,
-      places=lift.places,
-      expected=fits if right else "no static argument that is an array",
-      found=f"static_argnums={_tuple_text(static)}",
-      right=lift.call(fits if right else ""),
+      off=wrong,
+      static=tuple(static),
+      counted=", ".join(f"{i} {name}" for i, name in enumerate(names)),
+      by_name=by_name,
+      **case,
     )
 
 
 class CarryError(MinilinenError, TypeError):
-  """The carry of a scan goes in as one thing and comes out as another."""
+  """The carry of a scan goes in as one thing and comes out as another.
 
-  def __init__(self, what: str, lift: LiftedAt, path: str, before: str, after: str):
-    super().__init__(
-      f"{what} changes in {lift}: it goes in as {before} and comes out as {after}.",
-      path=path,
-      places=lift.places,
-      mend="return what went in, with the same shape and dtype, or begin with a carry as the body returns it.",
-    )
+  Example:
+    class Step(nn.Module):
+      @nn.compact
+      def __call__(self, carry, x):
+        return (carry, x), x
+    nn.scan(Step)().apply({}, jnp.zeros(()), x)
+  """
+
+  takes = ("what", "lift", "path", "before", "after")
+  says = "{what} changes in {lift}: it goes in as {before} and comes out as {after}."
+  mend = "return what went in, with the same shape and dtype, or begin with a carry as the body returns it."
 
 
 class CarriedCollectionError(MinilinenError, TypeError):
-  """A variable was created in a collection that a scan carries."""
+  """A variable was created in a collection that a scan carries.
+
+  Example:
+    class Step(nn.Module):
+      @nn.compact
+      def __call__(self, carry, x):
+        self.variable("state", "count", lambda: jnp.zeros(()))
+        return carry, x
+    nn.scan(Step, variable_carry="state")().init(key, jnp.zeros(()), x)
+  """
+
+  takes = ("col", "names", "lift", "path")
+  says = (
+    "Collection {col!r} is carried by {lift}, and the body creates {names:listed} in it: what is carried "
+    "must be there before the loop begins."
+  )
+  mend = "create the variables before the {kind}, which then carries them."
 
   def __init__(self, col: str, names: Sequence[str], lift: LiftedAt, path: str):
-    super().__init__(
-      f"Collection {col!r} is carried by {lift}, and the body creates {', '.join(names)} in it: what is carried must"
-      " be there before the loop begins.",
-      path=path,
-      places=lift.places,
-      right=lift.passing_collection(col) if lift.kind == "scan" else "",
-      mend=f"create the variables before the {lift.kind}, which then carries them.",
-    )
+    right = lift.passing_collection(col) if lift.kind == "scan" else ""
+    super().__init__(col, names, lift, path, kind=lift.kind, right=right)
 
 
 class BranchesDifferError(MinilinenError, TypeError):
-  """The branches of a `cond` or `switch` give results or variables of different kinds."""
+  """The branches of a `cond` or `switch` give results or variables of different kinds.
 
-  def __init__(self, what: str, lift: LiftedAt, path: str, first: str, other: str, number: int):
-    super().__init__(
-      f"The branches of {lift} differ: {what} is {first} in branch 0 and {other} in branch {number}.",
-      path=path,
-      places=lift.places,
-      mend="every branch must give the same structure, shapes and dtypes, and create the same variables; at init call"
-      " what the branches use before them: if self.is_initializing(): self.layer(x)",
-    )
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.cond(True, lambda self, x: x, lambda self, x: x[0], self, x)
+    Net().init(key, x)
+  """
 
-
-def _tuple_text(numbers: Sequence[int]) -> str:
-  return f"({', '.join(map(str, numbers))}{',' if len(numbers) == 1 else ''})"
+  takes = ("what", "lift", "path", "first", "other", "number")
+  says = "The branches of {lift} differ: {what} is {first} in branch 0 and {other} in branch {number}."
+  mend = (
+    "every branch must give the same structure, shapes and dtypes, and create the same variables; at init "
+    "call what the branches use before them: if self.is_initializing(): self.layer(x)"
+  )

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from minilinen.errors.base import MinilinenError, MinilinenWarning
 from minilinen.tracing.source import Source
 
 
 class NameInUseError(MinilinenError):
-  """A submodule or variable has a name that is in use in the module."""
+  """A submodule or variable has a name that is in use in the module.
+
+  Example:
+    class Twice(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4, name="a")(nn.Dense(4, name="a")(x))
+    Twice().init(key, x)
+  """
+
+  says = 'Could not create {key_type} "{value}" in Module {module_name}: Name in use{by}.'
+  mend = "give one of the two another name (submodules, variables, fields and methods share one namespace)."
 
   def __init__(
     self,
@@ -21,151 +30,213 @@ class NameInUseError(MinilinenError):
     used_by: str = "",
     at: Source | None = None,
   ):
+    by = used_by and f" by {used_by}"
     super().__init__(
-      f'Could not create {key_type} "{value}" in Module {module_name}: Name in use{used_by and f" by {used_by}"}.',
-      path=path,
-      places={"first": at},
-      mend="give one of the two another name (submodules, variables, fields and methods share one namespace).",
+      key_type=key_type, value=value, module_name=module_name, path=path, by=by, places={"first": at}
     )
 
 
 class AssignSubModuleError(MinilinenError):
-  """A submodule was made in a method that is neither `setup` nor compact."""
+  """A submodule was made in a method that is neither `setup` nor compact.
 
-  def __init__(self, cls: str):
-    super().__init__(
-      f"Submodule {cls} must be defined in `setup()` or in a method wrapped in `@compact`.",
-      wrong=f"def __call__(self, x): return nn.{cls}(...)(x)",
-      right=f"@nn.compact\n          def __call__(self, x): return nn.{cls}(...)(x)",
-    )
+  Example:
+    class Plain(nn.Module):
+      def __call__(self, x):
+        return nn.Dense(4)(x)
+    Plain().init(key, x)
+  """
+
+  takes = ("cls",)
+  says = "Submodule {cls} must be defined in `setup()` or in a method wrapped in `@compact`."
+  wrong = "def __call__(self, x): return nn.{cls}(...)(x)"
+  right = "@nn.compact\n          def __call__(self, x): return nn.{cls}(...)(x)"
 
 
 class SetAttributeInModuleSetupError(MinilinenError):
-  """A dataclass field was set in `setup`."""
+  """A dataclass field was set in `setup`.
 
-  def __init__(self, name: str = "") -> None:
-    super().__init__(
-      f"Module field {name!r} is set in setup(): fields are settings, and setup must not change them.",
-      mend="give the value another name.",
-      wrong="def setup(self): self.features = 3",
-      right="def setup(self): self.width = self.features or 3",
-    )
+  Example:
+    class Setter(nn.Module):
+      features: int = 1
+      def setup(self):
+        self.features = 3
+      def __call__(self, x):
+        return x
+    Setter().init(key, x)
+  """
+
+  takes = ("name",)
+  says = "Module field '{name}' is set in setup(): fields are settings, and setup must not change them."
+  wrong = "def setup(self): self.features = 3"
+  right = "def setup(self): self.width = self.features or 3"
+  mend = "give the value another name."
 
 
 class SetAttributeFrozenModuleError(MinilinenError):
-  """An attribute was set outside `setup`: modules are frozen."""
+  """An attribute was set outside `setup`: modules are frozen.
 
-  def __init__(self, module_cls: str, attr_name: str, attr_val: Any):
-    super().__init__(
-      f"Can't set {attr_name}={attr_val!r} for Module of type {module_cls}: Module instance is frozen outside of "
-      "setup method.",
-      mend="define it as a field, in setup, as a local variable, or as self.variable(...).",
-      right=f"other = module.clone({attr_name}=...)",
-    )
+  Example:
+    nn.Dense(4).bind({}).features = 3
+  """
+
+  takes = ("module_cls", "attr_name", "attr_val")
+  says = (
+    "Can't set {attr_name}={attr_val!r} for Module of type {module_cls}: Module instance is frozen outside of setup "
+    "method."
+  )
+  mend = "define it as a field, in setup, as a local variable, or as self.variable(...)."
+  right = "other = module.clone({attr_name}=...)"
 
 
 class MultipleMethodsCompactError(MinilinenError):
   """More than one method of a class is compact where only one may be.
 
   For user code that raises it or catches it by Flax's name. Like Flax today, minilinen allows several.
+
+  Example:
+    raise nn.errors.MultipleMethodsCompactError()
   """
 
-  def __init__(self) -> None:
-    super().__init__("Only one method per class can be @nn.compact.")
+  takes = ()
+  says = "Only one method per class can be @nn.compact."
 
 
 class ReservedModuleAttributeError(MinilinenError):
-  """A class declares a field that all modules have."""
+  """A class declares a field that all modules have.
 
-  def __init__(self, annotations: Any):
-    super().__init__(
-      f"properties `parent` and `name` are reserved: {annotations}", mend="name the field something else."
-    )
+  Example:
+    class Named(nn.Module):
+      name: str = "mine"
+  """
+
+  takes = ("annotations",)
+  says = "properties `parent` and `name` are reserved: {annotations}"
+  mend = "name the field something else."
 
 
 class CallCompactUnboundModuleError(MinilinenError):
-  """A compact method was called on a module that has no variables."""
+  """A compact method was called on a module that has no variables.
 
-  def __init__(self, method: str = "") -> None:
-    super().__init__(
-      f"Can't call compact methods on unbound modules: there are no variables to call {method or 'it'} with.",
-      wrong="model(x)",
-      right="model.apply(variables, x) or model.bind(variables)(x)",
-    )
+  Example:
+    nn.Dense(4)(x)
+  """
+
+  says = "Can't call compact methods on unbound modules: there are no variables to call {method} with."
+  wrong = "model(x)"
+  right = "model.apply(variables, x) or model.bind(variables)(x)"
+
+  def __init__(self, method: str = "it"):
+    super().__init__(method=method)
 
 
 class CallSetupUnboundModuleError(MinilinenError):
-  """`setup` was called by hand."""
+  """`setup` was called by hand.
 
-  def __init__(self) -> None:
-    super().__init__(
-      "Can't call `.setup()` directly: it runs when a bound module is first used.",
-      right="module.bind(variables) ... module.submodule",
-    )
+  Example:
+    nn.Embed(5, 4).setup()
+  """
+
+  takes = ()
+  says = "Can't call `.setup()` directly: it runs when a bound module is first used."
+  right = "module.bind(variables) ... module.submodule"
 
 
 class CallUnbindOnUnboundModuleError(MinilinenError):
-  """`unbind` was called on a module that is not bound."""
+  """`unbind` was called on a module that is not bound.
 
-  def __init__(self) -> None:
-    super().__init__(
-      "Can't call `.unbind()` on unbound modules.",
-      right="module, variables = model.bind(variables).layer.unbind()",
-    )
+  Example:
+    nn.Dense(4).unbind()
+  """
+
+  takes = ()
+  says = "Can't call `.unbind()` on unbound modules."
+  right = "module, variables = model.bind(variables).layer.unbind()"
 
 
 class CallShareScopeOnUnboundModuleError(MinilinenError):
-  """`share_scope` was called on a module that is not bound."""
+  """`share_scope` was called on a module that is not bound.
 
-  def __init__(self) -> None:
-    super().__init__(
-      "Can't call `.share_scope()` on unbound modules.", mend="call it in setup or in a compact method."
-    )
+  Example:
+    nn.share_scope(nn.Dense(4), nn.Dense(4))
+  """
+
+  takes = ()
+  says = "Can't call `.share_scope()` on unbound modules."
+  mend = "call it in setup or in a compact method."
 
 
 class IncorrectPostInitOverrideError(MinilinenError):
-  """A `__post_init__` does not call that of `Module`."""
+  """A `__post_init__` does not call that of `Module`.
 
-  def __init__(self) -> None:
-    super().__init__(
-      "Overrode `.__post_init__()` without calling `super().__post_init__()`.",
-      right="def __post_init__(self): ...; super().__post_init__()",
-    )
+  Example:
+    class Forgetful(nn.Module):
+      def __post_init__(self):
+        pass
+      def __call__(self, x):
+        return x
+    Forgetful().init(key, x)
+  """
+
+  takes = ()
+  says = "Overrode `.__post_init__()` without calling `super().__post_init__()`."
+  right = "def __post_init__(self): ...; super().__post_init__()"
 
 
 class DescriptorAttributeError(MinilinenError):
-  """A property of a module raised an AttributeError, which Python would take for a missing property."""
+  """A property of a module raised an AttributeError, which Python would take for a missing property.
 
-  def __init__(self, name: str = "", cause: object = "") -> None:
-    which = f" {name!r}" if name else ""
-    super().__init__(
-      f"Trying to access a property{which} that is accessing a non-existent attribute{f': {cause}' if cause else '.'}",
-      mend="correct the attribute's name in the property, or set it in setup.",
-    )
+  Example:
+    class Proper(nn.Module):
+      @property
+      def width(self):
+        return self.featuers
+      def __call__(self, x):
+        return x * self.width
+    Proper().init(key, x)
+  """
+
+  says = "Trying to access a property{which} that is accessing a non-existent attribute{why}"
+  mend = "correct the attribute's name in the property, or set it in setup."
+
+  def __init__(self, name: str = "", cause: object = ""):
+    super().__init__(which=name and f" {name!r}", why=f": {cause}" if cause else ".")
 
 
 class AppendAfterSetupError(MinilinenError, AttributeError):
-  """A list of submodules was to be changed after it was assigned: names are given at the assignment."""
+  """A list of submodules was to be changed after it was assigned: names are given at the assignment.
 
-  def __init__(self, method: str, attribute: str, module: str, path: str = "", source: Source | None = None):
-    super().__init__(
-      f"'tuple' object has no attribute '{method}': {attribute!r} of {module} became a tuple when it was assigned, for"
-      " then its modules got their names.",
-      path=path,
-      source=source,
-      wrong=f"self.{attribute} = []; self.{attribute}.append(nn.Dense(3))",
-      right=f"{attribute} = []; {attribute}.append(nn.Dense(3)); self.{attribute} = {attribute}",
-    )
+  Example:
+    class Stack(nn.Module):
+      def setup(self):
+        self.layers = []
+        self.layers.append(nn.Dense(4))
+      def __call__(self, x):
+        return self.layers[0](x)
+    Stack().init(key, x)
+  """
+
+  takes = ("method", "attribute", "module", "path", "source")
+  says = (
+    "'tuple' object has no attribute '{method}': {attribute!r} of {module} became a tuple when it was "
+    "assigned, for then its modules got their names."
+  )
+  wrong = "self.{attribute} = []; self.{attribute}.append(nn.Dense(3))"
+  right = "{attribute} = []; {attribute}.append(nn.Dense(3)); self.{attribute} = {attribute}"
 
 
 class HiddenMethodWarning(MinilinenWarning):
-  """A field or an attribute has the name of a method, which can no longer be called."""
+  """A field or an attribute has the name of a method, which can no longer be called.
+
+  Example:
+    class Named(nn.Module):
+      path: str = "data"
+  """
+
+  takes = ("name", "module", "owner", "what", "path")
+  says = "The {what} {name!r} of {module} hides the method {owner}.{name}: whoever calls it gets the {what}."
+  expected = "a name that no method has"
+  found = "{module}.{name}"
 
   def __init__(self, name: str, module: str, owner: str, what: str, path: str = ""):
-    super().__init__(
-      f"The {what} {name!r} of {module} hides the method {owner}.{name}: whoever calls it gets the {what}.",
-      path=path,
-      expected="a name that no method has",
-      found=f"{module}.{name}",
-      right=f"{name}_: ..." if what == "field" else f"self.{name}_ = ...",
-    )
+    right = "{name}_: ..." if what == "field" else "self.{name}_ = ..."
+    super().__init__(name, module, owner, what, path, right=right)

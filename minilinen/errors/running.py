@@ -7,124 +7,167 @@ from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest, short
 from minilinen.errors.lifts import LiftedAt
-from minilinen.tracing.spec import Spec, describe
 
 
 class InvalidRngError(MinilinenError, ValueError):
-  """A random stream is missing, or its key is no key."""
+  """A random stream is missing, or its key is no key.
 
-  def __init__(self, msg: str, **told: Any):
-    super().__init__(msg, **told)
+  Example:
+    nn.Dropout(0.5, deterministic=False).apply({}, x)
+  """
 
   @classmethod
-  def no_key(cls, whose: str, found: Any, right: str) -> InvalidRngError:
+  def no_key(cls, whose: str, value: Any, right: str) -> InvalidRngError:
     """For what is passed to `init` and is neither a key nor a dict of keys."""
-    return cls(f"{whose} needs a random key or a dict of them, but got {_in_words(found)}.", right=right)
+    return cls(
+      "{whose} needs a random key or a dict of them, but got {value:words}.",
+      right=right,
+      whose=whose,
+      value=value,
+    )
+
+  @classmethod
+  def of_stream(cls, stream: Any, value: Any) -> InvalidRngError:
+    """For what is passed as the key of a stream and is none."""
+    return cls(
+      "rngs should be a dictionary of stream names and keys, but {stream!r} is {value:data}.",
+      right='rngs={"dropout": jax.random.key(1)}',
+      stream=stream,
+      value=value,
+    )
 
   @classmethod
   def missing(
     cls, stream: str, path: str, available: Iterable[str], lift: LiftedAt | None = None
   ) -> InvalidRngError:
     """For a stream that was asked for and not passed, or that stops at a boundary."""
-    streams = list(available)
+    facts: dict[str, Any] = dict(stream=stream, path=path, streams=list(available))
     if lift is not None:
       return cls(
-        f'{path} needs PRNG for "{stream}", which stops at {lift}. The streams passed on are:'
-        f" {', '.join(streams) or 'none'}.",
-        path=path,
-        places=lift.places,
+        '{path} needs PRNG for "{stream}", which stops at {lift}. The streams passed on are: {streams:listed}.',
         right=lift.passing_stream(stream),
+        lift=lift,
+        **facts,
       )
     return cls(
-      f'{path} needs PRNG for "{stream}", but the streams passed are: {", ".join(streams) or "none"}.'
-      f"{misspelt(stream, streams)}",
-      path=path,
-      right=f'model.apply(variables, x, rngs={{"{stream}": key}})',
+      '{path} needs PRNG for "{stream}", but the streams passed are: {streams:listed}.{hint}',
+      right='model.apply(variables, x, rngs={"{stream}": key})',
+      hint=misspelt(stream, facts["streams"]),
+      **facts,
     )
 
 
 class LayerInputError(MinilinenError, TypeError, IndexError):
-  """A layer was called with something that is no array of numbers, or that has no axes."""
+  """A layer was called with something that is no array of numbers, or that has no axes.
 
-  def __init__(self, module: str, path: str, found: Any):
-    super().__init__(
-      f"{module} in {path!r} works on an array of numbers that has axes, but its input is {_in_words(found)}.",
-      path=path,
-      mend='pass an array, such as jnp.ones((8, 3)). A shape alone, such as "f32[8,3]", is for nn.trace and'
-      " model.tabulate.",
-    )
+  Example:
+    nn.Dense(4).init(key, "hello")
+  """
+
+  takes = ("module", "path", "value")
+  says = "{module} in {path!r} works on an array of numbers that has axes, but its input is {value:words}."
+  mend = (
+    'pass an array, such as jnp.ones((8, 3)). A shape alone, such as "f32[8,3]", is for nn.trace and '
+    "model.tabulate."
+  )
 
 
 class ApplyScopeInvalidVariablesTypeError(MinilinenError):
-  """The variables passed to apply are no dict of dicts."""
+  """The variables passed to apply are no dict of dicts.
 
-  def __init__(self, found: Any = None) -> None:
-    super().__init__(
-      f"apply needs variables as a dict: collection -> nested dict of arrays, but got {short(found)}.",
-      wrong="model.apply(params, x)",
-      right='model.apply({"params": params}, x)',
-    )
+  Example:
+    nn.Dense(4).apply({"kernel": jnp.ones((3, 4))}, x)
+  """
+
+  says = "apply needs variables as a dict: collection -> nested dict of arrays, but got {value:short}."
+  wrong = "model.apply(params, x)"
+  right = 'model.apply({"params": params}, x)'
+
+  def __init__(self, value: Any = None):
+    super().__init__(value=value)
 
 
 class ApplyScopeInvalidVariablesStructureError(MinilinenError):
-  """The variables have a level too many: "params" inside "params"."""
+  """The variables have a level too many: "params" inside "params".
+
+  Example:
+    nn.Dense(4).apply({"params": nn.Dense(4).init(key, x)}, x)
+  """
+
+  says = 'The variables have "params" inside "params": variables["params"] has the keys {keys}.'
+  wrong = 'model.apply({"params": variables}, x)'
+  right = "model.apply(variables, x)"
 
   def __init__(self, variables: Any):
-    super().__init__(
-      'The variables have "params" inside "params": '
-      f'variables["params"] has the keys {sorted(map(str, variables["params"]))[:8]}.',
-      wrong='model.apply({"params": variables}, x)',
-      right="model.apply(variables, x)",
-    )
+    super().__init__(keys=sorted(map(str, variables["params"]))[:8])
 
 
 class LazyInitError(MinilinenError):
-  """A variable's first value depends on an argument of which only the shape is known."""
+  """A variable's first value depends on an argument of which only the shape is known.
 
-  def __init__(self, partial_val: Any):
-    super().__init__(
-      f"lazy_init cannot make a variable of {partial_val}: its value depends on an argument that was passed "
-      "as a jax.ShapeDtypeStruct.",
-      mend="pass that argument as an array, or make the variable from shapes only.",
-    )
+  Example:
+    class Offset(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return self.param("mean", lambda key: x.mean(0))
+    Offset().lazy_init(key, jax.ShapeDtypeStruct((2, 3), jnp.float32))
+  """
+
+  takes = ("partial_val",)
+  says = (
+    "lazy_init cannot make a variable of {partial_val}: its value depends on an argument that was passed as a "
+    "jax.ShapeDtypeStruct."
+  )
+  mend = "pass that argument as an array, or make the variable from shapes only."
 
 
 class ApplyModuleInvalidMethodError(MinilinenError):
-  """`method=` names no method of the module."""
+  """`method=` names no method of the module.
+
+  Example:
+    nn.Dense(4).apply({}, x, method="encode")
+  """
+
+  says = "Cannot call apply(): {method!r} is not a valid function, or no method of the module.{hint}"
+  right = "model.apply(variables, x, method=Model.encode) or method='encode'"
 
   def __init__(self, method: Any, candidates: Iterable[str] = ()):
-    super().__init__(
-      f"Cannot call apply(): {method!r} is not a valid function, or no method of the module."
-      f"{nearest(getattr(method, '__name__', method), candidates) if candidates else ''}",
-      right="model.apply(variables, x, method=Model.encode) or method='encode'",
-    )
+    hint = nearest(getattr(method, "__name__", method), candidates) if candidates else ""
+    super().__init__(method=method, hint=hint)
 
 
 class InvalidInstanceModuleError(MinilinenError):
-  """A method was called on the class instead of an instance."""
+  """A method was called on the class instead of an instance.
 
-  def __init__(self, found: Any = None) -> None:
-    got = "" if found is None else f", but the first argument is {short(found)}"
-    super().__init__(
-      f"Can only call init, init_with_output, apply or bind methods on an instance of a Module{got}.",
-      wrong="Net.init(key, x)",
-      right="Net().init(key, x)",
-    )
+  Example:
+    nn.Dense.init(key, x)
+  """
+
+  takes = ("value",)
+  says = "Can only call init, init_with_output, apply or bind methods on an instance of a Module{but}."
+  wrong = "Net.init(key, x)"
+  right = "Net().init(key, x)"
+
+  def __init__(self, value: Any = None):
+    super().__init__(but="" if value is None else f", but the first argument is {short(value)}")
 
 
 class NestingTooDeepError(MinilinenError, RecursionError):
-  """Modules are nested deeper than Python's stack allows."""
+  """Modules are nested deeper than Python's stack allows.
 
-  def __init__(self, limit: int):
-    super().__init__(
-      f"The modules are nested deeper than Python can call: its limit is {limit} calls, and a module in a module"
-      " takes about five.",
-      right="sys.setrecursionlimit(100_000) before init and apply",
-      mend="or build the depth with a loop, or with nn.scan, instead of modules in modules.",
-    )
+  Example:
+    class Deep(nn.Module):
+      depth: int
+      @nn.compact
+      def __call__(self, x):
+        return Deep(self.depth - 1)(x) if self.depth else x
+    Deep(2000).init(key, x)
+  """
 
-
-def _in_words(found: Any) -> str:
-  """What was passed: an array as its shape, a number as it is, anything else in a few words."""
-  described = describe(found)
-  return str(described) if isinstance(described, (Spec, bool, int, float)) else short(found)
+  takes = ("limit",)
+  says = (
+    "The modules are nested deeper than Python can call: its limit is {limit} calls, and a module in a "
+    "module takes about five."
+  )
+  right = "sys.setrecursionlimit(100_000) before init and apply"
+  mend = "or build the depth with a loop, or with nn.scan, instead of modules in modules."

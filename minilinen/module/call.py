@@ -246,7 +246,7 @@ def _say_where(error: Exception, self: Module, name: str, args: tuple[Any, ...])
     error.module_path = self.scope.path  # type: ignore[attr-defined]
     inputs = ", ".join(_in_short(arg) for arg in args)
     if isinstance(error, (errors.ScopeParamShapeError, errors.SymbolicParamError)):
-      error.implied_by(inputs)
+      error.learn(inputs=f", for inputs ({inputs})")
     error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
 
 

@@ -21,7 +21,6 @@ its kind: "tuple", "list", "dict" (a list of [path, value] for its leaves, an em
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from operator import itemgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from minilinen.spelling import did_you_mean
 from minilinen.tracing import events
 from minilinen.tracing.equations.listing import listed, listed_with_numbers, read_listing
 from minilinen.tracing.equations.program import Program
@@ -264,9 +264,8 @@ class _Reader:
     for order, plain in enumerate(records):
       kind = plain.get("record") if isinstance(plain, dict) else None
       if kind not in _RECORDS:
-        near = difflib.get_close_matches(str(kind), _RECORDS, n=1)
-        hint = f"; the nearest is {near[0]!r}" if near else ""
-        raise DocumentError(f"its record {order} is of the unknown kind {kind!r}{hint}")
+        hint = did_you_mean(kind, _RECORDS)
+        raise DocumentError(f"its record {order} is of the unknown kind {kind!r}.{hint}")
       while around and around[-1] != plain.get("span"):
         around.pop()
       if not around:

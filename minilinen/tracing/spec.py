@@ -8,7 +8,6 @@ into what JAX traces with.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import re
@@ -19,6 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax.core import Tracer
+
+from minilinen.spelling import near
 
 Dimension = int | str
 
@@ -345,8 +346,8 @@ def _parse_dtype(text: str, name: str) -> Any:
     return jax.dtypes.canonicalize_dtype(jax.numpy.dtype(_LONG.get(name, name)))
   except TypeError:
     known = sorted([*_LONG, *_KEYS])
-    near = difflib.get_close_matches(name.lower(), [*known, *_SHORT], n=1)
-    hint = f", the nearest is {near[0]!r}" if near else ""
+    close = near(name.lower(), [*known, *_SHORT])
+    hint = f", the nearest is {close[0]!r}" if close else ""
     raise SpecError(text, f"{name!r} is no dtype{hint} (short names are {', '.join(known)})") from None
 
 

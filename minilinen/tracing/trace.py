@@ -7,11 +7,11 @@ arrays, so it can be kept, compared, pickled and saved. All views of `viz` are f
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from minilinen import spelling
 from minilinen.tracing import checks, document, serialize, tree
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
@@ -57,7 +57,7 @@ class NoSuchPathError(KeyError):
   """A trace was asked for a module path at which nothing was called."""
 
   def __init__(self, path: str, known: Iterable[str]):
-    near = difflib.get_close_matches(path, sorted(set(known)), n=3)
+    near = spelling.near(path, known, 3)
     mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`trace.paths` lists what there is."
     super().__init__(f"no module was called at {path!r} in this trace. {mend}")
 

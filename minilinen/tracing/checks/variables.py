@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from minilinen import spelling
 from minilinen.tracing.checks.finding import Finding
 from minilinen.tracing.checks.runs import whole_runs, with_branches
 from minilinen.tracing.equations.program import Program
@@ -163,7 +164,7 @@ def _extra(due: Tree, got: Tree) -> Iterator[Finding]:
 def _close(branch: Place, names: list[str], tree: Tree) -> list[str]:
   """Of names, the one that the last of a branch may be meant to be: no other of the branch's own tree."""
   free = [name for name in names if name not in _beside(branch, tree)]
-  return difflib.get_close_matches(branch[-1], free, n=1, cutoff=0.5)
+  return spelling.near(branch[-1], free)
 
 
 def _beside(branch: Place, tree: Tree) -> list[str]:

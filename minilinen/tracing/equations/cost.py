@@ -7,13 +7,13 @@ function, and what it owns itself is what the function did outside of all module
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from minilinen import spelling
 from minilinen.tracing import tree
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.program import OUTSIDE, PHASES, Equation, Owner
@@ -27,7 +27,7 @@ class NoSuchCostError(KeyError):
   """A module's cost was asked for, and there is no such module."""
 
   def __init__(self, path: str, known: Iterable[str]):
-    near = difflib.get_close_matches(path, sorted(set(known)), n=3)
+    near = spelling.near(path, known, 3)
     mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`cost.walk()` lists all modules."
     super().__init__(f"no module at {path!r} took part in this cost. {mend}")
 

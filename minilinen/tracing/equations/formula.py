@@ -7,13 +7,14 @@ JAX leaves out: the number that a formula has for given dimensions (`at`), and r
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+
+from minilinen.spelling import near
 
 _OPERATORS: dict[type, Callable[..., Any]] = {
   ast.Add: operator.add,
@@ -36,8 +37,8 @@ class DimensionMissingError(ValueError):
   """A formula was to be given a number, and a dimension in it has none."""
 
   def __init__(self, name: str, formula: str, known: Mapping[str, int]):
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" You gave {near[0]!r}." if near else ""
+    close = near(name, known)
+    hint = f" You gave {close[0]!r}." if close else ""
     super().__init__(f"the dimension {name!r} of {formula} has no number.{hint} Write .at({name}=8, ...).")
 
 
