@@ -23,7 +23,7 @@ WIDTH = 80
 GROUPS = [
   (
     "The trace: what happened",
-    ["minilinen/jax_internals.py", "minilinen/keys.py", "minilinen/tracing/**/*.py"],
+    ["minilinen/jax_internals.py", "minilinen/keys.py", "minilinen/spelling.py", "minilinen/tracing/**/*.py"],
   ),
   ("The bottom of the rest", ["minilinen/configurations.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
