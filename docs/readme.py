@@ -23,7 +23,13 @@ WIDTH = 80
 GROUPS = [
   (
     "The trace: what happened",
-    ["minilinen/jax_internals.py", "minilinen/keys.py", "minilinen/spelling.py", "minilinen/tracing/**/*.py"],
+    [
+      "minilinen/in_force.py",
+      "minilinen/jax_internals.py",
+      "minilinen/keys.py",
+      "minilinen/spelling.py",
+      "minilinen/tracing/**/*.py",
+    ],
   ),
   ("The bottom of the rest", ["minilinen/configurations.py", "minilinen/errors/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),

@@ -31,7 +31,7 @@ from minilinen.core.spmd import set_logical_axis_rules as set_axis_rules
 from minilinen.core.spmd import with_logical_constraint as with_sharding_constraint
 from minilinen.core.variable import Variable
 from minilinen.module import Module
-from minilinen.module.context import context
+from minilinen.module.context import running
 from minilinen.transforms import map_variables, scan, vmap
 from minilinen.transforms.targets import lift_target
 
@@ -56,7 +56,7 @@ class AxisMetadata:
 
 
 def _module(module: Module | None, what: str) -> Module:
-  found = module if module is not None else context.modules[-1] if context.modules else None
+  found = module if module is not None else running.get()
   if found is None:
     raise errors.NoModuleCalledError(what)
   return found

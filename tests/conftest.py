@@ -26,9 +26,10 @@ settings.load_profile("minilinen")
 @pytest.fixture(autouse=True)
 def default_settings():
   """Whatever a test sets is as it was for the next one."""
-  before = dict(vars(minilinen.config))
+  before = minilinen.config.as_dict()
   yield
-  vars(minilinen.config).update(before)
+  for name, value in before.items():
+    minilinen.config.update(name, value)
 
 
 def pytest_configure(config: pytest.Config) -> None:

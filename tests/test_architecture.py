@@ -10,7 +10,7 @@ FILES = sorted([*(ROOT / "minilinen").rglob("*.py"), *(ROOT / "viz").rglob("*.py
 
 # From the bottom up. A file may import what stands on its own floor or below.
 FLOORS = [
-  "minilinen.jax_internals minilinen.keys minilinen.spelling",
+  "minilinen.jax_internals minilinen.keys minilinen.spelling minilinen.in_force",
   "minilinen.tracing",
   "minilinen.configurations minilinen.errors",
   "minilinen.core",

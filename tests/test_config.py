@@ -25,7 +25,7 @@ DEFAULTS = {
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
   for name in DEFAULTS:
     monkeypatch.delenv(f"MINILINEN_{name.upper()}", raising=False)
-  assert vars(Config()) == DEFAULTS
+  assert Config().as_dict() == DEFAULTS
   assert repr(Config()).splitlines()[0] == "return_frozendict = True"
 
 

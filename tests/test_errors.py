@@ -28,7 +28,7 @@ from mistakes import Case, run
 import minilinen as nn
 import viz
 from minilinen import core, errors
-from minilinen.module.context import context
+from minilinen.module.context import captures, interceptors, running
 from minilinen.tracing import SpecError, current
 
 KEY = jax.random.key(0)
@@ -904,7 +904,7 @@ def two_thousand_nested() -> Any:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2].__name__)
 def test_message(case: Case) -> None:
   run(case)
-  assert context.modules == [None] and current() is None  # nothing is left behind
+  assert running.get() is None and current() is None  # nothing is left behind
   assert Net().apply(NET, X).shape == (2, 2)
 
 
@@ -1040,7 +1040,7 @@ def test_an_exception_in_the_middle_changes_nothing() -> None:
   with pytest.raises(ZeroDivisionError), nn.record() as trace:
     model.apply(variables, X, mutable=["state"])
   assert [call.path for call in trace.calls()] == [(), ("inner",)]
-  assert context.modules == [None] and not context.interceptors and not context.captures and current() is None
+  assert running.get() is None and not [*interceptors] and not [*captures] and current() is None
   broken[0] = False
   again = model.apply(variables, X, mutable=["state"])
   assert jax.tree.all(

@@ -9,9 +9,10 @@ asks here when it writes and when it draws, which costs a comparison unless the 
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import weakref
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from minilinen import errors, jax_internals
@@ -21,11 +22,7 @@ if TYPE_CHECKING:
   from minilinen.core.scope import Scope
 
 
-class _Innermost(threading.local):
-  home: Home | None = None
-
-
-_innermost = _Innermost()
+_innermost: ContextVar[Home | None] = ContextVar("minilinen.home", default=None)
 
 
 class Home:
@@ -61,14 +58,14 @@ class Home:
     """Whether JAX is where it was when the tree was made, in no transform besides."""
     return self._trace() is jax_internals.current_trace()
 
-  def __enter__(self) -> None:
-    """The body behind the boundary begins."""
-    stack = _innermost.__dict__.setdefault("stack", [])
-    stack.append(_innermost.home)
-    _innermost.home = self
-
-  def __exit__(self, *error: Any) -> None:
-    _innermost.home = _innermost.stack.pop()
+  @contextlib.contextmanager
+  def entered(self) -> Iterator[None]:
+    """For a `with` block, the body behind the boundary runs."""
+    around = _innermost.set(self)
+    try:
+      yield
+    finally:
+      _innermost.reset(around)
 
   # What a boundary stops.
 
@@ -113,7 +110,7 @@ class Home:
 
   def lift_between(self) -> errors.LiftedAt | None:
     """The lifted transform whose body is running, and which this tree is outside of."""
-    home = _innermost.home
+    home = _innermost.get()
     while home is not None and home is not self and home.outer is not None:
       above = home.outer._home
       if above is self:

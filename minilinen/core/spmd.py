@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from minilinen import errors
 from minilinen.core.meta import LogicalNames, Partitioned, constrained, mesh_in_force
+from minilinen.in_force import InForce
 
 A = TypeVar("A")
 
@@ -36,37 +36,30 @@ class RulesFallback(enum.Enum):
   NO_CONSTRAINT = "no_constraint"
 
 
-class _InForce(threading.local):
-  rules: LogicalRules = ()
-
-
-_in_force = _InForce()
+_rules: InForce[LogicalRules] = InForce("rules")
 
 
 def set_logical_axis_rules(rules: LogicalRules) -> None:
-  """Sets this thread's rules."""
-  _in_force.rules = rules
+  """Sets this task's rules."""
+  _rules.set(rules)
 
 
 def get_logical_axis_rules() -> LogicalRules:
-  """This thread's rules."""
-  return _in_force.rules
+  """This task's rules."""
+  rules = _rules.innermost()
+  return () if rules is None else rules
 
 
 @contextlib.contextmanager
 def logical_axis_rules(rules: LogicalRules) -> Iterator[None]:
-  """Sets this thread's rules for the length of a `with` block.
+  """Sets this task's rules for the length of a `with` block.
 
   >>> with logical_axis_rules([("batch", "data"), ("mlp", "model")]):
   ...   tuple(logical_to_mesh_axes(("batch", "embed")))
   ('data', None)
   """
-  before = _in_force.rules
-  _in_force.rules = rules
-  try:
+  with _rules.within(rules):
     yield
-  finally:
-    _in_force.rules = before
 
 
 _UNCONSTRAINED = PartitionSpec.UNCONSTRAINED

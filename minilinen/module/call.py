@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.configurations import config
-from minilinen.module.context import context
+from minilinen.module.context import captures, interceptors, running
 from minilinen.tracing import events
 from minilinen.tracing.caches import caches_aside, caches_back
 from minilinen.tracing.recorder import current
@@ -108,24 +108,15 @@ def intercept_methods(interceptor: Callable[..., Any]) -> Iterator[None]:
     interceptor: called as `interceptor(next_fun, args, kwargs, context)`; it calls
       `next_fun(*args, **kwargs)` to go on. Of several the one that was set first is asked first.
   """
-  context.interceptors.append(interceptor)
-  try:
+  with interceptors.within(interceptor):
     yield
-  finally:
-    context.interceptors.pop()
 
 
-@contextlib.contextmanager
-def capturing(keep: Callable[..., bool] | bool) -> Iterator[None]:
+def capturing(keep: Callable[..., bool] | bool) -> contextlib.AbstractContextManager[Any]:
   """Sows the results of the calls that a filter `(module, method_name) -> bool` keeps; True keeps `__call__`."""
   if keep is False:
-    yield
-    return
-  context.captures.append((lambda _, name: name == "__call__") if keep is True else keep)
-  try:
-    yield
-  finally:
-    context.captures.pop()
+    return _NOTHING
+  return captures.within((lambda _, name: name == "__call__") if keep is True else keep)
 
 
 def wrap_methods(cls: type[Any]) -> None:
@@ -182,7 +173,7 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
     state.in_compact = True
   elif is_setup:
     state.in_setup = True
-  context.modules.append(self)
+  around = running.set(self)
   try:
     return fun(self, *args, **kwargs) if is_setup else _run(self, fun, name, args, kwargs)
   except Exception as error:
@@ -192,7 +183,7 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
       raise better from None
     raise
   finally:
-    context.modules.pop()
+    running.reset(around)
     if is_compact and self.scope is not None:
       object.__setattr__(self, "scope", self.scope.rewound())
     if (is_compact or is_setup) and not nested:
@@ -283,7 +274,7 @@ def _run(
           errors.note(errors.HiddenMethodWarning(field, cls.__name__, owner, "field", scope.path_text))
         y = _through_interceptors(self, fun, name, args, kwargs)
         draft.set(result=describe(y))
-  if context.captures and context.captures[-1](self, name):
+  if captures.frame() is not None and (keep := captures.innermost()) is not None and keep(self, name):
     self.sow("intermediates", name, y)
   return y
 
@@ -302,11 +293,11 @@ def _describe_fields(self: Module) -> dict[str, Any]:
 def _through_interceptors(
   self: Module, fun: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-  if not context.interceptors:
+  if interceptors.frame() is None:
     return fun(self, *args, **kwargs)
   told = InterceptorContext(self, name, functools.partial(fun, self))
   run = told.orig_method
-  for interceptor in reversed(context.interceptors):
+  for interceptor in interceptors:
     run = functools.partial(_intercepted, interceptor, run, told)
   return run(*args, **kwargs)
 

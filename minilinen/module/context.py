@@ -1,4 +1,4 @@
-"""What is going on in this thread: which modules are being called, and who listens.
+"""What is going on in this task: which modules are being called, and who listens.
 
 The innermost module called is the parent of a module that is constructed now; interceptors and capture
 filters see every call. All else that changes while a model runs lives in scopes.
@@ -6,23 +6,20 @@ filters see every call. All else that changes while a model runs lives in scopes
 
 from __future__ import annotations
 
-import threading
-from typing import Any
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
+from minilinen.in_force import InForce
 
-class _Context(threading.local):
-  """One thread's stacks, innermost last.
+if TYPE_CHECKING:
+  from minilinen.module.module import Module
 
-  Attributes:
-    modules: the modules whose methods are running; None where there is no parent.
-    interceptors: functions around every call (`intercept_methods`).
-    captures: filters of the results to sow (`capture_intermediates`).
-  """
+running: ContextVar[Module | None] = ContextVar("minilinen.running", default=None)
+"""The module whose method is running, None where there is no parent."""
 
-  def __init__(self) -> None:
-    self.modules: list[Any] = [None]
-    self.interceptors: list[Any] = []
-    self.captures: list[Any] = []
+interceptors: InForce[Callable[..., Any]] = InForce("interceptors")
+"""Functions around every call (`intercept_methods`)."""
 
-
-context = _Context()
+captures: InForce[Callable[..., bool]] = InForce("captures")
+"""Filters of the results to sow (`capture_intermediates`); the innermost counts."""

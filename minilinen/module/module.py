@@ -24,7 +24,7 @@ from minilinen.module.attributes import (
   register,
 )
 from minilinen.module.call import wrap_methods
-from minilinen.module.context import context
+from minilinen.module.context import running
 from minilinen.module.running import RunMethods
 from minilinen.module.state import UNSPECIFIED, ModuleState, Unspecified
 from minilinen.module.variables import VariableMethods
@@ -98,7 +98,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     object.__setattr__(self, "_state", ModuleState())
     parent = self.parent
     if parent is UNSPECIFIED:
-      parent = context.modules[-1]
+      parent = running.get()
       object.__setattr__(self, "parent", parent)
     if isinstance(parent, Module):
       if not parent._initialization_allowed:

@@ -1,8 +1,8 @@
 """The recorder: where events go while somebody records, and nowhere otherwise.
 
-`current()` answers None unless this thread records, and every place that could emit an event
-asks it first: `if (rec := current()) is not None: rec.event(...)`. So not recording costs one
-attribute read. The core and the module layer are the only callers. While recording, an event is kept
+`current()` answers None unless this task records, and every place that could emit an event
+asks it first: `if (rec := current()) is not None: rec.event(...)`. So not recording costs the
+reading of one context variable. The core and the module layer are the only callers. While recording, an event is kept
 as a `Draft`, which costs little; records are made of the drafts when somebody looks at them.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from minilinen.in_force import Block, InForce
 from minilinen.tracing.draft import Draft, frozen, settle
 from minilinen.tracing.equations import marks
 from minilinen.tracing.events import Body, Lift, Path, Record, Span
@@ -24,21 +24,30 @@ _numbers = itertools.count(1)
 _UNMARKED = contextlib.nullcontext()
 
 
-class _State(threading.local):
-  recorder: Recorder | None = None
-
-
-_state = _State()
+_recorders: InForce[Recorder] = InForce("recorder")
 
 
 def current() -> Recorder | None:
-  """The recorder of this thread, None if nobody records."""
-  return _state.recorder
+  """The recorder of this task, None if nobody records."""
+  return None if _recorders.frame() is None else _listening()
+
+
+def _listening() -> Recorder | None:
+  recorder = _recorders.innermost()
+  return recorder if recorder is not None and recorder.thread == threading.get_ident() else None
+
+
+def recording(recorder: Recorder) -> Block[Recorder]:
+  """Makes this task record into `recorder` for the length of a `with` block.
+
+  A task that is started in the block records too, as long as the block lasts, unless it runs in another thread.
+  """
+  return _recorders.within(recorder)
 
 
 def initializing() -> AbstractContextManager[object]:
   """For a `with` block, marks the equations that are traced as those of an initializer, if equations are marked."""
-  recorder = _state.recorder
+  recorder = current()
   return _UNMARKED if recorder is None or recorder.marked is None else marks.initializing()
 
 
@@ -50,6 +59,7 @@ class Recorder:
 
   def __init__(self, marking: bool = False) -> None:
     self.number = next(_numbers)
+    self.thread = threading.get_ident()
     self.items: list[Draft] = []
     self.marked: list[Draft] | None = [] if marking else None
     self._open: list[Draft] = []
@@ -146,13 +156,3 @@ def in_words(error: BaseException) -> str:
   """An exception in one line: its class and the first line of its text."""
   text = str(error).strip()
   return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def recording(recorder: Recorder) -> Iterator[Recorder]:
-  """Makes this thread record into `recorder` for the length of a `with` block."""
-  outer, _state.recorder = _state.recorder, recorder
-  try:
-    yield recorder
-  finally:
-    _state.recorder = outer

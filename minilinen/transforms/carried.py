@@ -20,7 +20,7 @@ from minilinen import errors
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.attributes import map_modules
-from minilinen.module.context import context
+from minilinen.module.context import running
 from minilinen.module.module import Module
 from minilinen.tracing.source import Source
 
@@ -169,12 +169,12 @@ def inside(
       return others[x.index] if isinstance(x, Stand) else x
 
     args, kwargs = jax.tree.map(real, (args, kwargs), is_leaf=lambda x: isinstance(x, Stand))
-    context.modules.append(module)
+    around = running.set(module)
     try:
       module._try_setup()
       y = fn(module, *args, **kwargs)
     finally:
-      context.modules.pop()
+      running.reset(around)
     carried.skeleton.module._state.take_names(module._state)
     if any(isinstance(leaf, (Module, Variable)) for leaf in jax.tree.leaves(y)):
       raise errors.TransformedMethodReturnValueError(fn.__name__)

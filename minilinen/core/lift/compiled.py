@@ -159,7 +159,7 @@ def _parts(crossing: Crossing) -> Any:
       )
       for top in crossing.tops
     ),
-    tuple(vars(config).items()),
+    tuple(config.as_dict().items()),
     recorder.number if (recorder := current()) is not None else 0,  # who records wants the body traced again
   )
 

@@ -278,7 +278,7 @@ def pure(
   def run(variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
     scope_tree = scope_fn(variable_groups, rng_groups, mutable_filter)
     scopes = jax.tree.leaves(scope_tree)
-    home = scopes[0]._home if scopes else contextlib.nullcontext()
+    home = scopes[0]._home.entered() if scopes else contextlib.nullcontext()
     recorder = current()
     if recorder is None:
       with home:
