@@ -21,6 +21,7 @@ from minilinen.core import FrozenDict, freeze, lift, unfreeze
 from minilinen.core.filters import union_filters
 from minilinen.core.lift import In as ScanIn
 from minilinen.core.lift import Out as ScanOut
+from minilinen.core.scope import Variable
 from minilinen.core.spmd import LogicalRules as LogicalRules
 from minilinen.core.spmd import RulesFallback as RulesFallback
 from minilinen.core.spmd import get_logical_axis_rules as get_axis_rules
@@ -29,7 +30,6 @@ from minilinen.core.spmd import logical_to_mesh as logical_to_mesh
 from minilinen.core.spmd import logical_to_mesh_axes as logical_to_mesh_axes
 from minilinen.core.spmd import set_logical_axis_rules as set_axis_rules
 from minilinen.core.spmd import with_logical_constraint as with_sharding_constraint
-from minilinen.core.variable import Variable
 from minilinen.module import Module
 from minilinen.module.context import running
 from minilinen.transforms import map_variables, scan, vmap

@@ -48,11 +48,9 @@ def imports_of(path):
         yield node.lineno, inner if is_module else node.module
 
 
-# Each runs only when it is called: minilinen draws by viz, and the core's type checker sees what is above it.
+# Each runs only when it is called: minilinen draws by viz.
 UPWARD = {
   ("minilinen.module.running", "viz"),
-  ("minilinen.core.initial", "minilinen.core.scope"),
-  ("minilinen.core.variable", "minilinen.core.scope"),
 }
 
 

@@ -1,119 +1,72 @@
-"""Where a scope tree is at home: behind which boundary, and in which of JAX's traces.
+"""Which boundary keeps something out, and which lifted body is running: what messages ask when a name is missing.
 
-`init` and `apply` make a scope tree, and so does each side of a lifted transform; all scopes of a tree have one
-`Home`. JAX lets a function transformed by hand (`jax.vmap`, `jax.lax.scan`, `jax.jit` ...) use a scope from outside of
+JAX lets a function transformed by hand (`jax.vmap`, `jax.lax.scan`, `jax.jit` ...) use a scope from outside of
 it, and Flax lets that pass. As a rule it is harmless: parameters are read. But a value written from inside is a
-tracer that has escaped, and a key drawn inside a loop or a vmap is one key for all steps or elements. A scope
-asks here when it writes and when it draws, which costs a comparison unless the code stands in such a function.
+tracer that has escaped, and a key drawn inside a loop or a vmap is one key for all steps or elements. A scope asks
+its tree when it writes and when it draws (`Tree.is_here`), which costs a comparison; only then somebody comes here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import weakref
 from collections.abc import Iterator
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar, Token
 
-from minilinen import errors, jax_internals
-from minilinen.core.filters import CollectionFilter, in_filter
+from minilinen import errors
+from minilinen.core.filters import in_filter
+from minilinen.core.tree import Behind, Tree
 
-if TYPE_CHECKING:
-  from minilinen.core.scope import Scope
-
-
-_innermost: ContextVar[Home | None] = ContextVar("minilinen.home", default=None)
+_innermost: ContextVar[Tree | None] = ContextVar("minilinen.innermost", default=None)
 
 
-class Home:
-  """The home of a scope tree.
+class Inside:
+  """The `with` block of a body behind a boundary, which runs in a tree."""
 
-  Attributes:
-    outer: the scope outside of the boundary that this tree is behind, None for the tree of a whole run.
-    boundary: what that boundary is called, for messages.
-    collections: filters of the collections that pass it.
-    streams: filters of the random streams that pass it.
-    shares_key: the boundary that gives stacked parameters one key, None if there is none.
-  """
+  __slots__ = ("_tree", "_around")
 
-  __slots__ = ("_trace", "outer", "boundary", "collections", "streams", "shares_key")
+  def __init__(self, tree: Tree):
+    self._tree = tree
 
-  def __init__(
-    self,
-    outer: Scope | None = None,
-    boundary: errors.LiftedAt | None = None,
-    collections: tuple[CollectionFilter, ...] = (),
-    streams: tuple[CollectionFilter, ...] = (),
-    shares_key: bool = False,
-  ):
-    self._trace = weakref.ref(jax_internals.current_trace())
-    self.outer = outer
-    self.boundary = boundary
-    self.collections = collections
-    self.streams = streams
-    above = outer._home.shares_key if outer is not None else None
-    self.shares_key = boundary if shares_key else above
+  def __enter__(self) -> None:
+    self._around: Token[Tree | None] = _innermost.set(self._tree)
 
-  def is_here(self) -> bool:
-    """Whether JAX is where it was when the tree was made, in no transform besides."""
-    return self._trace() is jax_internals.current_trace()
+  def __exit__(self, *error: object) -> None:
+    _innermost.reset(self._around)
 
-  @contextlib.contextmanager
-  def entered(self) -> Iterator[None]:
-    """For a `with` block, the body behind the boundary runs."""
-    around = _innermost.set(self)
-    try:
-      yield
-    finally:
-      _innermost.reset(around)
 
-  # What a boundary stops.
+def stopping_collection(tree: Tree, col: str, passed: bool = False) -> errors.LiftedAt | None:
+  """The boundary that keeps out a collection which is there outside of it, or with `passed` False may be made."""
+  for behind in _outward(tree):
+    if not any(in_filter(f, col) for f in behind.collections):
+      is_there = bool(behind.outer.variables.get(col)) or (not passed and behind.outer.may_write(col))
+      return behind.lift if is_there else None
+  return None
 
-  def stopping_collection(self, col: str, passed: bool = False) -> errors.LiftedAt | None:
-    """The boundary that keeps out a collection which is there outside of it, or with `passed` False may be made."""
-    for home, outer in self._outward():
-      if not any(in_filter(f, col) for f in home.collections):
-        is_there = bool(outer.root._variables.get(col)) or (not passed and outer.is_mutable_collection(col))
-        return home.boundary if is_there else None
+
+def stopping_writes(tree: Tree, col: str) -> errors.LiftedAt | None:
+  """The boundary behind which a collection cannot be written, though outside it can."""
+  return next((behind.lift for behind in _outward(tree) if behind.outer.may_write(col)), None)
+
+
+def stopping_stream(tree: Tree, stream: str) -> errors.LiftedAt | None:
+  """The boundary that keeps out a random stream which was passed."""
+  return next((behind.lift for behind in _outward(tree) if stream in behind.outer.rngs), None)
+
+
+def sharing_key(tree: Tree) -> errors.LiftedAt | None:
+  """The boundary that gives stacked parameters one key."""
+  return next((behind.lift for behind in _outward(tree) if behind.shares_key), None)
+
+
+def lift_between(tree: Tree) -> errors.LiftedAt | None:
+  """The lifted transform whose body is running, and which a tree is outside of."""
+  inner = _innermost.get()
+  if inner is None or inner is tree:
     return None
+  return next((behind.lift for behind in _outward(inner) if behind.outer is tree), None)
 
-  def stopping_writes(self, col: str) -> errors.LiftedAt | None:
-    """The boundary behind which a collection cannot be written, though outside it can."""
-    for home, outer in self._outward():
-      if outer.is_mutable_collection(col):
-        return home.boundary
-    return None
 
-  def stopping_stream(self, stream: str) -> errors.LiftedAt | None:
-    """The boundary that keeps out a random stream which was passed."""
-    for home, outer in self._outward():
-      if stream in outer.rngs:
-        return home.boundary
-    return None
-
-  def _outward(self) -> Iterator[tuple[Home, Scope]]:
-    home = self
-    while home.outer is not None:
-      yield home, home.outer
-      home = home.outer._home
-
-  # Transforms in between.
-
-  def transforms_between(self) -> list[Any]:
-    """JAX's traces between this home and the code that is running, the innermost first."""
-    home, found = self._trace(), []
-    trace = jax_internals.current_trace()
-    while trace is not None and trace is not home:
-      found.append(trace)
-      trace = jax_internals.outer_trace(trace)
-    return found if trace is not None else []
-
-  def lift_between(self) -> errors.LiftedAt | None:
-    """The lifted transform whose body is running, and which this tree is outside of."""
-    home = _innermost.get()
-    while home is not None and home is not self and home.outer is not None:
-      above = home.outer._home
-      if above is self:
-        return home.boundary
-      home = above
-    return None
+def _outward(tree: Tree) -> Iterator[Behind]:
+  behind = tree.behind
+  while behind is not None:
+    yield behind
+    behind = behind.outer.behind

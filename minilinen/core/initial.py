@@ -10,18 +10,16 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from minilinen import errors
 from minilinen.core.rng import LazyRng
+from minilinen.core.tree import Path, place
 from minilinen.jax_internals import is_staged
 from minilinen.tracing.recorder import current, initializing
-
-if TYPE_CHECKING:
-  from minilinen.core.scope import Scope
 
 Init = Callable[..., Any]
 
@@ -51,15 +49,17 @@ def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any])
   return shapes
 
 
-def new_parameter(
-  scope: Scope, name: str, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]
+def new_value(
+  name: str, path: Path, init_fn: Init, key: LazyRng, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-  """What an initializer gives for the next key of a scope.
+  """What an initializer gives for a key.
+
+  Args:
+    name, path: of the parameter, for messages.
 
   Raises:
     SymbolicParamError: if a size of it is a symbol.
   """
-  key = scope._draw("params")
   try:
     if current() is None:
       value = _initial_value(init_fn, key, args, kwargs)
@@ -69,18 +69,18 @@ def new_parameter(
   except Exception:
     # Initializers reckon with sizes, and some fail at a symbol before they give anything.
     _check_sizes(
-      scope, name, [x for x in jax.tree.leaves((args, kwargs)) if isinstance(x, int) or _is_symbol(x)]
+      name, path, [x for x in jax.tree.leaves((args, kwargs)) if isinstance(x, int) or _is_symbol(x)]
     )
     raise
   for leaf in jax.tree.leaves(value):
-    _check_sizes(scope, name, getattr(leaf, "shape", ()))
+    _check_sizes(name, path, getattr(leaf, "shape", ()))
   return value
 
 
-def _check_sizes(scope: Scope, name: str, shape: Sequence[Any]) -> None:
+def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
   for dimension in shape:
     if not isinstance(dimension, int) and _is_symbol(dimension):
-      raise errors.SymbolicParamError(name, scope.path_text, shape, dimension)
+      raise errors.SymbolicParamError(name, place(path), shape, dimension)
 
 
 def _is_symbol(size: Any) -> bool:
@@ -138,7 +138,7 @@ def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   return call
 
 
-def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> tuple[Any, Any] | None:
+def check_shapes(name: str, path: Path, value: Any, expected: Shapes) -> tuple[Any, Any] | None:
   """Checks a parameter that was passed against the shapes that its initializer gives.
 
   Returns:
@@ -156,6 +156,6 @@ def check_shapes(name: str, path: str, value: Any, expected: Shapes) -> tuple[An
     )
     is_branch = expected.is_array and isinstance(value, Mapping)
     if not is_number or is_branch or len(leaves) != len(expected.leaves):
-      raise errors.ScopeParamTypeError(name, path, value, expected.leaves)
+      raise errors.ScopeParamTypeError(name, place(path), value, expected.leaves)
     found = [np.shape(leaf) for leaf in leaves]
   return next(((is_shape, due) for is_shape, due in zip(found, expected.leaves) if is_shape != due), None)

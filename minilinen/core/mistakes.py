@@ -6,97 +6,113 @@ A scope comes here only when something is wrong or might be, so nothing here has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 from jax import core
 
 from minilinen import errors, jax_internals
-from minilinen.core import meta
+from minilinen.core import home, meta
 from minilinen.core.filters import filter_in_words
 from minilinen.core.known import DependsOnInput, known_outputs
+from minilinen.core.tree import Path, Tree, place
 from minilinen.spelling import near
 
-if TYPE_CHECKING:
-  from minilinen.core.scope import Scope
 
-
-def collection_not_found(scope: Scope, col: str, name: str) -> errors.ScopeCollectionNotFound:
+def collection_not_found(tree: Tree, path: Path, col: str, name: str) -> errors.ScopeCollectionNotFound:
   """The error for a collection that is empty: perhaps a boundary keeps it out."""
-  stopped_by, frozen_by = scope._home.stopping_collection(col), scope._home.stopping_writes(col)
+  stopped_by, frozen_by = home.stopping_collection(tree, col), home.stopping_writes(tree, col)
   return errors.ScopeCollectionNotFound(
-    col, name, scope.path_text, scope.root._variables, stopped_by, None if stopped_by else frozen_by
+    col, name, place(path), tree.variables, stopped_by, None if stopped_by else frozen_by
   )
 
 
-def not_mutable(scope: Scope, col: str, name: str) -> errors.ModifyScopeVariableError:
+def not_mutable(tree: Tree, path: Path, col: str, name: str) -> errors.ModifyScopeVariableError:
   """The error for a write to a collection that is not mutable: here, or behind a boundary only."""
-  words = filter_in_words(scope.mutable)
+  words = filter_in_words(tree.mutable)
   also = words if isinstance(words, tuple) else ()
-  return errors.ModifyScopeVariableError(col, name, scope.path_text, scope._home.stopping_writes(col), also)
+  return errors.ModifyScopeVariableError(col, name, place(path), home.stopping_writes(tree, col), also)
 
 
-def param_not_found(scope: Scope, name: str) -> errors.ScopeParamNotFoundError:
+def param_not_found(tree: Tree, path: Path, name: str) -> errors.ScopeParamNotFoundError:
   """The error for a missing parameter; where the module has none at all, with the modules beside it."""
-  here = scope._collection("params")
-  beside = scope.parent._collection("params") if not here and scope.parent is not None else {}
-  frozen_by = scope._home.stopping_writes("params")
-  return errors.ScopeParamNotFoundError(name, scope.path_text, here, scope.name or "", beside, frozen_by)
+  here = tree.read("params", path)
+  beside = {} if here else _beside(tree, path)
+  frozen_by = home.stopping_writes(tree, "params")
+  return errors.ScopeParamNotFoundError(name, place(path), here, _last(path), beside, frozen_by)
 
 
-def param_shape(scope: Scope, name: str, found: Any, expected: Any) -> errors.ScopeParamShapeError:
+def param_shape(tree: Tree, path: Path, name: str, found: Any, expected: Any) -> errors.ScopeParamShapeError:
   """The error for a parameter of another shape, with the modules of the same automatic name that it would fit."""
-  prefix, _, number = (scope.name or "").rpartition("_")
-  beside = scope.parent._collection("params") if scope.parent is not None and number.isdigit() else {}
+  prefix, _, number = _last(path).rpartition("_")
+  beside = _beside(tree, path) if number.isdigit() else {}
   near = [n for n in beside if n.startswith(f"{prefix}_") and isinstance(beside[n], Mapping)]
   fitting = [n for n in near if getattr(meta.unbox(beside[n].get(name)), "shape", None) == expected]
-  others = [n for n in near if n != scope.name]
-  return errors.ScopeParamShapeError(name, scope.path_text, found, expected, fitting=fitting, beside=others)
+  others = [n for n in near if n != _last(path)]
+  return errors.ScopeParamShapeError(name, place(path), found, expected, fitting=fitting, beside=others)
 
 
-def warn_of_leak(scope: Scope, col: str, name: str, value: Any) -> None:
-  """Warns if a value that is written belongs to a JAX transform inside of the scope's home."""
-  between = scope._home.transforms_between()
+def _last(path: Path) -> str:
+  return path[-1] if path else ""
+
+
+def _beside(tree: Tree, path: Path) -> Mapping[str, Any]:
+  """The parameters of the module around, as far as they are on this side of a boundary."""
+  return tree.read("params", path[:-1]) if len(path) > len(tree.path) else {}
+
+
+def warn_of_leak(tree: Tree, path: Path, col: str, name: str, value: Any) -> None:
+  """Warns if a value that is written belongs to a JAX transform inside of the tree."""
+  between = tree.transforms_inside()
   for leaf in jax.tree.leaves(value):
     trace = jax_internals.trace_of(leaf) if isinstance(leaf, core.Tracer) else None
     if trace is not None and any(trace is inner for inner in between):
       kind = jax_internals.transform_of(trace)
-      lift = scope._home.lift_between()
-      errors.warn(errors.LeakedTracerWarning(col, name, scope.path_text, kind, lift))
+      errors.warn(errors.LeakedTracerWarning(col, name, place(path), kind, home.lift_between(tree)))
       return
 
 
-def warn_of_reuse(scope: Scope, stream: str) -> None:
+def warn_of_reuse(tree: Tree, path: Path, stream: str) -> None:
   """Warns if a key is drawn for all elements or steps of a JAX transform at once.
 
   The stream "params" is for parameters, which shall be the same for all.
   """
   if stream == "params":
     return
-  for trace in scope._home.transforms_between():
+  for trace in tree.transforms_inside():
     kind = jax_internals.transform_of(trace)
     if kind in jax_internals.REPEATING:
-      lift = scope._home.lift_between()
-      errors.warn(errors.ReusedKeyWarning(stream, scope.path_text, kind, lift))
+      errors.warn(errors.ReusedKeyWarning(stream, place(path), kind, home.lift_between(tree)))
       return
 
 
 def warn_of_shared_key(
-  scope: Scope, name: str, init_fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+  tree: Tree,
+  path: Path,
+  name: str,
+  init_fn: Callable[..., Any],
+  args: tuple[Any, ...],
+  kwargs: dict[str, Any],
 ) -> None:
   """Warns if a stacked parameter is made of random numbers, with one key for all that are stacked."""
-  lift = scope._home.shares_key
-  assert lift is not None
+  lift = home.sharing_key(tree)
+  if lift is None:
+    return
   try:
     known_outputs(lambda key: init_fn(key, *args, **kwargs), jax.eval_shape(lambda: jax.random.key(0)))
   except DependsOnInput:
-    errors.warn(errors.StackedKeyWarning(name, scope.path_text, lift))
+    errors.warn(errors.StackedKeyWarning(name, place(path), lift))
 
 
-def warn_of_served(scope: Scope, stream: str) -> None:
+def no_stream(tree: Tree, path: Path, stream: str) -> errors.InvalidRngError:
+  """The error for a key of a stream that was not passed, or that a boundary keeps out."""
+  return errors.InvalidRngError.missing(stream, place(path), tree.rngs, home.stopping_stream(tree, stream))
+
+
+def warn_of_served(tree: Tree, path: Path, stream: str) -> None:
   """Warns if "params" serves for a stream that was passed and stopped, or passed under another name."""
-  lift = scope._home.stopping_stream(stream)
+  lift = home.stopping_stream(tree, stream)
   if lift is not None:
-    errors.warn(errors.ServedByParamsWarning(stream, scope.path_text, scope.rngs, lift))
-  elif len(scope.rngs) > 1 and near(stream, [s for s in scope.rngs if s != "params"]):
-    errors.warn(errors.ServedByParamsWarning(stream, scope.path_text, scope.rngs))
+    errors.warn(errors.ServedByParamsWarning(stream, place(path), tree.rngs, lift))
+  elif len(tree.rngs) > 1 and near(stream, [s for s in tree.rngs if s != "params"]):
+    errors.warn(errors.ServedByParamsWarning(stream, place(path), tree.rngs))

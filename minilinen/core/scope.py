@@ -1,10 +1,8 @@
-"""The one place where state lives: a `Scope` is a module's window on the variable tree.
+"""A place in the variable tree: `Scope`, and `Variable`, a reference to one variable of it.
 
-A scope knows its path, the collections below it, the random streams and which collections
-may be written. `push` opens a child: the same tree one name further down. The root of a
-scope tree holds the variables (`run.py` makes it, `lift.py` makes one for each side of a
-boundary); a child finds its dict in its parent's when it first needs it, and makes it there
-when it first writes, so that all scopes of a tree see one set of nested dicts.
+A scope knows its tree (`tree.py`: the variables, what may be written, the random streams) and its path there. `push`
+opens a child: the same tree one name further down. What a scope keeps of its own is what has happened at its
+place: which names are claimed, and how many keys were drawn.
 
 A `Module` is a dataclass of settings plus a scope; functional code takes a scope as its
 first argument.
@@ -13,39 +11,36 @@ first argument.
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 
 from minilinen import errors
 from minilinen.configurations import config
-from minilinen.core import meta, mistakes
-from minilinen.core.filters import CollectionFilter, in_filter
+from minilinen.core import initial, meta, mistakes
+from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import freeze
-from minilinen.core.home import Home
-from minilinen.core.initial import check_shapes, first_value, initial_shapes, new_parameter
 from minilinen.core.rng import LazyRng
-from minilinen.core.variable import Variable
+from minilinen.core.tree import Path, Tree, place
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import boxed, describe
 
+T = TypeVar("T")
+
 _CHILD = object()  # key of a child's counters among its parent's: (_CHILD, name)
 _MISSING = object()
-_EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Scope:
   """A place in a variable tree, with the random streams that belong to it.
 
   Attributes:
-    name: its name in the parent, None for a root.
+    tree: the tree; what is said of the whole run (`mutable`, `flags`) is its.
+    path: the names from the top of the model, across boundaries of lifted transforms.
+    key_path: the names that are folded into keys: those from the root of the tree, unless the scope was moved.
     parent: the scope that pushed it, None for a root.
-    path: the names from the root, across boundaries of lifted transforms.
-    mutable: filter of the collections that may be written.
-    flags: settings of the run, such as "initializing".
     reservations: name -> the collections that use it (None: a child scope).
     rng_counters: how many keys were drawn, by stream, and the children's counters.
 
@@ -54,8 +49,7 @@ class Scope:
   """
 
   __slots__ = (
-    "name", "parent", "path", "debug_path", "mutable", "flags", "reservations", "rng_counters",
-    "_variables", "_rngs", "_invalid", "_is_mutable", "_cursors", "_home", "__weakref__",
+    "tree", "path", "key_path", "parent", "reservations", "rng_counters", "_cursors", "__weakref__",
   )  # fmt: skip
 
   def __init__(
@@ -68,30 +62,56 @@ class Scope:
     path: Iterable[str] = (),
     debug_path: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
-    *,
-    _home: Home | None = None,
   ):
-    self._home = _home or (parent._home if parent is not None else Home())
-    self.name = name
+    """A scope by itself, over a tree of its own. `at` is a place in a tree that there is, `push` a child."""
+    where = tuple(path) or tuple(debug_path) or (() if name is None else (name,))
+    tree = parent.tree if parent is not None else Tree(variables, rngs, mutable, flags, where)
+    self._settle(tree, where, where[len(tree.path) :], parent, {})
+
+  @classmethod
+  def at(cls, tree: Tree, path: Path, rng_counters: dict[Any, Any] | None = None) -> Scope:
+    """The scope at a place of a tree; `rng_counters` are those of an earlier one there."""
+    scope = object.__new__(cls)
+    scope._settle(tree, path, path[len(tree.path) :], None, {} if rng_counters is None else rng_counters)
+    return scope
+
+  def _settle(
+    self, tree: Tree, path: Path, key_path: Path, parent: Scope | None, rng_counters: dict[Any, Any]
+  ) -> None:
+    self.tree = tree
+    self.path = path
+    self.key_path = key_path
     self.parent = parent
-    self.path = tuple(path)
-    self.debug_path = tuple(debug_path) or self.path
-    self.mutable = mutable
-    self.flags = flags or {}
+    self.rng_counters = rng_counters
     self.reservations: dict[str, set[str | None]] = {}
-    self.rng_counters: dict[Any, Any] = {}
-    self._variables = variables if isinstance(variables, dict) else dict(variables)
-    self._rngs = rngs if rngs is None else {k: LazyRng.create(v) for k, v in rngs.items()}
-    self._invalid = False
-    self._is_mutable: dict[str, bool] = parent._is_mutable if parent is not None else {}
     self._cursors: dict[str, int] = {}
 
-  # Paths and names.
+  # The tree, and names.
+
+  @property
+  def name(self) -> str | None:
+    """Its name in the parent, None at the top of the model."""
+    return self.path[-1] if self.path else None
+
+  @property
+  def mutable(self) -> CollectionFilter:
+    """The filter of the collections that may be written."""
+    return self.tree.mutable
+
+  @property
+  def flags(self) -> Mapping[str, Any]:
+    """The settings of the run, such as "initializing"."""
+    return self.tree.flags
+
+  @property
+  def debug_path(self) -> Path:
+    """The path, under another name that Linen has for it."""
+    return self.path
 
   @property
   def path_text(self) -> str:
     """The path as text: "/encoder/Dense_0"; a name with a slash in it stands in quotes."""
-    return "/" + "/".join(repr(name) if "/" in name else name for name in self.debug_path)
+    return place(self.path)
 
   @property
   def root(self) -> Scope:
@@ -104,19 +124,15 @@ class Scope:
   @property
   def invalid(self) -> bool:
     """Whether the run that the scope belongs to is over."""
-    scope: Scope | None = self
-    while scope is not None:
-      if scope._invalid:
-        return True
-      scope = scope.parent
-    return False
+    return self.tree.is_over(self.path)
 
   def invalidate(self) -> None:
     """Ends the scope's life: whoever still holds it gets an error, not stale values."""
-    self._invalid = True
+    self.tree.over.append(self.path)
 
-  def _check_valid(self) -> None:
-    if self.invalid:
+  def check_valid(self) -> None:
+    """Raises InvalidScopeError if the run that the scope belongs to is over."""
+    if self.tree.over and self.invalid:
       raise errors.InvalidScopeError(self.path_text)
 
   @contextlib.contextmanager
@@ -168,18 +184,16 @@ class Scope:
     Raises:
       ScopeNameInUseError: if the name is in use and `reuse` is False.
     """
-    self._check_valid()
+    self.check_valid()
     if name is None:
       name = self.default_name(prefix)
     if not reuse or name not in self.reservations:
       self.reserve(name)
-    child = Scope(
-      {}, None, name, self.mutable, self, (*self.path, name), (*self.debug_path, name), self.flags
-    )
     counters = self.rng_counters.get((_CHILD, name))
     if counters is None:
       counters = self.rng_counters[(_CHILD, name)] = {}
-    child.rng_counters = counters
+    child = object.__new__(Scope)
+    child._settle(self.tree, (*self.path, name), (*self.key_path, name), self, counters)
     return child
 
   def child(
@@ -218,88 +232,40 @@ class Scope:
     Args:
       rewind_rngs: whether the keys are drawn from the start again too.
     """
-    self._check_valid()
-    scope = Scope(
-      self._variables,
-      self._rngs,
-      self.name,
-      self.mutable,
-      self.parent,
-      self.path,
-      self.debug_path,
-      self.flags,
-      _home=self._home,
-    )
-    if not rewind_rngs:
-      scope.rng_counters = self.rng_counters
+    self.check_valid()
+    scope = object.__new__(Scope)
+    counters = {} if rewind_rngs else self.rng_counters
+    scope._settle(self.tree, self.path, self.key_path, self.parent, counters)
     return scope
 
   # Collections.
 
   def is_mutable_collection(self, col: str) -> bool:
     """Whether a collection may be written."""
-    known = self._is_mutable.get(col)
-    if known is None:
-      known = self._is_mutable[col] = in_filter(self.mutable, col)
-    return known
+    return self.tree.may_write(col)
 
   def is_collection_empty(self, col: str) -> bool:
     """Whether the run has no variable at all in a collection."""
-    return not self.root._collection(col)
-
-  def _collection(self, col: str) -> Mapping[str, Any]:
-    """The variables of a collection at this place, to be read."""
-    found = self._variables.get(col)
-    if found is None:
-      if self.parent is None:
-        return _EMPTY
-      found = self.parent._collection(col).get(self.name or "")
-      if not isinstance(found, Mapping):
-        return _EMPTY
-      self._variables[col] = found
-    return found
-
-  def _mutable_collection(self, col: str) -> dict[str, Any]:
-    """The variables of a collection at this place, to be written; made if it isn't there."""
-    if not self.is_mutable_collection(col):
-      raise errors.ImmutableVariableError(f"collection {col!r} is not mutable in {self.path_text}")
-    found = self._variables.get(col)
-    if found is None:
-      if self.parent is None:
-        found = {}
-      else:
-        found = self.parent._mutable_collection(col).setdefault(self.name or "", {})
-      self._variables[col] = found
-    return found
-
-  def _populate(self) -> dict[str, Any]:
-    """Every collection of the tree as seen from this place."""
-    return {col: self._collection(col) or {} for col in self.root._variables}
+    return not self.tree.variables.get(col)
 
   def variables(self) -> Mapping[str, Any]:
     """All variables at this place and below, by collection."""
-    return _outward(self._populate())
+    return _outward(self.tree.collections(self.path))
 
   def mutable_variables(self) -> Mapping[str, Any]:
     """The variables of the mutable collections, by collection: what a run hands back."""
-    return _outward({c: v for c, v in self._populate().items() if self.is_mutable_collection(c)})
+    collections = self.tree.collections(self.path)
+    return _outward({col: v for col, v in collections.items() if self.tree.may_write(col)})
 
   # Variables.
 
-  def _peek(self, col: str, name: str, default: Any = None) -> Any:
-    return self._collection(col).get(name, default)
-
-  def _store(self, col: str, name: str, value: Any) -> None:
-    """Sets a variable; of a whole branch, dicts that child scopes hold stay the same objects."""
-    _merge(self._mutable_collection(col), name, value)
-
   def has_variable(self, col: str, name: str) -> bool:
     """Whether a variable exists."""
-    return name in self._collection(col)
+    return name in self.tree.read(col, self.path)
 
   def get_variable(self, col: str, name: str, default: Any = None) -> Any:
     """The value of a variable, `default` if it doesn't exist."""
-    value = self._collection(col).get(name, _MISSING)
+    value = self.tree.read(col, self.path).get(name, _MISSING)
     if value is _MISSING:
       return default
     if (recorder := current()) is not None:
@@ -312,20 +278,20 @@ class Scope:
     Raises:
       ModifyScopeVariableError: if the collection is not mutable.
     """
-    self._check_valid()
-    if not self.is_mutable_collection(col):
-      raise mistakes.not_mutable(self, col, name)
-    if not self._home.is_here():
-      mistakes.warn_of_leak(self, col, name, value)
+    self.check_valid()
+    if not self.tree.may_write(col):
+      raise mistakes.not_mutable(self.tree, self.path, col, name)
+    if not self.tree.is_here():
+      mistakes.warn_of_leak(self.tree, self.path, col, name, value)
     if (recorder := current()) is not None:
-      before = describe(self._peek(col, name))
+      before = describe(self.tree.read(col, self.path).get(name))
       recorder.event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
-    self._store(col, name, value)
+    self.tree.store(col, self.path, name, value)
 
   def _create(self, col: str, name: str, value: Any) -> None:
-    if not self._home.is_here():
-      mistakes.warn_of_leak(self, col, name, value)
-    self._store(col, name, value)
+    if not self.tree.is_here():
+      mistakes.warn_of_leak(self.tree, self.path, col, name, value)
+    self.tree.store(col, self.path, name, value)
     if (recorder := current()) is not None:
       content, axes = boxed(describe(meta.laid_out(value)))
       recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes)
@@ -355,9 +321,10 @@ class Scope:
     if not self.has_variable(col, name):
       if not self.is_mutable_collection(col) or init_fn is None:
         if self.is_collection_empty(col):
-          raise mistakes.collection_not_found(self, col, name)
-        raise errors.ScopeVariableNotFoundError(name, col, self.path_text, self._collection(col))
-      self._create(col, name, first_value(init_fn, init_args, init_kwargs))
+          raise mistakes.collection_not_found(self.tree, self.path, col, name)
+        here = self.tree.read(col, self.path)
+        raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here)
+      self._create(col, name, initial.first_value(init_fn, init_args, init_kwargs))
     return Variable(self, col, name, unbox=unbox)
 
   def param(
@@ -379,33 +346,36 @@ class Scope:
     self.reserve(name, "params")
     value = self.get_variable("params", name, _MISSING)
     if value is _MISSING:
-      if not self.is_mutable_collection("params"):
-        if self.is_collection_empty("params"):
-          raise mistakes.collection_not_found(self, "params", name)
-        raise mistakes.param_not_found(self, name)
-      if self._home.shares_key is not None:
-        mistakes.warn_of_shared_key(self, name, init_fn, init_args, init_kwargs)
-      value = new_parameter(self, name, init_fn, init_args, init_kwargs)
+      value = self._new_parameter(name, init_fn, init_args, init_kwargs)
       self._create("params", name, value)
     else:
-      mismatch = check_shapes(name, self.path_text, value, initial_shapes(init_fn, init_args, init_kwargs))
+      expected = initial.initial_shapes(init_fn, init_args, init_kwargs)
+      mismatch = initial.check_shapes(name, self.path, value, expected)
       if mismatch is not None:
-        raise mistakes.param_shape(self, name, *mismatch)
+        raise mistakes.param_shape(self.tree, self.path, name, *mismatch)
     return meta.unbox(value) if unbox else value
+
+  def _new_parameter(
+    self, name: str, init_fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+  ) -> Any:
+    if not self.tree.may_write("params"):
+      if self.is_collection_empty("params"):
+        raise mistakes.collection_not_found(self.tree, self.path, "params", name)
+      raise mistakes.param_not_found(self.tree, self.path, name)
+    if self.tree.behind is not None:
+      mistakes.warn_of_shared_key(self.tree, self.path, name, init_fn, args, kwargs)
+    return initial.new_value(name, self.path, init_fn, self.draw("params"), args, kwargs)
 
   # Random keys.
 
   @property
   def rngs(self) -> dict[str, LazyRng]:
-    """The random streams of this place: the parent's with the name folded in."""
-    if self._rngs is None:
-      streams = self.parent.rngs if self.parent is not None else {}
-      self._rngs = {k: LazyRng.create(rng, self.name or "") for k, rng in streams.items()}
-    return self._rngs
+    """The random streams of this place: those of the tree with the names from its root folded in."""
+    return {k: LazyRng.create(rng, *self.key_path) for k, rng in self.tree.rngs.items()}
 
   def has_rng(self, name: str) -> bool:
     """Whether a stream of this name was passed."""
-    return name in self.rngs
+    return name in self.tree.rngs
 
   def make_rng(self, name: str = "params") -> Any:
     """Draws a key from a stream; "params" serves if there is no stream of that name.
@@ -413,22 +383,22 @@ class Scope:
     Raises:
       InvalidRngError: if there is neither.
     """
-    if not self._home.is_here():
-      mistakes.warn_of_reuse(self, name)
-    return self._draw(name).as_jax_rng()
+    if not self.tree.is_here():
+      mistakes.warn_of_reuse(self.tree, self.path, name)
+    return self.draw(name).as_jax_rng()
 
-  def _draw(self, name: str) -> LazyRng:
-    self._check_valid()
-    served = name
-    if name not in self.rngs:
-      if "params" not in self.rngs:
-        lift = self._home.stopping_stream(name)
-        raise errors.InvalidRngError.missing(name, self.path_text, self.rngs, lift)
-      mistakes.warn_of_served(self, name)
+  def draw(self, name: str) -> LazyRng:
+    """The next key of a stream, which is folded only when somebody needs it. See `make_rng`."""
+    self.check_valid()
+    served, streams = name, self.tree.rngs
+    if name not in streams:
+      if "params" not in streams:
+        raise mistakes.no_stream(self.tree, self.path, name)
+      mistakes.warn_of_served(self.tree, self.path, name)
       served = "params"
     counter = self.rng_counters.get(served, 0) + 1
     self.rng_counters[served] = counter
-    drawn = LazyRng.create(self.rngs[served], counter)
+    drawn = LazyRng.create(streams[served], *self.key_path, counter)
     if (recorder := current()) is not None:
       recorder.event(
         events.Key, self.path, stream=name, served=served, counter=counter, steps=drawn.derivation(),
@@ -456,22 +426,48 @@ class Scope:
     if not isinstance(other, Scope):
       return NotImplemented
     return self is other or (
-      self.root._variables is other.root._variables
-      and self.path == other.path
-      and self.rng_counters is other.rng_counters
+      self.tree is other.tree and self.path == other.path and self.rng_counters is other.rng_counters
     )
 
   def __hash__(self) -> int:
-    return hash((self.path, id(self.root._variables), id(self.rng_counters)))
+    return hash((self.path, id(self.tree), id(self.rng_counters)))
 
 
-def _merge(target: dict[str, Any], name: str, value: Any) -> None:
-  branch = target.get(name)
-  if isinstance(branch, dict) and isinstance(value, Mapping):
-    for key, inner in value.items():
-      _merge(branch, key, inner)
-  else:
-    target[name] = value
+class Variable(Generic[T]):
+  """A reference to one variable of a collection: `value` reads it and sets it.
+
+  Attributes:
+    scope, collection, name: where the variable lives.
+    unbox: whether `value` speaks of what is inside a box (`meta.AxisMetadata`).
+  """
+
+  __slots__ = ("scope", "collection", "name", "unbox", "__weakref__")
+
+  def __init__(self, scope: Scope, collection: str, name: str, unbox: bool = True):
+    self.scope = scope
+    self.collection = collection
+    self.name = name
+    self.unbox = unbox
+
+  @property
+  def value(self) -> T:
+    """The variable's value. Setting it needs the collection to be mutable."""
+    value = self.scope.get_variable(self.collection, self.name)
+    return meta.unbox(value) if self.unbox else value
+
+  @value.setter
+  def value(self, value: T) -> None:
+    if self.unbox:
+      before = self.scope.tree.read(self.collection, self.scope.path).get(self.name)
+      value = meta.replace_boxed(before, value)
+    self.scope.put_variable(self.collection, self.name, value)
+
+  def is_mutable(self) -> bool:
+    """Whether `value` may be set."""
+    return self.scope.is_mutable_collection(self.collection)
+
+  def __repr__(self) -> str:
+    return f"Variable({self.collection}{self.scope.path_text}{'/' if self.scope.path else ''}{self.name})"
 
 
 def _outward(variables: dict[str, Any]) -> Mapping[str, Any]:

@@ -20,17 +20,16 @@ from minilinen.configurations import config
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.meta import AxisMetadata
 from minilinen.core.scope import Scope, Variable
+from minilinen.core.tree import Tree
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
 
-# Root scope -> id of a module from outside -> its clone: what is shared outside stays shared inside. A clone keeps
+# Tree -> id of a module from outside -> its clone: what is shared outside stays shared inside. A clone keeps
 # the module that it is of, so that its id stays its own; nothing here keeps a clone or a scope.
-_adopted: weakref.WeakKeyDictionary[Scope, weakref.WeakValueDictionary[int, Any]] = (
-  weakref.WeakKeyDictionary()
-)
+_adopted: weakref.WeakKeyDictionary[Tree, weakref.WeakValueDictionary[int, Any]] = weakref.WeakKeyDictionary()
 
 _PLAIN = (int, float, str, bytes, type(None), jax.Array, Scope, Variable, AxisMetadata, type)
 
@@ -42,7 +41,7 @@ def register(self: Module, name: str, value: Any) -> None:
     return
   scope = self.scope
   assert scope is not None
-  clones = _adopted.setdefault(scope.root, weakref.WeakValueDictionary())
+  clones = _adopted.setdefault(scope.tree, weakref.WeakValueDictionary())
   preserve = getattr(type(self), "preserve_adopted_names", config.preserve_adopted_names)
   taken: list[tuple[Module, str]] = []
 

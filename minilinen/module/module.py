@@ -369,5 +369,5 @@ def share_scope(module: Module, other: Module) -> None:
       if child.parent is module and child.scope is not None:
         # Its variables move; its keys stay those of the place where it was adopted.
         moved = scope.push(child.name, reuse=True)
-        moved._rngs, moved.rng_counters = child.scope.rngs, child.scope.rng_counters
+        moved.key_path, moved.rng_counters = child.scope.key_path, child.scope.rng_counters
         object.__setattr__(child, "scope", moved)

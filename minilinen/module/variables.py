@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from minilinen import errors
+from minilinen.core.home import stopping_collection, stopping_writes
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.state import ModuleState
 from minilinen.tracing import events
@@ -195,7 +196,7 @@ class VariableMethods:
       recorder.event(
         events.Sow, scope.path, collection=col, name=name, value=describe(value), accepted=accepted
       )
-    if not accepted and not self.is_initializing() and (lift := scope._home.stopping_writes(col)) is not None:
+    if not accepted and not self.is_initializing() and (lift := stopping_writes(scope.tree, col)) is not None:
       errors.warn(errors.DroppedValueWarning("sows", col, name, scope.path_text, lift))
     if accepted:
       if scope.has_variable(col, name):
@@ -226,7 +227,7 @@ class VariableMethods:
       scope.reserve(name, collection)
       self._state.children[name] = collection
       scope.put_variable(collection, name, jax.tree.map(jnp.zeros_like, value))
-    accepted = collection in scope.root._variables
+    accepted = collection in scope.tree.variables
     if (recorder := current()) is not None:
       recorder.event(
         events.Perturb, scope.path, collection=collection, name=name, value=describe(value), accepted=accepted
@@ -234,7 +235,7 @@ class VariableMethods:
     if not accepted:
       if (
         not self.is_initializing()
-        and (lift := scope._home.stopping_collection(collection, passed=True)) is not None
+        and (lift := stopping_collection(scope.tree, collection, passed=True)) is not None
       ):
         errors.warn(errors.DroppedValueWarning("perturbs", collection, name, scope.path_text, lift))
       return value

@@ -174,7 +174,7 @@ def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
     if top is target:
-      drawn = {stream: top._draw(stream).folded() for stream in group}
+      drawn = {stream: top.draw(stream).folded() for stream in group}
     else:
       drawn = {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in group.items()}
     return dict(sorted(drawn.items()))  # as a pytree hands them on

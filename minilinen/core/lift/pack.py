@@ -35,11 +35,12 @@ from minilinen.core.filters import (
   union_filters,
 )
 from minilinen.core.frozen_dict import unfreeze
-from minilinen.core.home import Home
+from minilinen.core.home import Inside
 from minilinen.core.lift.form import Form
 from minilinen.core.meta import laid_out
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
+from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
 from minilinen.tracing.recorder import Draft, current
 from minilinen.tracing.spec import Value, boxed, describe
@@ -139,7 +140,7 @@ class Crossing:
     self.form, self.tops = Form.of(scope_tree)
     self.fingerprint = getattr(scope_tree, "fingerprint", self.form)
     for scope in jax.tree.leaves(scope_tree):
-      scope._check_valid()
+      scope.check_valid()
     self.in_filters = in_filters
     self.out_filters = out_filters
     self.rng_filters = rng_filters
@@ -149,7 +150,7 @@ class Crossing:
 
   def groups(self) -> tuple[Groups, Groups]:
     """The variables and keys of the outer scopes, by filter and scope."""
-    variables = [group_collections(top._populate(), self.in_filters) for top in self.tops]
+    variables = [group_collections(top.tree.collections(top.path), self.in_filters) for top in self.tops]
     rngs = [group_collections(top.rngs, self.rng_filters) for top in self.tops]
     return _transposed(variables, len(self.in_filters)), _transposed(rngs, len(self.rng_filters))
 
@@ -165,27 +166,25 @@ class Crossing:
         for col, tree in group[index].items():
           variables[col] = unfreeze(tree) if in_filter(mutable, col) else tree
       rngs = {stream: key for group in rng_groups for stream, key in group[index].items()}
-      home = self._home(top)
-      scope = Scope(variables, rngs, top.name, mutable, None, top.path, top.debug_path, top.flags, _home=home)
-      scope.rng_counters = top.rng_counters
-      inner.append(scope)
+      tree = Tree(variables, rngs, mutable, top.flags, top.path, self._behind(top))
+      inner.append(Scope.at(tree, top.path, top.rng_counters))
       self._note_inside(top, variables)
     return self.form.opened(inner)
 
-  def _home(self, top: Scope) -> Home:
-    """The home of a scope on the inner side."""
+  def _behind(self, top: Scope) -> Behind:
+    """What a tree on the inner side knows of the outer one."""
     b = self.boundary
     on_axis = b.how("params").startswith("axis")
     shares_key = on_axis and any(how == "same" and in_filter(f, "params") for f, how in b.streams)
     filters = (*self.in_filters, *self.out_filters)
-    return Home(top, b.lifted_at(), filters, tuple(self.rng_filters), shares_key)
+    return Behind(top.tree, b.lifted_at(), filters, tuple(self.rng_filters), shares_key)
 
   def repack_fn(self, inner_tree: Any) -> Groups:
     """The mutable variables of the inner scopes, by out filter and scope. The scopes end."""
     out = []
     for top, scope in zip(self.tops, self.form.inner_tops(inner_tree)):
-      scope._check_valid()
-      variables = {c: v for c, v in scope._variables.items() if scope.is_mutable_collection(c)}
+      scope.check_valid()
+      variables = {c: v for c, v in scope.tree.variables.items() if scope.is_mutable_collection(c)}
       self._note_inside(top, variables)
       out.append(group_collections(variables, self.out_filters))
       scope.invalidate()
@@ -198,7 +197,7 @@ class Crossing:
         for col, tree in collections.items():
           if top.is_mutable_collection(col):
             for name, value in tree.items():
-              top._store(col, name, value)
+              top.tree.store(col, top.path, name, value)
 
   def counters(self) -> list[dict[Any, Any]]:
     """How many keys each outer scope has drawn; the same dicts inside."""
@@ -278,14 +277,14 @@ def pure(
   def run(variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
     scope_tree = scope_fn(variable_groups, rng_groups, mutable_filter)
     scopes = jax.tree.leaves(scope_tree)
-    home = scopes[0]._home.entered() if scopes else contextlib.nullcontext()
+    inside = Inside(scopes[0].tree) if scopes else contextlib.nullcontext()
     recorder = current()
     if recorder is None:
-      with home:
+      with inside:
         y = fn(scope_tree, *args, **kwargs)
       return y, repack_fn(scope_tree)
     path = scopes[0].path if scopes else ()
-    with home, recorder.body(path, name, args=describe(args)) as draft:
+    with inside, recorder.body(path, name, args=describe(args)) as draft:
       y = fn(scope_tree, *args, **kwargs)
       draft.set(result=describe(y))
     return y, repack_fn(scope_tree)
