@@ -164,10 +164,7 @@ def test_refused(name, kwargs, args):
 
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in LAYERS} | {"Sequential"}))
 def test_fields_are_flaxs(name):
-  theirs, ours = (
-    [f.name for f in dataclasses.fields(getattr(nn, name)) if f.name not in ("parent", "name")]
-    for nn in (flax.linen, minilinen)
-  )
+  theirs, ours = ([f.name for f in dataclasses.fields(getattr(nn, name))] for nn in (flax.linen, minilinen))
   assert ours == theirs
   defaults = {f.name: f.default for f in dataclasses.fields(getattr(minilinen, name))}
   for f in dataclasses.fields(getattr(flax.linen, name)):

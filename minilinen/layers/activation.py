@@ -1,7 +1,5 @@
 """Activation functions, those of the functional core and `PReLU`, which has a parameter."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

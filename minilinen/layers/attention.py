@@ -4,8 +4,6 @@
 projections and its cache for decoding; the mask functions say who may look at whom.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable
@@ -15,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.initializers import Initializer, zeros
+from minilinen.core.nn.initializers import zeros
 from minilinen.core.nn.linear import default_kernel_init
-from minilinen.layers.dtypes import Array, Dtype, promote_dtype
+from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.linear import DenseGeneral
 from minilinen.layers.normalization import LayerNorm
 from minilinen.module import Module, compact, merge_param, nowrap

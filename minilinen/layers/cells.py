@@ -5,8 +5,6 @@ nothing of time. `layers.recurrent` takes it through a whole sequence, and so do
 `nn.scan(nn.LSTMCell, variable_broadcast="params", split_rngs={"params": False})`.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from minilinen.core.nn.initializers import Initializer, ones, orthogonal, zeros
+from minilinen.core.nn.initializers import ones, orthogonal, zeros
 from minilinen.layers.activation import sigmoid, tanh
-from minilinen.layers.dtypes import Array, Dtype
+from minilinen.layers.dtypes import Array, Dtype, Initializer
 from minilinen.layers.linear import Dense, default_kernel_init
 from minilinen.module import Module, compact, nowrap
 

@@ -1,7 +1,5 @@
 """`Sequential`: layers one after another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

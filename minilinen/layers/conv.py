@@ -1,7 +1,5 @@
 """Convolutions over any number of spatial axes: `Conv`, `ConvLocal`, `ConvTranspose`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from minilinen.core.nn.axes import conv_dimension_numbers, per_axis
-from minilinen.core.nn.initializers import Initializer, zeros
+from minilinen.core.nn.initializers import zeros
 from minilinen.core.nn.linear import default_kernel_init
-from minilinen.layers.dtypes import Array, Dtype, promote_dtype
+from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.injection import chosen
 from minilinen.module import Module, compact, nowrap
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 
 Dtype = Any
 Array = jax.Array
+# `lambda key, shape, dtype: ...` is one too, which JAX's protocol would have named as its own parameters are.
+Initializer = jax.nn.initializers.Initializer | Callable[..., Any]
 
 
 def canonicalize_dtype(*args: Any, dtype: Dtype | None = None, inexact: bool = True) -> Dtype:

@@ -15,8 +15,6 @@ in their place instead of handing it to the optimizer.
 Rounding is in `fp8_rounding.py`; here are the two ways to multiply, and the modules over them.
 """
 
-from __future__ import annotations
-
 import functools
 import warnings
 from typing import Any

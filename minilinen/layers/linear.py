@@ -3,8 +3,6 @@
 `nn.linear` is this file, and Linen's users find the convolutions there too, so it names them.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import string
@@ -16,13 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from minilinen.core.nn.axes import as_tuple, ascending_axes
-from minilinen.core.nn.initializers import Initializer, zeros
+from minilinen.core.nn.initializers import zeros
 from minilinen.core.nn.linear import default_embed_init, default_kernel_init
 from minilinen.layers.conv import Conv as Conv
 from minilinen.layers.conv import ConvLocal as ConvLocal
 from minilinen.layers.conv import ConvTranspose as ConvTranspose
 from minilinen.layers.conv import canonicalize_padding as canonicalize_padding
-from minilinen.layers.dtypes import Array, Dtype, promote_dtype
+from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.injection import chosen
 from minilinen.module import Module, compact, nowrap
 
@@ -78,7 +76,7 @@ class DenseGeneral(Module):
 
   features: int | Sequence[int]
   axis: int | Sequence[int] = -1
-  batch_dims: Sequence[int] = ()
+  batch_dims: int | Sequence[int] = ()
   use_bias: bool = True
   dtype: Dtype | None = None
   param_dtype: Dtype = jnp.float32

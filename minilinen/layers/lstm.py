@@ -3,19 +3,17 @@
 See `layers.cells` for what a cell is, and `layers.recurrent` for the layers that take it through a sequence.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
-from minilinen.core.nn.initializers import Initializer, orthogonal, zeros
+from minilinen.core.nn.initializers import orthogonal, zeros
 from minilinen.layers.activation import sigmoid, tanh
 from minilinen.layers.cells import Carry, Pair, RNNCellBase, check_carry, denses, first_pair
 from minilinen.layers.conv import Conv
-from minilinen.layers.dtypes import Array, Dtype, promote_dtype
+from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.linear import default_kernel_init
 from minilinen.module import Module, compact, nowrap
 

@@ -1,7 +1,5 @@
 """Layers that bring their input to mean 0 and variance 1, over different axes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -9,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from minilinen.core.nn.axes import ascending_axes
-from minilinen.core.nn.initializers import Initializer, ones, zeros
-from minilinen.layers.dtypes import Array, Dtype, canonicalize_dtype
+from minilinen.core.nn.initializers import ones, zeros
+from minilinen.layers.dtypes import Array, Dtype, Initializer, canonicalize_dtype
 from minilinen.layers.reparametrized import SpectralNorm as SpectralNorm
 from minilinen.layers.reparametrized import WeightNorm as WeightNorm
 from minilinen.module import Module, compact, merge_param, nowrap

@@ -3,10 +3,8 @@
 The cells themselves stand in `layers.cells` and `layers.lstm`; all names are here too, as `nn.recurrent`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +24,7 @@ from minilinen.module import Module, compact
 from minilinen.transforms import scan
 
 
+@runtime_checkable
 class RNNBase(Protocol):
   """What `Bidirectional` takes: a layer that is called as `RNN` is."""
 

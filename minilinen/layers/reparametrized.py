@@ -4,8 +4,6 @@ Both stand on `transforms.map_variables`, and keep what they need themselves bes
 named by the path of the parameter they belong to: "Dense_0/kernel/scale".
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
@@ -16,8 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from minilinen.core.nn.axes import ascending_axes
-from minilinen.core.nn.initializers import Initializer, ones
-from minilinen.layers.dtypes import Array, Dtype
+from minilinen.core.nn.initializers import ones
+from minilinen.layers.dtypes import Array, Dtype, Initializer
 from minilinen.module import Module, compact, nowrap
 from minilinen.transforms import map_variables
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
-from typing import Any, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 
 from minilinen import errors
 from minilinen.core.scope import Scope
@@ -79,6 +79,10 @@ class Module(_Dataclass, VariableMethods, RunMethods):
   _call_is_wrapped = True
   _hidden = ()
 
+  if TYPE_CHECKING:  # a subclass may have it, so that a field `inner: nn.Module` may be called
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
   def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
     super().__init_subclass__(**kwargs)
     own = cls.__dict__.get("__annotations__", {})
@@ -87,6 +91,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     if "parent" in own or "name" in own:
       raise errors.ReservedModuleAttributeError(own)
     dataclasses.dataclass(cls, unsafe_hash="__hash__" not in cls.__dict__, repr=False, kw_only=kw_only)
+    cls.__dataclass_fields__ = _in_linens_order(cls, kw_only)
     cls._hidden = hidden_methods(cls, own)
     for name, owner in cls._hidden:
       errors.warn(errors.HiddenMethodWarning(name, cls.__name__, owner, "field"))
@@ -282,7 +287,21 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     return ModuleRef(type(module).__name__, module.scope.path if module.scope is not None else None)
 
 
+# As types, not as text: a subclass has them too, in a file where these names may mean nothing.
+Module.__annotations__.update(parent=Module | Scope | Unspecified | None, name=str | None)
 dataclasses.dataclass(Module, unsafe_hash=True, repr=False)  # type: ignore[call-overload]
+
+
+def _in_linens_order(cls: type[Module], kw_only: bool) -> dict[str, dataclasses.Field[Any]]:
+  """The fields of a class: settings, then parent and name; these come earlier if only later settings are `kw_only`."""
+  fields = cls.__dataclass_fields__
+  last = {name: fields[name] for name in ("parent", "name")}
+  if not kw_only:
+    return {name: field for name, field in fields.items() if name not in last} | last
+  bases = [base for base in reversed(cls.__mro__[1:]) if base is not Module]
+  inherited = [name for base in bases for name in getattr(base, "__dataclass_fields__", ())]
+  own = [name for name in fields if name not in last]
+  return {name: fields[name] for name in (*inherited, *own, *last)}
 
 
 def _remade(cls: type[Module], settings: dict[str, Any], name: str | None) -> Module:

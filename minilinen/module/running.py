@@ -17,10 +17,10 @@ from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.rng import is_key
 from minilinen.core.scope import Scope
 from minilinen.module.call import capturing, intercept_methods
+from minilinen.tracing.trace import Trace
 
 if TYPE_CHECKING:
   from minilinen.module.module import Module
-  from minilinen.tracing import Trace
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
 Capture = bool | Callable[..., bool]

@@ -7,7 +7,7 @@ free. `Module` inherits these methods.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +31,9 @@ def _append(xs: Any, x: Any) -> Any:
 class VariableMethods:
   """The methods of a module that speak of variables and keys."""
 
-  scope: Scope | None
-  _state: ModuleState
+  if TYPE_CHECKING:  # an instance has them, but they are no annotations of the user's class
+    scope: Scope | None
+    _state: ModuleState
 
   def _bound(self, what: str) -> Scope:
     if self.scope is None:
