@@ -38,9 +38,9 @@ from minilinen.tracing import (
   Write,
   current,
   matches,
-  recording,
 )
 from minilinen.tracing.globs import split_path
+from minilinen.tracing.recorder import recording
 from minilinen.tracing.recording import record
 
 F32 = Spec((3,), "float32")

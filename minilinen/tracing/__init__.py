@@ -35,7 +35,7 @@ from minilinen.tracing.events import (
   Write,
 )
 from minilinen.tracing.globs import matches
-from minilinen.tracing.recorder import Recorder, current, recording
+from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.replay import replay_key
 from minilinen.tracing.serialize import TraceFileError
 from minilinen.tracing.source import Source
@@ -99,7 +99,6 @@ __all__ = [
   "describe",
   "matches",
   "parse_spec",
-  "recording",
   "replay_key",
   "spec_of",
 ]

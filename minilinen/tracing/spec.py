@@ -8,6 +8,7 @@ into what JAX traces with.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import re
@@ -138,11 +139,11 @@ def is_array(value: Any) -> bool:
 
 
 def separate(tree: Any, wanted: Callable[[Any], bool]) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-  """Some of the leaves of a pytree, and a function that puts others in their place.
+  """Some of the leaves of a pytree, and a function that puts others in their place; dicts keep their order.
 
   >>> leaves, fill = separate({"x": 1.0, "train": True}, lambda leaf: isinstance(leaf, float))
   >>> leaves, fill([2.0])
-  ([1.0], {'train': True, 'x': 2.0})
+  ([1.0], {'x': 2.0, 'train': True})
   """
   leaves, structure = jax.tree.flatten(tree)
   places = [i for i, leaf in enumerate(leaves) if wanted(leaf)]
@@ -151,9 +152,39 @@ def separate(tree: Any, wanted: Callable[[Any], bool]) -> tuple[list[Any], Calla
     filled = list(leaves)
     for i, other in zip(places, others, strict=True):
       filled[i] = other
-    return jax.tree.unflatten(structure, filled)
+    return _in_order_of(tree, jax.tree.unflatten(structure, filled))
 
   return [leaves[i] for i in places], fill
+
+
+def _in_order_of(tree: Any, made: Any) -> Any:
+  """A pytree that JAX made of another, which sorted the dicts in it, with each dict in its order of before."""
+  if isinstance(tree, Mapping):
+    parts = {key: _in_order_of(part, made[key]) for key, part in tree.items()}
+    return parts if type(tree) is dict else _of_kind(made, parts)
+  if is_array(tree):
+    return made
+  parts, structure = jax.tree.flatten(made, is_leaf=lambda x: x is not made)
+  if jax.tree_util.treedef_is_leaf(structure):
+    return made
+  before = jax.tree.leaves(tree, is_leaf=lambda x: x is not tree)
+  ordered = [_in_order_of(*pair) for pair in zip(before, parts, strict=True)]
+  same = all(a is b for a, b in zip(ordered, parts))
+  return made if same else jax.tree.unflatten(structure, ordered)
+
+
+def _of_kind(made: Any, parts: dict[Any, Any]) -> Any:
+  """A mapping of a class of its own with these parts, or as it is if its class can't be called with a dict."""
+  if isinstance(made, dict):
+    ordered = copy.copy(made)
+    ordered.clear()
+    ordered.update(parts)
+    return ordered
+  try:
+    ordered = type(made)(parts)
+  except Exception:
+    return made
+  return ordered if jax.tree.structure(ordered) == jax.tree.structure(made) else made
 
 
 def spec_of(array: Any) -> Spec:
@@ -355,7 +386,8 @@ def abstract(tree: Any) -> Any:
   """Arrays and spec strings in a pytree as `ShapeDtypeStruct`s; everything else as it is.
 
   All spec strings of the tree share one scope of symbolic dimensions, so "b" is the same
-  b everywhere. Python numbers, booleans and other objects stay: a model may branch on them.
+  b everywhere. Python numbers, booleans and other objects stay, and so does the order of dicts: a model may
+  branch on the ones and loop over the others.
   """
   scope = jax.export.SymbolicScope()
 
@@ -368,7 +400,7 @@ def abstract(tree: Any) -> Any:
       return _abstract_array(value)
     return value
 
-  return jax.tree.map(leaf, tree)
+  return _in_order_of(tree, jax.tree.map(leaf, tree))
 
 
 def _abstract_array(array: jax.Array) -> jax.ShapeDtypeStruct:
