@@ -11,6 +11,7 @@ import pytest
 from oracle import KEY, KEY2, X, as_flax, core, equal, equations, raises_as_flax, same
 
 import minilinen
+from minilinen.tracing import Passing
 
 KEYS = {"params": KEY, "noise": KEY2}
 
@@ -330,6 +331,6 @@ def test_gradients_in_the_trace():
   variables = net.init(KEY, X)
   trace = minilinen.trace(jax.grad(lambda v: net.apply(v, X).sum()))(variables)
   (lift,) = [lift for lift in trace.lifts if lift.kind == "custom_vjp"]
-  assert ("params", "differentiated") in lift.collections
+  assert Passing(("params",), kind="differentiated", out_of=False) in lift.collections
   assert {body.name for body in lift.items if hasattr(body, "name")} >= {"forward"}
   assert [inner.kind for inner in trace.lifts] == ["custom_vjp", "vjp"]

@@ -27,6 +27,7 @@ from minilinen.tracing import (
   Node,
   NoSuchPathError,
   Opaque,
+  Passing,
   Read,
   Recorder,
   Run,
@@ -284,7 +285,7 @@ def test_variables_are_seen_from_outside_of_lifts():
   with recorder.span(Run, (), name="init"), recorder.span(Lift, ("s",), kind="scan", length=5) as lift:
     with recorder.body(("s",)):
       create(recorder, ("s",))
-    lift.set(variables=(Lifted(("s",), "params", "kernel", "axis 0", F32, stacked, True),))
+    lift.set(variables=(Lifted(("s",), "params", "kernel", F32, stacked, True),))
   trace = Trace(recorder.freeze())
   assert trace.variables() == {"params": {"s": {"kernel": stacked}}}
   (kernel,) = trace.find("params/**")
@@ -329,10 +330,15 @@ def test_what_all_steps_share_is_made_in_the_first_pass():
         key(counter)
         create(recorder, ("s",), "shared")
         key(counter + 1)
-        create(recorder, ("s",), "stacked")
+        recorder.event(Create, ("s",), collection="state", name="stacked", value=F32)
         recorder.event(Read, ("s",), collection="params", name="shared", value=F32)
-    how = {"shared": "broadcast", "stacked": "axis 0"}
-    lift.set(variables=tuple(Lifted(("s",), "params", n, h, F32, F32, True) for n, h in how.items()))
+    lift.set(
+      collections=(Passing(("params",), kind="broadcast"), Passing(("state",), kind="axis", axis=0)),
+      variables=(
+        Lifted(("s",), "params", "shared", F32, F32, True),
+        Lifted(("s",), "state", "stacked", F32, F32, True),
+      ),
+    )
   trace = Trace(recorder.freeze())
   assert [k.counter for k in trace.events(Key)] == [1, 4]
   assert [type(r) for r in trace["s"][0].items] == [Key, Create, Key, Create, Read]

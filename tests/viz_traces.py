@@ -74,7 +74,7 @@ class Builder:
     self.recorder.event(Create, self.path, collection=collection, name=name, value=value)
     for stacked, crossed in reversed(self.lifts):
       inside, value = value, f32(*stacked, *value.shape)
-      crossed.append(Lifted(self.path, collection, name, "same", inside, value, True))
+      crossed.append(Lifted(self.path, collection, name, inside, value, True))
 
   def trace(self) -> Trace:
     """The trace so far."""

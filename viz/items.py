@@ -14,7 +14,7 @@ from minilinen.tracing.spec import boxed
 from viz.costs import Costs
 from viz.folding import Branch, preorder
 from viz.modules import Entry, Model, ModuleNode
-from viz.words import Amount, amount, arguments, value_text, variables_text
+from viz.words import Amount, amount, arguments, names_text, passing_text, value_text, variables_text
 
 NO_SHARE = Share()
 
@@ -115,9 +115,8 @@ def lift_text(entry: Entry | None) -> str:
 def lift_details(entry: Entry | None) -> str:
   """What the transforms do to collections and streams: "params axis 0, dropout split"."""
   lifts = entry.lifts if entry is not None else ()
-  told = [
-    f"{what} {how}" for lift in lifts for what, how in (*lift.collections, *lift.streams) if how != "same"
-  ]
+  passings = [p for lift in lifts for p in (*lift.collections, *lift.streams)]
+  told = [f"{names_text(p)} {passing_text(p)}" for p in passings if p.kind != "same"]
   return ", ".join(dict.fromkeys(told))
 
 

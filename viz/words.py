@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minilinen.tracing.events import Passing
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value, boxed
 
 
@@ -195,3 +196,27 @@ def variables_text(variables: Mapping[str, Value]) -> tuple[str, ...]:
     return tuple(texts)
   brief = f"{printable(order[0])} {value_text(boxed(variables[order[0]])[0])} +{len(variables) - 1}"
   return ("; ".join(texts) if len(texts) < len(variables) else ", ".join(texts), brief)
+
+
+def names_text(passing: Passing) -> str:
+  """Which collections, or streams, a passing is about.
+
+  >>> names_text(Passing(("params", "cache"))), names_text(Passing(("params",), all_but=True))
+  ('params, cache', 'all but params')
+  """
+  names = ", ".join(map(printable, passing.names))
+  if not passing.all_but:
+    return names or "none"
+  return f"all but {names}" if names else "all"
+
+
+def passing_text(passing: Passing) -> str:
+  """What happens to collections, or streams, at a boundary.
+
+  >>> passing_text(Passing(("params",), kind="axis", axis=0, out_of=False))
+  'axis 0 (in only)'
+  """
+  only = "" if passing.into and passing.out_of else " (in only)" if passing.into else " (out only)"
+  if passing.kind == "axis":
+    return f"axis {passing.axis}{only}"
+  return passing.kind if passing.kind != "broadcast" else f"broadcast{only}"

@@ -89,6 +89,15 @@ def scan(
   return run
 
 
+def first_slices(axes: Any, args: Any) -> Any:
+  """What the first step gets of the arguments."""
+  return _map_prefix(lambda axis, tree: tree if axis is broadcast else _sliced(tree, axis), axes, args)
+
+
+def _sliced(tree: Any, axis: int) -> Any:
+  return jax.tree.map(lambda x: jax.lax.index_in_dim(x, 0, axis, keepdims=False), tree)
+
+
 def _map_prefix(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:
   """Calls `fn(axis, subtree, ...)` for each axis of a prefix of the trees."""
   return jax.tree.map(fn, axes, *trees)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar, Token
 
 from minilinen import errors
-from minilinen.core.filters import in_filter
 from minilinen.core.tree import Behind, Tree
 
 _innermost: ContextVar[Tree | None] = ContextVar("minilinen.innermost", default=None)
@@ -36,25 +35,25 @@ class Inside:
 def stopping_collection(tree: Tree, col: str, passed: bool = False) -> errors.LiftedAt | None:
   """The boundary that keeps out a collection which is there outside of it, or with `passed` False may be made."""
   for behind in _outward(tree):
-    if not any(in_filter(f, col) for f in behind.collections):
+    if not any(passing.takes(col) for passing in behind.boundary.collections):
       is_there = bool(behind.outer.variables.get(col)) or (not passed and behind.outer.may_write(col))
-      return behind.lift if is_there else None
+      return behind.boundary.at if is_there else None
   return None
 
 
 def stopping_writes(tree: Tree, col: str) -> errors.LiftedAt | None:
   """The boundary behind which a collection cannot be written, though outside it can."""
-  return next((behind.lift for behind in _outward(tree) if behind.outer.may_write(col)), None)
+  return next((behind.boundary.at for behind in _outward(tree) if behind.outer.may_write(col)), None)
 
 
 def stopping_stream(tree: Tree, stream: str) -> errors.LiftedAt | None:
   """The boundary that keeps out a random stream which was passed."""
-  return next((behind.lift for behind in _outward(tree) if stream in behind.outer.rngs), None)
+  return next((behind.boundary.at for behind in _outward(tree) if stream in behind.outer.rngs), None)
 
 
 def sharing_key(tree: Tree) -> errors.LiftedAt | None:
   """The boundary that gives stacked parameters one key."""
-  return next((behind.lift for behind in _outward(tree) if behind.shares_key), None)
+  return next((behind.boundary.at for behind in _outward(tree) if behind.boundary.shares_key), None)
 
 
 def lift_between(tree: Tree) -> errors.LiftedAt | None:
@@ -62,7 +61,7 @@ def lift_between(tree: Tree) -> errors.LiftedAt | None:
   inner = _innermost.get()
   if inner is None or inner is tree:
     return None
-  return next((behind.lift for behind in _outward(inner) if behind.outer is tree), None)
+  return next((behind.boundary.at for behind in _outward(inner) if behind.outer is tree), None)
 
 
 def _outward(tree: Tree) -> Iterator[Behind]:

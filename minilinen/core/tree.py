@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilinen import errors, jax_internals
+from minilinen.core.boundary import Boundary
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.rng import LazyRng
 
@@ -24,21 +25,10 @@ _EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-  """The boundary that a tree is behind.
-
-  Attributes:
-    outer: the tree outside of it.
-    lift: what it is called, for messages.
-    collections: filters of the collections that pass it.
-    streams: filters of the random streams that pass it.
-    shares_key: whether it gives stacked parameters one key.
-  """
+  """Where a tree is behind a boundary: the tree outside of it, and what it lets pass."""
 
   outer: Tree
-  lift: errors.LiftedAt
-  collections: tuple[CollectionFilter, ...] = ()
-  streams: tuple[CollectionFilter, ...] = ()
-  shares_key: bool = False
+  boundary: Boundary
 
 
 class Tree:

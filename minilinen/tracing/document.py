@@ -33,7 +33,7 @@ from minilinen.spelling import did_you_mean
 from minilinen.tracing import events
 from minilinen.tracing.equations.listing import listed, listed_with_numbers, read_listing
 from minilinen.tracing.equations.program import Program
-from minilinen.tracing.events import Lifted, Path, Record, Span
+from minilinen.tracing.events import Lifted, Passing, Path, Record, Span
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value
 from minilinen.tracing.tree import leaves, put
@@ -169,6 +169,8 @@ class _Writer:
         return {"module": [value.module, None if value.path is None else self.path(value.path)]}
       case Lifted():
         return {"lifted": self.parts(value)}
+      case Passing():
+        return {"passing": self.parts(value)}
       case complex():
         return {"complex": [self.value(value.real), self.value(value.imag)]}
     raise TypeError(f"a trace holds plain data only, but found {value!r} of type {type(value).__name__}")
@@ -353,6 +355,7 @@ _READ: dict[str, Callable[[_Reader, Any], Value]] = {
   "opaque": lambda self, c: Opaque(*c),
   "module": _Reader.module,
   "lifted": lambda self, c: Lifted(**self.parts(c)),
+  "passing": lambda self, c: Passing(**self.parts(c)),
   "complex": lambda self, c: complex(*map(self.value, c)),
   "float": lambda self, c: float(c),
 }

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.tracing.events import Call, Caught, Create, Key, Lift, Read, Record, Run, Span
+from minilinen.tracing.events import Call, Caught, Create, Key, Lift, Passing, Read, Record, Run, Span
 
 
 class Draft:
@@ -94,12 +94,17 @@ def settle(lift: Draft) -> None:
   """
   if lift.kind is not Lift:
     return
-  shared = {(v.path, v.collection, v.name) for v in lift.fields.get("variables", ()) if v.how == "broadcast"}
+  told: tuple[Passing, ...] = lift.fields.get("collections", ())
+  broadcast = {
+    v.collection
+    for v in lift.fields.get("variables", ())
+    if next((p.kind for p in told if p.takes(v.collection)), "") == "broadcast"
+  }
   for body in lift.bodies.values():
     if body.first is not None:
       made = {items[i].variable: _creation(items, i) for items, i in _creations(body.first)}
       for items in _levels(body.items):
-        items[:] = _with_creations(items, made, shared)
+        items[:] = _with_creations(items, made, broadcast)
       body.items.extend(_caught_first(body))
       body.first = None
 
@@ -111,13 +116,13 @@ def _caught_first(body: Draft) -> list[Draft]:
   return [draft for draft in first if draft.fields not in again]
 
 
-def _with_creations(items: list[Draft], made: dict[Any, list[Draft]], shared: set[Any]) -> list[Draft]:
+def _with_creations(items: list[Draft], made: dict[Any, list[Draft]], broadcast: set[str]) -> list[Draft]:
   """The items of a span, with variables created as in the first pass where that is what held."""
   found: list[Draft] = []
   for draft in items:
     found.append(draft)
     first = made.pop(draft.variable, None) if draft.kind in (Create, Read) else None
-    if first is not None and (draft.kind is Read or draft.variable in shared):
+    if first is not None and (draft.kind is Read or draft.fields.get("collection") in broadcast):
       del found[-len(_creation(found, len(found) - 1)) :]
       found.extend(first)
   return found

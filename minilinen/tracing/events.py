@@ -14,6 +14,7 @@ order. An event is a point.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import Value
@@ -93,6 +94,40 @@ class Call(Span):
   result: Value = None
 
 
+Kind = Literal["same", "axis", "broadcast", "carry", "mapped", "differentiated", "split", "folded"]
+
+
+@dataclass(frozen=True)
+class Passing:
+  """What a lifted transform does to some collections, or to some random streams.
+
+  A name goes by the first that takes it; of what none takes nothing passes.
+
+  Attributes:
+    names: which ones; with `all_but` all others.
+    kind: "same", as it is; "axis", each element or step has its own on `axis`; "broadcast", all have the same;
+      "carry", a step hands it to the next; "mapped", through a function; "differentiated". Of streams also "split",
+      each element or step draws its own keys, and "folded", path and counter are folded in at the boundary.
+    axis: of "axis", which.
+    into, out_of: whether it goes in, and whether it comes back.
+  """
+
+  names: tuple[str, ...] = ()
+  all_but: bool = False
+  kind: Kind = "same"
+  axis: int | None = None
+  into: bool = True
+  out_of: bool = True
+
+  def takes(self, name: str) -> bool:
+    """Whether a collection, or a stream, is one of these.
+
+    >>> Passing(("params",), all_but=True).takes("cache")
+    True
+    """
+    return (name in self.names) != self.all_but
+
+
 @dataclass(frozen=True)
 class Lifted:
   """A variable that passed a lifted transform, seen from both sides.
@@ -100,7 +135,6 @@ class Lifted:
   Attributes:
     path: module path, relative to the run's root.
     collection, name: which variable.
-    how: what the transform does to it ("axis 0", "broadcast", "carry", "same").
     inside, outside: its spec in the body and around the transform; `inside` is
       None for a variable that went in and that no body touched.
     written: whether the transform handed back a new value.
@@ -109,7 +143,6 @@ class Lifted:
   path: Path
   collection: str
   name: str
-  how: str
   inside: Value
   outside: Value
   written: bool = False
@@ -122,8 +155,7 @@ class Lift(Span):
   Attributes:
     kind: the transform's name: "vmap", "scan", "remat", "jit", "map_variables" ...
     target: what was lifted, "Class.method" or a function's name.
-    collections: (filter in words, what happens to those collections), in order.
-    streams: (filter in words, "split" or "same" ...), in order.
+    collections, streams: what happens to them.
     length: the number of times the body runs, None where that has no meaning.
     options: everything else the user said: in_axes, out_axes, reverse, policy ...
     args, kwargs, result: what went in and out, as seen from outside.
@@ -133,8 +165,8 @@ class Lift(Span):
 
   kind: str
   target: str = ""
-  collections: tuple[tuple[str, str], ...] = ()
-  streams: tuple[tuple[str, str], ...] = ()
+  collections: tuple[Passing, ...] = ()
+  streams: tuple[Passing, ...] = ()
   length: int | str | None = None
   options: dict[str, Value] = field(default_factory=dict)
   args: tuple[Value, ...] = ()
@@ -142,6 +174,10 @@ class Lift(Span):
   static: tuple[int | str, ...] = ()
   result: Value = None
   variables: tuple[Lifted, ...] = ()
+
+  def passing(self, collection: str) -> Passing | None:
+    """What happens to a collection; None if it doesn't pass."""
+    return next((p for p in self.collections if p.takes(collection)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
+from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
-from minilinen.core.lift.explain import Branches
-from minilinen.core.lift.pack import Boundary, Groups, pack, pure
+from minilinen.core.lift.crossing import Crossing, Groups, around
 
 
 def cond(
@@ -73,21 +73,19 @@ def _choose(
   variables: CollectionFilter,
   rngs: CollectionFilter,
 ) -> Any:
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *operands: Any) -> Any:
-    given = Branches()
-
+  def across(crossing: Crossing, variables: Groups, keys: Groups, *operands: Any) -> Any:
     def chosen(number: int) -> Callable[..., Any]:
-      body = pure(branches[number], scope_fn, repack_fn, name=f"branch {number}")
-      return given.kept(number, lambda *operands: body(groups, streams, *operands))
+      def body(*operands: Any) -> Any:
+        with crossing.inside(variables, keys, operands, f"branch {number}") as inner:
+          y = inner.call(branches[number], *operands)
+          return inner.leave(y)
 
-    with given.explained(boundary, scope_fn.__self__):
-      return choose(index, *map(chosen, range(len(branches))), *operands)
+      return crossing.named(body, branches[number])
 
-  boundary = Boundary(
-    kind,
-    branches[0],
-    collections=[(variables, "same")],
-    streams=[(rngs, "same")],
-    options={"index": index, "branches": len(branches)},
-  )
-  return pack(inner, (variables,), (variables,), (rngs,), name=kind, boundary=boundary)(scope, *operands)
+    bodies = [chosen(number) for number in range(len(branches))]
+    crossing.again = lambda: [jax.eval_shape(body, *operands) for body in bodies]
+    return choose(index, *bodies, *operands)
+
+  options = {"index": index, "branches": len(branches)}
+  boundary = Boundary(kind, branches[0], (passing(variables),), (passing(rngs),), options)
+  return around(boundary, across)(scope, *operands)

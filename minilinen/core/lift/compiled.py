@@ -9,9 +9,10 @@ from typing import Any
 import jax
 
 from minilinen.configurations import config
+from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter, DenyList
-from minilinen.core.lift.explain import explained
-from minilinen.core.lift.pack import Boundary, Crossing, Groups, pack, pure
+from minilinen.core.lift.crossing import Crossing, Groups, around, spoken_of_as
+from minilinen.core.lifted_mistakes import warn_of_static_arrays
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.tracing.recorder import current
@@ -74,53 +75,42 @@ def jit(
     static_argnames, donate_argnums, device, backend: as for `jax.jit`.
   """
   static = _positions(static_argnums)
-  options: dict[str, Any] = (
-    {} if device is None and backend is None else {"device": device, "backend": backend}
+  names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+  boundary = Boundary(
+    "jit",
+    fn,
+    (passing(variables),),
+    (passing(rngs, "folded" if config.jit_folds_rngs else "same"),),
+    static=(*static, *names),
+    takes_keywords=True,
   )
 
-  def compiled(
-    static: _Static, variable_groups: Groups, rng_groups: Groups, *args: Any, **kwargs: Any
-  ) -> Any:
-    end: list[Any] = []
-
-    def counted(scope_tree: Any, *args: Any, **kwargs: Any) -> Any:
-      y = fn(scope_tree, *args, **kwargs)
-      end.extend(_snapshot(s.rng_counters) for s in _roots(scope_tree))
-      return y
-
+  def body(static: _Static, variables: Groups, keys: Groups, /, *args: Any, **kwargs: Any) -> Any:
     crossing = static.crossing()
     assert crossing is not None
-    y, out = pure(counted, crossing.scope_fn, crossing.repack_fn)(
-      variable_groups, rng_groups, *args, **kwargs
-    )
-    return y, out, _Counters(end)
+    with crossing.inside(variables, keys, args) as inner:
+      y = inner.call(fn, *args, **kwargs)
+      end = [_snapshot(scope.rng_counters) for scope in inner.scopes]
+      return *inner.leave(y), _Counters(end)
 
   jitted = jax.jit(
-    compiled,
+    spoken_of_as(fn, body),
     static_argnums=(0, *(n + 2 for n in static)),
-    static_argnames=static_argnames,
+    static_argnames=names,
     donate_argnums=tuple(n + 2 for n in _positions(donate_argnums)),
-    **options,
+    **({} if device is None and backend is None else {"device": device, "backend": backend}),
   )
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
-    crossing: Crossing = scope_fn.__self__
+  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
+    warn_of_static_arrays(crossing)
     if config.jit_folds_rngs:
-      streams = _fold_streams(crossing, streams)
-    with explained(boundary, static, crossing, args, kwargs):
-      y, out, end = jitted(_Static(_parts(crossing), crossing), groups, streams, *args, **kwargs)
+      keys = _fold_streams(crossing, keys)
+    y, out, end = jitted(_Static(_parts(crossing), crossing), variables, keys, *args, **kwargs)
     for top, counters in zip(crossing.tops, end.counters):
       _restore(top.rng_counters, counters)
     return y, out
 
-  boundary = Boundary(
-    "jit",
-    fn,
-    collections=[(variables, "same")],
-    streams=[(rngs, "folded" if config.jit_folds_rngs else "same")],
-    static=(*static, *([static_argnames] if isinstance(static_argnames, str) else static_argnames)),
-  )
-  return pack(inner, (variables,), (variables,), (rngs,), name="jit", enable_kwargs=True, boundary=boundary)
+  return around(boundary, across)
 
 
 def fold_rngs(
@@ -135,14 +125,14 @@ def fold_rngs(
     variables: the collections that exist inside.
     rngs: the streams that exist inside.
   """
+  boundary = Boundary("fold_rngs", fn, (passing(variables),), (passing(rngs, "folded"),), takes_keywords=True)
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
-    return pure(fn, scope_fn, repack_fn)(groups, _fold_streams(scope_fn.__self__, streams), *args, **kwargs)
+  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
+    with crossing.inside(variables, _fold_streams(crossing, keys), args) as inner:
+      y = inner.call(fn, *args, **kwargs)
+      return inner.leave(y)
 
-  boundary = Boundary(
-    "fold_rngs", fn, collections=[(variables, "same")], streams=[(rngs, "folded")]
-  )  # fmt: skip
-  return pack(inner, (variables,), (variables,), (rngs,), "fold_rngs", enable_kwargs=True, boundary=boundary)
+  return around(boundary, across)
 
 
 def _parts(crossing: Crossing) -> Any:
@@ -180,14 +170,6 @@ def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
     return dict(sorted(drawn.items()))  # as a pytree hands them on
 
   return tuple(tuple(folded(top, g) for top, g in zip(crossing.tops, group)) for group in streams)
-
-
-def _roots(scope_tree: Any) -> list[Scope]:
-  found: list[Scope] = []
-  for scope in jax.tree.leaves(scope_tree):
-    if not any(scope.root is root for root in found):
-      found.append(scope.root)
-  return found
 
 
 def _snapshot(counters: dict[Any, Any]) -> dict[Any, Any]:
@@ -239,25 +221,32 @@ def remat(
     )
   static = _positions(static_argnums)
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
-    body = jax.checkpoint(
-      pure(fn, scope_fn, repack_fn),
+  boundary = Boundary(
+    "remat",
+    fn,
+    (passing(variables),),
+    (passing(rngs),),
+    {"policy": policy, "prevent_cse": prevent_cse},
+    static,
+    takes_keywords=True,
+  )
+
+  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
+    def body(variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
+      with crossing.inside(variables, keys, args) as inner:
+        y = inner.call(fn, *args, **kwargs)
+        return inner.leave(y)
+
+    warn_of_static_arrays(crossing)
+    computed_again = jax.checkpoint(
+      crossing.named(body),
       prevent_cse=prevent_cse,
       static_argnums=tuple(n + 1 for n in static),
       policy=policy,
     )
-    with explained(boundary, static, scope_fn.__self__, args, kwargs):
-      return body(groups, streams, *args, **kwargs)
+    return computed_again(variables, keys, *args, **kwargs)
 
-  boundary = Boundary(
-    "remat",
-    fn,
-    collections=[(variables, "same")],
-    streams=[(rngs, "same")],
-    options={"policy": policy, "prevent_cse": prevent_cse},
-    static=static,
-  )
-  return pack(inner, (variables,), (variables,), (rngs,), name="remat", enable_kwargs=True, boundary=boundary)
+  return around(boundary, across)
 
 
 checkpoint = remat

@@ -13,11 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
-from minilinen.core.lift.explain import check_cotangents, check_directions, forward_error
+from minilinen.core.lift.crossing import Crossing, Groups, around
 from minilinen.core.lift.form import Form
-from minilinen.core.lift.pack import Boundary, Crossing, Groups, named, pack, pure
+from minilinen.core.lifted_mistakes import check_cotangents, check_directions, forward_error
 
 
 def vjp(
@@ -70,28 +71,23 @@ def _pulled(
 ) -> Any:
   """`vjp`, as a boundary that is called by the name of what uses it."""
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *primals: Any) -> Any:
+  def across(crossing: Crossing, groups: Groups, keys: Groups, *primals: Any) -> Any:
     wanted, others = unfreeze_all(groups[0]), groups[1]
-    body = pure(fn, scope_fn, repack_fn)
 
-    def differentiated(wanted: Any, *primals: Any) -> Any:
-      y, out = body((wanted, others), streams, *primals)
+    def body(wanted: Any, *primals: Any) -> Any:
+      with crossing.inside((wanted, others), keys, primals) as inner:
+        y = inner.call(fn, *primals)
+        y, written = inner.leave(y)
       y, aux = y if has_aux else (y, None)
-      return y, (aux, out)
+      return y, (aux, written)
 
-    y, backward, (aux, out) = jax.vjp(differentiated, wanted, *primals, has_aux=True)
-    pulled = jax.tree_util.Partial(_Pullback(scope_fn.__self__), backward)
-    return ((y, pulled, aux) if has_aux else (y, pulled)), out
+    y, backward, (aux, written) = jax.vjp(crossing.named(body), wanted, *primals, has_aux=True)
+    pulled = jax.tree_util.Partial(_Pullback(crossing), backward)
+    return ((y, pulled, aux) if has_aux else (y, pulled)), written
 
-  boundary = Boundary(
-    kind,
-    fn,
-    collections=[*named(vjp_variables, "differentiated"), (variables, "same")],
-    streams=[(rngs, "same")],
-    options={"has_aux": has_aux},
-  )
-  ins = (vjp_variables, variables)
-  return pack(inner, ins, (variables,), (rngs,), name=kind, boundary=boundary)(scope, *primals)
+  collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
+  boundary = Boundary(kind, fn, collections, (passing(rngs),), {"has_aux": has_aux})
+  return around(boundary, across)(scope, *primals)
 
 
 class _Pullback:
@@ -181,28 +177,24 @@ def jvp(
     The result and its tangent.
   """
   by_scope = Form.of(scope)[0].tops(variable_tangents)
-  collections = tuple(sorted({col for given in by_scope for col, tree in given.items() if tree}))
+  differentiated = {col for given in by_scope for col, tree in given.items() if tree}
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *primals: Any) -> Any:
+  def across(crossing: Crossing, groups: Groups, keys: Groups, *primals: Any) -> Any:
     wanted, others = unfreeze_all(groups[0]), groups[1]
-    body = pure(fn, scope_fn, repack_fn)
+
+    def body(wanted: Any, *primals: Any) -> Any:
+      with crossing.inside((wanted, others), keys, primals) as inner:
+        y = inner.call(fn, *primals)
+        return inner.leave(y)
+
     directions = tuple(map(_direction, wanted, by_scope))
     check_directions(wanted, directions, boundary)
+    (y, written), (y_t, _) = jax.jvp(crossing.named(body), (wanted, *primals), (directions, *tangents))
+    return (y, y_t), written
 
-    def differentiated(wanted: Any, *primals: Any) -> Any:
-      return body((wanted, others), streams, *primals)
-
-    (y, out), (y_t, _) = jax.jvp(differentiated, (wanted, *primals), (directions, *tangents))
-    return (y, y_t), out
-
-  boundary = Boundary(
-    "jvp",
-    fn,
-    collections=[*named(collections, "differentiated"), (variables, "same")],
-    streams=[(rngs, "same")],
-  )
-  ins = (collections, variables)
-  return pack(inner, ins, (variables,), (rngs,), name="jvp", boundary=boundary)(scope, *primals)
+  collections = passing(differentiated, "differentiated", out_of=False), passing(variables)
+  boundary = Boundary("jvp", fn, collections, (passing(rngs),))
+  return around(boundary, across)(scope, *primals)
 
 
 def custom_vjp(
@@ -228,39 +220,40 @@ def custom_vjp(
   """
   plain = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any) -> Any:
-    wanted, others = unfreeze_all(groups[0]), groups[1]
-    form = scope_fn.__self__.form
+  boundary = Boundary(
+    "custom_vjp",
+    fn,
+    (passing(grad_vars, "differentiated", out_of=False), passing(True)),
+    (passing(True),),
+    {"forward_fn": forward_fn, "backward_fn": backward_fn},
+    plain,
+  )
 
-    def of_variables(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
-      body = pure(fn, scope_fn, repack_fn, name)
-      return lambda wanted, *args: body((wanted, others), streams, *args)
+  def across(crossing: Crossing, groups: Groups, keys: Groups, *args: Any) -> Any:
+    wanted, others = unfreeze_all(groups[0]), groups[1]
+
+    def body(wanted: Any, *args: Any) -> Any:
+      with crossing.inside((wanted, others), keys, args) as inner:
+        y = inner.call(fn, *args)
+        return inner.leave(y)
 
     def forward(wanted: Any, *args: Any) -> Any:
-      pair, out = of_variables(forward_fn, "forward")(wanted, *args)
+      with crossing.inside((wanted, others), keys, args, "forward") as inner:
+        pair, written = inner.leave(inner.call(forward_fn, *args))
       if not isinstance(pair, tuple) or len(pair) != 2:
         raise forward_error(pair, boundary)
-      return (pair[0], out), pair[1]
+      return (pair[0], written), pair[1]
 
     def backward(*args: Any) -> Any:
       *plain_args, residual, (y_t, _) = args
       variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
-      variables_t = check_cotangents(wanted, form.tops(variables_t), boundary)
-      return (variables_t, *args_t)
+      return check_cotangents(wanted, crossing.form.tops(variables_t), boundary), *args_t
 
-    f = jax.custom_vjp(of_variables(fn, "body"), nondiff_argnums=plain)
-    f.defvjp(forward, backward)
+    f = jax.custom_vjp(crossing.named(body), nondiff_argnums=plain)
+    f.defvjp(crossing.named(forward, forward_fn), crossing.named(backward, backward_fn))
     return f(wanted, *args)
 
-  boundary = Boundary(
-    "custom_vjp",
-    fn,
-    collections=[*named(grad_vars, "differentiated"), (True, "same")],
-    streams=[(True, "same")],
-    options={"forward_fn": forward_fn, "backward_fn": backward_fn},
-    static=plain,
-  )
-  return pack(inner, (grad_vars, True), (True,), (True,), name="custom_vjp", boundary=boundary)
+  return around(boundary, across)
 
 
 def unfreeze_all(group: Any) -> tuple[dict[str, Any], ...]:

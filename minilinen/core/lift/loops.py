@@ -13,20 +13,22 @@ import jax
 
 from minilinen.core import axes_scan
 from minilinen.core.axes_scan import broadcast
+from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.compiled import remat
-from minilinen.core.lift.explain import Carries
+from minilinen.core.lift.crossing import Crossing, Groups, around
 from minilinen.core.lift.mapping import (
   Axes,
   add_axes,
-  axis_in_words,
-  in_and_out,
+  axes,
+  fold_streams,
   mapped_size,
   remove_axes,
-  split_in_words,
+  split_streams,
+  splits,
 )
-from minilinen.core.lift.pack import Boundary, Groups, fold_streams, named, note, pack, pure, split_streams
+from minilinen.tracing.events import Passing
 
 
 def scan(
@@ -64,61 +66,56 @@ def scan(
   Returns:
     A function `(scope, carry, *xs) -> (carry, ys)`.
   """
-  ins, outs = in_and_out(variable_axes)
-  in_variable_axes, out_variable_axes = tuple(ins.values()), tuple(outs.values())
-  rng_axes = tuple(0 if split else broadcast for split in split_rngs.values())
+  streams = splits(split_rngs)
+  collections = (
+    passing(variable_broadcast, "broadcast"),
+    passing(variable_carry, "carry"),
+    *axes(variable_axes),
+  )
+  options = {"in_axes": in_axes, "out_axes": out_axes, "reverse": reverse, "unroll": unroll}
+  boundary = Boundary("scan", fn, collections, streams, options)
+  into, out_of = boundary.ins[2:], boundary.outs[2:]
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, rngs: Groups, init: Any, *args: Any) -> Any:
-    constants, carried, stacked = groups[0], groups[1], groups[2:]
-    own = remove_axes(stacked, list(in_variable_axes), metadata_params)
-    steps = mapped_size((in_variable_axes, in_axes), (stacked, args), length, "length")
-    note(length=steps)
-    rngs = split_streams(rngs, tuple(split_rngs.values()), steps)
-    body = pure(fn, scope_fn, repack_fn)
-
-    def step(constants: Any, carry: Any, variables: Groups, rngs: Groups, args: Any) -> Any:
+  def across(crossing: Crossing, groups: Groups, keys: Groups, init: Any, *args: Any) -> Any:
+    def step(constants: Any, carry: Any, variables: Groups, keys: Groups, args: Any) -> Any:
       carried, carry = carry
       groups = (constants, carried, *variables)
       if data_transform is not None:
-        groups, rngs = data_transform(groups, rngs)
-      (carry, ys), out = body(groups, rngs, carry, *args)
+        groups, keys = data_transform(groups, keys)
+      with crossing.inside(groups, keys, (carry, *args)) as inner:
+        (carry, ys), out = inner.leave(inner.call(fn, carry, *args))
       known = tuple({**before, **after} for before, after in zip(constants, out[0]))
       return known, (out[1], carry), (ys, out[2:])
 
-    carries = Carries()
+    constants, carried = groups[:2]
+    stacked = remove_axes(groups[2:], into, metadata_params)
+    axes_in = tuple(_scanned(p) for p in into)
+    steps = mapped_size((axes_in, in_axes), (stacked, args), length, "length")
+    crossing.tell(length=steps)
+    xs = stacked, split_streams(keys, streams, steps), args
+    all_axes = axes_in, tuple(0 if p.kind == "split" else broadcast for p in streams), in_axes
     loop = axes_scan.scan(
-      carries.kept(step),
-      (in_variable_axes, rng_axes, in_axes),
-      (out_axes, out_variable_axes),
+      crossing.named(step),
+      all_axes,
+      (out_axes, tuple(_scanned(p) for p in out_of)),
       length=steps,
       reverse=reverse,
       unroll=unroll,
       _split_transpose=_split_transpose,
       check_constancy_invariants=check_constancy_invariants,
     )
-    with carries.explained(boundary, scope_fn.__self__):
-      constants, (carried, carry), (ys, variables) = loop(constants, (carried, init), own, rngs, args)
-    return (carry, ys), (constants, carried, *add_axes(variables, list(out_variable_axes), metadata_params))
+    state = carried, init
+    crossing.again = lambda: (
+      state, jax.eval_shape(lambda: step(constants, state, *axes_scan.first_slices(all_axes, xs))[1]),
+    )  # fmt: skip
+    constants, (carried, carry), (ys, written) = loop(constants, state, *xs)
+    return (carry, ys), (constants, carried, *add_axes(written, out_of, metadata_params))
 
-  boundary = Boundary(
-    "scan",
-    fn,
-    collections=[
-      *named(variable_broadcast, "broadcast"),
-      *named(variable_carry, "carry"),
-      *((f, axis_in_words(axis)) for f, axis in variable_axes.items()),
-    ],
-    streams=split_in_words(split_rngs),
-    options={"in_axes": in_axes, "out_axes": out_axes, "reverse": reverse, "unroll": unroll},
-  )
-  return pack(
-    inner,
-    (variable_broadcast, variable_carry, *ins),
-    (variable_broadcast, variable_carry, *outs),
-    tuple(split_rngs),
-    name="scan",
-    boundary=boundary,
-  )
+  return around(boundary, across)
+
+
+def _scanned(passing: Passing) -> Any:
+  return passing.axis if passing.kind == "axis" else broadcast
 
 
 def while_loop(
@@ -144,40 +141,32 @@ def while_loop(
   Returns:
     The last carry.
   """
+  collections = passing(carry_variables, "carry"), passing(broadcast_variables, "broadcast", out_of=False)
+  streams = splits(split_rngs)
 
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, rngs: Groups, init: Any) -> Any:
+  def across(crossing: Crossing, groups: Groups, keys: Groups, init: Any) -> Any:
     carried, shared = groups
-    condition = pure(cond_fn, scope_fn, repack_fn, "cond", mutable_filter=False)
-    body = pure(body_fn, scope_fn, repack_fn, mutable_filter=carry_variables)
 
-    def streams(step: Any, sign: int) -> Groups:
-      return fold_streams(rngs, tuple(split_rngs.values()), step, sign)
+    def goes_on(state: Any) -> Any:
+      step, (carried, carry) = state
+      now = fold_streams(keys, streams, step, -1)
+      with crossing.inside((carried, shared), now, (carry,), "cond", mutable=False) as inner:
+        return inner.leave(inner.call(cond_fn, carry))[0]
 
-    def goes_on(step: Any, state: Any) -> Any:
-      return condition((state[0], shared), streams(step, -1), state[1])[0]
-
-    def advance(step: Any, state: Any) -> Any:
-      carry, (carried,) = body((state[0], shared), streams(step, 1), state[1])
+    def advance(state: Any) -> Any:
+      step, (carried, carry) = state
+      now = fold_streams(keys, streams, step, 1)
+      with crossing.inside((carried, shared), now, (carry,)) as inner:
+        carry, (carried,) = inner.leave(inner.call(body_fn, carry))
       return step + 1, (carried, carry)
 
-    carries = Carries()
-    kept = carries.kept(advance)
-    with carries.explained(boundary, scope_fn.__self__):
-      _, (carried, carry) = jax.lax.while_loop(
-        lambda s: goes_on(*s), lambda s: kept(*s), (0, (carried, init))
-      )
+    state = 0, (carried, init)
+    crossing.again = lambda: (state[1], jax.eval_shape(advance, state)[1])
+    _, (carried, carry) = jax.lax.while_loop(crossing.named(goes_on, cond_fn), crossing.named(advance), state)
     return carry, (carried,)
 
-  boundary = Boundary(
-    "while_loop",
-    body_fn,
-    collections=[*named(carry_variables, "carry"), *named(broadcast_variables, "broadcast")],
-    streams=split_in_words(split_rngs),
-    options={"cond_fn": cond_fn},
-  )
-  ins = (carry_variables, broadcast_variables)
-  lifted = pack(inner, ins, (carry_variables,), tuple(split_rngs), name="while_loop", boundary=boundary)
-  return lifted(scope, init)
+  boundary = Boundary("while_loop", body_fn, collections, streams, {"cond_fn": cond_fn})
+  return around(boundary, across)(scope, init)
 
 
 def remat_scan(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import jax
 
 from minilinen.core import meta
+from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import (
   CollectionFilter,
   intersect_filters,
@@ -16,7 +17,10 @@ from minilinen.core.filters import (
   subtract_filters,
 )
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
-from minilinen.core.lift.pack import Boundary, Groups, note, pack, pure, split_streams
+from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.rng import LazyRng
+from minilinen.core.scope import Scope
+from minilinen.tracing.events import Kind, Passing
 
 A = TypeVar("A")
 
@@ -38,37 +42,54 @@ class Out(Generic[A]):
 Axes = Mapping[CollectionFilter, Any]
 
 
-def in_and_out(variable_axes: Axes) -> tuple[dict[CollectionFilter, Any], dict[CollectionFilter, Any]]:
-  """Splits a dict of axes, some of them for one direction only, into one for each direction."""
-  ins = {f: a.axis if isinstance(a, In) else a for f, a in variable_axes.items() if not isinstance(a, Out)}
-  outs = {f: a.axis if isinstance(a, Out) else a for f, a in variable_axes.items() if not isinstance(a, In)}
-  return ins, outs
+def axes(variable_axes: Axes) -> tuple[Passing, ...]:
+  """What a dict of axes, some of them for one direction only, says of collections."""
+  found = []
+  for names, axis in variable_axes.items():
+    into, out_of = not isinstance(axis, Out), not isinstance(axis, In)
+    axis = axis.axis if isinstance(axis, (In, Out)) else axis
+    kind: Kind = "axis" if isinstance(axis, int) else "broadcast"
+    found.append(passing(names, kind, axis if kind == "axis" else None, into, out_of))
+  return tuple(found)
 
 
-def axis_in_words(axis: Any) -> str:
-  """How the trace names what happens to a collection."""
-  if isinstance(axis, (In, Out)):
-    return f"{axis_in_words(axis.axis)} ({type(axis).__name__.lower()} only)"
-  return f"axis {axis}" if isinstance(axis, int) else "broadcast"
+def splits(split_rngs: Mapping[CollectionFilter, bool]) -> tuple[Passing, ...]:
+  """What a dict of streams that are to be split, or not, says of them."""
+  return tuple(passing(names, "split" if split else "same") for names, split in split_rngs.items())
 
 
-def split_in_words(split_rngs: Mapping[CollectionFilter, bool]) -> list[tuple[CollectionFilter, str]]:
-  """How the trace names what happens to a stream."""
-  return [(f, "split" if split else "same") for f, split in split_rngs.items()]
+def split_streams(keys: Groups, streams: Sequence[Passing], n: int) -> Groups:
+  """The streams with the root keys of those that are to be split in `n`."""
+  return _each_stream(lambda rng: rng.split(n), keys, streams)
 
 
-def remove_axes(groups: Groups, axes: list[Any], params: Mapping[Any, Any]) -> Groups:
+def fold_streams(keys: Groups, streams: Sequence[Passing], step: Any, sign: int) -> Groups:
+  """The streams with `sign` times a step's number folded into the root keys of those that are to be split."""
+  return _each_stream(lambda rng: rng.at_step(step, sign), keys, streams)
+
+
+def _each_stream(change: Callable[[LazyRng], LazyRng], keys: Groups, streams: Sequence[Passing]) -> Groups:
+  def is_stream(x: Any) -> bool:
+    return isinstance(x, LazyRng)
+
+  return tuple(
+    jax.tree.map(change, group, is_leaf=is_stream) if passing.kind == "split" else group
+    for group, passing in zip(keys, streams)
+  )
+
+
+def remove_axes(groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]) -> Groups:
   """Takes the mapped axis out of the boxes of each group, before their values go in."""
-  return _each(meta.remove_axis, groups, axes, params)
+  return _each_box(meta.remove_axis, groups, passings, params)
 
 
-def add_axes(groups: Groups, axes: list[Any], params: Mapping[Any, Any]) -> Groups:
+def add_axes(groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]) -> Groups:
   """Puts the mapped axis into the boxes of each group, after their values came out."""
-  return _each(meta.add_axis, groups, axes, params)
+  return _each_box(meta.add_axis, groups, passings, params)
 
 
-def _each(change: Any, groups: Groups, axes: list[Any], params: Mapping[Any, Any]) -> Groups:
-  return tuple(change(g, a, params) if isinstance(a, int) else g for g, a in zip(groups, axes))
+def _each_box(change: Any, groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]) -> Groups:
+  return tuple(change(g, p.axis, params) if p.kind == "axis" else g for g, p in zip(groups, passings))
 
 
 def mapped_size(axes: Any, trees: Any, given: int | None, what: str) -> int:
@@ -138,35 +159,34 @@ def vmap(
   Returns:
     A function of a scope and arguments with the mapped axis.
   """
-  ins, outs = in_and_out(variable_axes)
-  in_variable_axes, out_variable_axes = tuple(ins.values()), tuple(outs.values())
-  rng_axes = tuple(0 if split else None for split in split_rngs.values())
+  streams = splits(split_rngs)
+  boundary = Boundary(
+    "vmap", fn, axes(variable_axes), streams,
+    options={"in_axes": in_axes, "out_axes": out_axes, "axis_name": axis_name},
+  )  # fmt: skip
+  into, out_of = (tuple(p.axis for p in passings) for passings in (boundary.ins, boundary.outs))
 
-  def inner(scope_fn: Any, repack_fn: Any, variables: Groups, rngs: Groups, *args: Any) -> Any:
-    variables = remove_axes(variables, list(in_variable_axes), metadata_params)
-    size = mapped_size((in_variable_axes, in_axes), (variables, args), axis_size, "axis_size")
-    note(length=size)
-    rngs = split_streams(rngs, tuple(split_rngs.values()), size)
-    body = pure(fn, scope_fn, repack_fn)
+  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any) -> Any:
+    def body(variables: Groups, keys: Groups, args: Any) -> Any:
+      with crossing.inside(variables, keys, args) as inner:
+        y = inner.call(fn, *args)
+        return inner.leave(y)
+
+    variables = remove_axes(variables, boundary.ins, metadata_params)
+    size = mapped_size((into, in_axes), (variables, args), axis_size, "axis_size")
+    crossing.tell(length=size)
     mapped = jax.vmap(
-      lambda variables, rngs, args: body(variables, rngs, *args),
-      in_axes=(in_variable_axes, rng_axes, in_axes),
-      out_axes=(out_axes, out_variable_axes),
+      crossing.named(body),
+      in_axes=(into, tuple(0 if p.kind == "split" else None for p in streams), in_axes),
+      out_axes=(out_axes, out_of),
       axis_name=axis_name,
       axis_size=size,
       spmd_axis_name=spmd_axis_name,
     )
-    y, out = mapped(variables, rngs, args)
-    return y, add_axes(out, list(out_variable_axes), metadata_params)
+    y, written = mapped(variables, split_streams(keys, streams, size), args)
+    return y, add_axes(written, boundary.outs, metadata_params)
 
-  boundary = Boundary(
-    "vmap",
-    fn,
-    collections=[(f, axis_in_words(axis)) for f, axis in variable_axes.items()],
-    streams=split_in_words(split_rngs),
-    options={"in_axes": in_axes, "out_axes": out_axes, "axis_name": axis_name},
-  )
-  return pack(inner, tuple(ins), tuple(outs), tuple(split_rngs), name="vmap", boundary=boundary)
+  return around(boundary, across)
 
 
 def map_variables(
@@ -192,33 +212,34 @@ def map_variables(
     variables: the other collections that exist inside.
   """
   maps_back = mutable or init
-  frozen = True if maps_back else subtract_filters(True, mapped_collections)
-
-  def inner(scope_fn: Any, repack_fn: Any, groups: Groups, streams: Groups, *args: Any, **kwargs: Any) -> Any:
-    target, others = groups
-    if init and _may_write(scope_fn(groups, streams), mapped_collections):
-      _, (created, _) = pure(fn, scope_fn, repack_fn)(groups, streams, *args, **kwargs)
-      target = tuple(map(map_out_fn, created))
-    target = tuple(map_in_fn(unfreeze(tree)) for tree in target)
-    body = pure(fn, scope_fn, repack_fn, mutable_filter=frozen)
-    y, (written, others) = body((target, others), streams, *args, **kwargs)
-    return y, (tuple(map(map_out_fn, written)) if maps_back else written, others)
-
-  ins = (mapped_collections, variables)
   boundary = Boundary(
     "map_variables",
     fn,
-    collections=[(mapped_collections, "mapped"), (variables, "same")],
-    streams=[(rngs, "same")],
-    options={"map_in_fn": map_in_fn, "map_out_fn": map_out_fn, "init": init, "mutable": mutable},
+    (passing(mapped_collections, "mapped", out_of=maps_back), passing(variables)),
+    (passing(rngs),),
+    {"map_in_fn": map_in_fn, "map_out_fn": map_out_fn, "init": init, "mutable": mutable},
+    takes_keywords=True,
   )
-  outs = ins if maps_back else (False, subtract_filters(variables, mapped_collections))
-  return pack(inner, ins, outs, (rngs,), name="map_variables", enable_kwargs=True, boundary=boundary)
+  writable = True if maps_back else subtract_filters(True, mapped_collections)
+
+  def across(crossing: Crossing, groups: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
+    def body(target: Any, others: Any, mutable: CollectionFilter) -> Any:
+      with crossing.inside((target, others), keys, args, mutable=mutable) as inner:
+        y = inner.call(fn, *args, **kwargs)
+        return inner.leave(y)
+
+    target, others = groups
+    if init and any(_may_write(top, mapped_collections) for top in crossing.tops):
+      _, (created, _) = body(target, others, True)
+      target = tuple(map(map_out_fn, created))
+    y, written = body(tuple(map_in_fn(unfreeze(tree)) for tree in target), others, writable)
+    return y, ((*map(map_out_fn, written[0]),), written[1]) if maps_back else written
+
+  return around(boundary, across)
 
 
-def _may_write(scope_tree: Any, collections: CollectionFilter) -> bool:
-  scopes = jax.tree.leaves(scope_tree)
-  return any(not is_filter_empty(intersect_filters(s.mutable, collections)) for s in scopes)
+def _may_write(scope: Scope, collections: CollectionFilter) -> bool:
+  return not is_filter_empty(intersect_filters(scope.mutable, collections))
 
 
 def swap_collection(fn: Callable[..., Any], col_a: str, col_b: str) -> Callable[..., Any]:
@@ -245,14 +266,13 @@ def add_metadata_axis(
     variable_axes: collections -> index of the axis in the boxes.
     metadata_params: passed to the boxes' `add_axis` and `remove_axis`.
   """
-  ins, outs = in_and_out(variable_axes)
-  for collection in {**ins, **outs}:
+  for collection, box in zip(variable_axes, axes(variable_axes)):
 
-    def map_in(tree: Any, axis: Any = ins.get(collection)) -> Any:
-      return meta.remove_axis(tree, axis, metadata_params) if axis is not None else tree
+    def map_in(tree: Any, box: Passing = box) -> Any:
+      return meta.remove_axis(tree, box.axis, metadata_params) if box.axis is not None and box.into else tree
 
-    def map_out(tree: Any, axis: Any = outs.get(collection)) -> Any:
-      return meta.add_axis(tree, axis, metadata_params) if axis is not None else tree
+    def map_out(tree: Any, box: Passing = box) -> Any:
+      return meta.add_axis(tree, box.axis, metadata_params) if box.axis is not None and box.out_of else tree
 
     fn = map_variables(fn, collection, map_in, map_out, mutable=True)
   return fn

@@ -81,8 +81,9 @@ def _read_by(record: Record) -> Iterator[Place]:
   if isinstance(record, Lift):
     # What is mapped has other names inside; a body that JAX found in its cache tells nothing.
     hidden = not any(isinstance(item, Body) for item in record.items)
-    for lifted in record.variables:
-      if lifted.collection == "params" and (hidden or lifted.how == "mapped"):
+    passing = record.passing("params")
+    for lifted in record.variables if hidden or (passing is not None and passing.kind == "mapped") else ():
+      if lifted.collection == "params":
         yield (*lifted.path, lifted.name)
 
 

@@ -1,0 +1,115 @@
+"""A boundary, said once: what a lifted transform does to collections and random streams, as data.
+
+Each transform of `core.lift` makes one `Boundary`. From it come the groups in which variables and keys cross
+(`lift/crossing.py`), what the trace says, and every message about what the boundary stops.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from minilinen import errors
+from minilinen.core.filters import CollectionFilter, DenyList, filter_to_set, union_filters
+from minilinen.tracing.events import Kind, Passing
+
+
+@dataclass(frozen=True)
+class Boundary:
+  """What a transform says of itself.
+
+  Attributes:
+    kind: its name ("vmap").
+    target: what is lifted.
+    collections: what happens to the collections, in groups: one for each that goes in, and comes back.
+    streams: what happens to the random streams, in groups.
+    options: what else the user said.
+    static: positions and names of static arguments.
+    takes_keywords: whether keyword arguments are passed on.
+  """
+
+  kind: str
+  target: Any = None
+  collections: tuple[Passing, ...] = ()
+  streams: tuple[Passing, ...] = ()
+  options: Mapping[str, Any] = field(default_factory=dict)
+  static: tuple[int | str, ...] = ()
+  takes_keywords: bool = False
+
+  @functools.cached_property
+  def ins(self) -> tuple[Passing, ...]:
+    """The groups of collections that go in."""
+    return tuple(passing for passing in self.collections if passing.into)
+
+  @functools.cached_property
+  def outs(self) -> tuple[Passing, ...]:
+    """The groups of collections that come back."""
+    return tuple(passing for passing in self.collections if passing.out_of)
+
+  @functools.cached_property
+  def mutable(self) -> CollectionFilter:
+    """The collections that may be written inside, if they may be outside."""
+    return functools.reduce(union_filters, map(as_filter, self.outs), False)
+
+  @functools.cached_property
+  def shares_key(self) -> bool:
+    """Whether parameters that are stacked are all made with one key."""
+    params, stream = (
+      next((p for p in ps if p.takes("params")), None) for ps in (self.collections, self.streams)
+    )
+    return params is not None and stream is not None and (params.kind, stream.kind) == ("axis", "same")
+
+  @functools.cached_property
+  def at(self) -> errors.LiftedAt:
+    """The boundary as messages speak of it."""
+    short = name_of(self.target).rpartition("<locals>.")[2].removesuffix(".__call__")
+    return errors.LiftedAt(self.kind, short, getattr(self.target, "lifted_at", None))
+
+
+def passing(
+  names: CollectionFilter,
+  kind: Kind = "same",
+  axis: int | None = None,
+  into: bool = True,
+  out_of: bool = True,
+) -> Passing:
+  """What happens to the collections, or streams, of a filter.
+
+  >>> passing("params", "axis", 0)
+  Passing(names=('params',), all_but=False, kind='axis', axis=0, into=True, out_of=True)
+  """
+  all_but = False
+  while isinstance(names, DenyList):
+    all_but, names = not all_but, names.deny
+  if names is True:
+    all_but, names = not all_but, False
+  return Passing(tuple(sorted(filter_to_set(names))), all_but, kind, axis, into, out_of)
+
+
+def as_filter(passing: Passing) -> CollectionFilter:
+  """The names of a passing, as a filter again."""
+  if not passing.all_but:
+    return set(passing.names)
+  return DenyList(passing.names) if passing.names else True
+
+
+def grouped(xs: Mapping[str, Any], passings: tuple[Passing, ...]) -> list[dict[str, Any]]:
+  """The entries of `xs` by the first passing that takes their name."""
+  groups: list[dict[str, Any]] = [{} for _ in passings]
+  for name, value in xs.items():
+    group = next((group for group, passing in zip(groups, passings) if passing.takes(name)), None)
+    if group is not None:
+      group[name] = value
+  return groups
+
+
+def told(passings: tuple[Passing, ...]) -> tuple[Passing, ...]:
+  """Those that the trace tells of: all that take something."""
+  return tuple(passing for passing in passings if passing.names or passing.all_but)
+
+
+def name_of(target: Any) -> str:
+  """What is lifted, by name: "Net.__call__"."""
+  return getattr(target, "__qualname__", type(target).__name__) if target is not None else ""

@@ -1,0 +1,230 @@
+"""May be skipped: mistakes at a boundary, said in the user's words instead of JAX's.
+
+JAX numbers the leaves of what it is given, and what it is given by a lifted transform is not what the user wrote. Here
+a carry is named as the lifted function names it, and static arguments are counted as the user counts them. `explained`
+is asked once, when an exception leaves a boundary; what it must know and nobody kept it finds out by another run of
+the body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from minilinen import errors
+from minilinen.core.boundary import Boundary
+from minilinen.core.frozen_dict import unfreeze
+from minilinen.tracing.recorder import Recorder, recording
+from minilinen.tracing.spec import describe
+
+if TYPE_CHECKING:
+  from minilinen.core.lift.crossing import Crossing
+
+
+def explained(error: Exception, crossing: Crossing) -> Exception | None:
+  """The error that says more than one that leaves a boundary, or None; a note may be added to it.
+
+  Carries that change and branches that differ come as TypeErrors, if not out of another boundary inside; static
+  arguments that aren't right come as errors of several kinds.
+  """
+  if isinstance(error, errors.MinilinenError):
+    return None
+  if isinstance(error, (jax.errors.ConcretizationTypeError, ValueError)):
+    told = _static_trap(error, crossing) if not hasattr(error, "trap") else None
+    if told is not None:
+      error.trap = told  # type: ignore[attr-defined]
+      error.add_note(str(told))
+  elif isinstance(error, TypeError) and crossing.again is not None and not hasattr(error, "crossed"):
+    error.crossed = True  # type: ignore[attr-defined]
+    better = _CHANGED.get(crossing.boundary.kind, _carry_error)
+    with contextlib.suppress(Exception), recording(Recorder()):  # whoever records has seen it
+      return better(crossing, crossing.again())
+  return None
+
+
+def _carry_error(crossing: Crossing, seen: Any) -> Exception | None:
+  """The error for a carry that is another after the body than before: `(variables, carry)` each."""
+  (groups_in, carry_in), (groups_out, carry_out) = seen
+  boundary, path = crossing.boundary, crossing.path_text
+  for before, after in zip(groups_in, groups_out):
+    created = sorted(_places(after) - _places(before))
+    if created:
+      col = created[0][0]
+      names = ["/".join(place[1:]) for place in created if place[0] == col]
+      return errors.CarriedCollectionError(col, [repr(n) for n in names[:3]], boundary.at, path)
+  name = argument_names(boundary.target, 2)[1]
+  if jax.tree.structure(carry_in) != jax.tree.structure(carry_out):
+    return errors.CarryError(
+      f"The carry {name!r}", boundary.at, path, _in_words(carry_in), _in_words(carry_out)
+    )
+  for key, before, after in _differences(carry_in, carry_out):
+    what = f"The carry {name + jax.tree_util.keystr(key)!r}"
+    return errors.CarryError(what, boundary.at, path, _in_words(before), _in_words(after))
+  for key, before, after in _differences(groups_in, groups_out):
+    what = f"The carried variable {'/'.join(_place(key))!r}"
+    return errors.CarryError(what, boundary.at, path, _in_words(before), _in_words(after))
+  return None
+
+
+def _branches_error(crossing: Crossing, seen: Sequence[Any]) -> Exception | None:
+  """The error for branches that give different results or variables: a pair of each."""
+
+  def differ(number: int, what: str, first: str, other: str) -> Exception:
+    return errors.BranchesDifferError(what, crossing.boundary.at, crossing.path_text, first, other, number)
+
+  y, groups = seen[0]
+  for number, (other_y, other_groups) in enumerate(seen):
+    for place in sorted(_places(groups) ^ _places(other_groups)):
+      there = ("there", "not there") if place in _places(groups) else ("not there", "there")
+      return differ(number, f"variable {'/'.join(place)!r}", *there)
+    if jax.tree.structure(y) != jax.tree.structure(other_y):
+      return differ(number, "the result", _in_words(y), _in_words(other_y))
+    for key, before, after in _differences(y, other_y):
+      return differ(number, f"the result{jax.tree_util.keystr(key)}", _in_words(before), _in_words(after))
+    for key, before, after in _differences(groups, other_groups):
+      return differ(number, f"variable {'/'.join(_place(key))!r}", _in_words(before), _in_words(after))
+  return None
+
+
+_CHANGED = {"cond": _branches_error, "switch": _branches_error}
+
+
+def argument_names(fn: Any, count: int) -> list[str]:
+  """The names of a function's first positional arguments, with what stands for the module first."""
+  try:
+    parameters = inspect.signature(fn).parameters.values()
+  except (TypeError, ValueError):
+    parameters = ()
+  plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+  return [*plain[:count], *(f"argument {i}" for i in range(len(plain), count))]
+
+
+def _places(tree: Any) -> set[tuple[str, ...]]:
+  """The addresses of all leaves of nested dicts."""
+  return {_place(key) for key, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _listed(trees: Sequence[Any]) -> str:
+  """What nested dicts hold, or what stands in their place."""
+  places = sorted("/".join(place) for place in _places(trees) if place)
+  return ", ".join(places) or ", ".join(map(_in_words, trees)) or "nothing"
+
+
+def _place(key: Sequence[Any]) -> tuple[str, ...]:
+  return tuple(str(part.key) for part in key if hasattr(part, "key"))
+
+
+def _differences(before: Any, after: Any) -> Iterator[tuple[Any, Any, Any]]:
+  """The leaves that have another shape or dtype after the body: the key path and both."""
+  for (key, a), b in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after)):
+    if _kind(a) != _kind(b):
+      yield key, a, b
+
+
+def _kind(x: Any) -> tuple[Any, Any]:
+  return np.shape(x), jax.numpy.result_type(x)
+
+
+def _in_words(value: Any) -> str:
+  described = describe(value)
+  if isinstance(described, tuple):
+    return f"({', '.join(map(str, described))})"
+  return str(described)
+
+
+# Derivatives.
+
+
+def forward_error(pair: Any, boundary: Boundary) -> errors.DerivativeError:
+  """The error for a forward function of `custom_vjp` that gives no pair."""
+  return errors.DerivativeError(
+    "The forward function of nn.custom_vjp must give a pair.",
+    "(result, what the backward function needs)",
+    _in_words(pair),
+    "nn.custom_vjp(f, lambda module, x: nn.vjp(f, module, x), backward)",
+    boundary.at,
+  )
+
+
+def check_cotangents(wanted: Any, given: Any, boundary: Boundary) -> Any:
+  """The gradients that a backward function gives for the variables of each scope, as plain dicts.
+
+  Raises:
+    DerivativeError: if they have not the form of the variables.
+  """
+  plain = tuple(unfreeze(tree) if isinstance(tree, Mapping) else tree for tree in given)
+  for collections, tree in zip(wanted, plain):
+    if tree is not None and jax.tree.structure(tree) != jax.tree.structure(collections):
+      raise errors.DerivativeError(
+        "The backward function of nn.custom_vjp must first give the gradients of the variables, as the pullback of"
+        " nn.vjp does.",
+        _listed(wanted),
+        _listed(plain),
+        "lambda pull, y_t: pull(y_t)   # or what was made of it: (variables_t, *xs_t)",
+        boundary.at,
+      )
+  return plain
+
+
+def check_directions(wanted: Any, directions: Any, boundary: Boundary) -> None:
+  """Raises DerivativeError if the directions for the variables are of another form than the variables."""
+  if jax.tree.structure(directions) != jax.tree.structure(wanted):
+    raise errors.DerivativeError(
+      "The variable_tangents of nn.jvp must have a value for each variable of a collection, or none at all.",
+      _listed(wanted),
+      _listed(directions),
+      'nn.jvp(f, self, (x,), (x_t,), {"params": jax.tree.map(jnp.ones_like, self.variables["params"])})',
+      boundary.at,
+    )
+
+
+# Static arguments.
+
+
+def warn_of_static_arrays(crossing: Crossing) -> None:
+  """Warns if an array is static: then it is a constant for JAX, and not transformed."""
+  args = crossing.args
+  for n in crossing.boundary.static:
+    if isinstance(n, int) and 0 < n <= len(args) and _holds_array(args[n - 1]):
+      errors.warn(_static(crossing, f"{_names(crossing)[n]!r} is an array, which must not be static."))
+      return
+
+
+def _static_trap(error: Exception, crossing: Crossing) -> errors.StaticArgumentWarning | None:
+  """What is wrong with the static arguments, if that is what an error comes from."""
+  static, args = crossing.boundary.static, crossing.args
+  if crossing.boundary.kind not in ("jit", "remat"):
+    return None
+  numbers = [n for n in static if isinstance(n, int)]
+  if "static_argnums" in str(error) and any(n > len(args) for n in numbers):
+    return _static(crossing, f"there is no argument number {max(numbers)}.", next(iter(crossing.kwargs), ""))
+  plain = [n for n in _plain(args) if n not in static]
+  if isinstance(error, jax.errors.ConcretizationTypeError) and plain:
+    return _static(crossing, f"{_names(crossing)[plain[0]]!r} is {args[plain[0] - 1]!r}, and not static.")
+  return None
+
+
+def _static(crossing: Crossing, wrong: str, by_name: str = "") -> errors.StaticArgumentWarning:
+  numbers = [n for n in crossing.boundary.static if isinstance(n, int)]
+  names, plain = _names(crossing), _plain(crossing.args)
+  return errors.StaticArgumentWarning(
+    crossing.boundary.at, names, numbers, wrong, plain, crossing.path_text, by_name
+  )
+
+
+def _names(crossing: Crossing) -> list[str]:
+  return argument_names(crossing.boundary.target, 1 + len(crossing.args))
+
+
+def _plain(args: Sequence[Any]) -> list[int]:
+  """The positions of the arguments that are settings and not data, so should be static."""
+  return [n for n, arg in enumerate(args, 1) if isinstance(arg, (bool, str)) or callable(arg)]
+
+
+def _holds_array(value: Any) -> bool:
+  return any(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in jax.tree.leaves(value))
