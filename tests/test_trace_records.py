@@ -98,7 +98,7 @@ steps = st.lists(
   | st.lists(names | st.integers(0, 300), min_size=1).map(lambda parts: ("fold", *parts)),
   max_size=3,
 ).map(tuple)
-lifted = st.builds(Lifted, paths, names, names, st.just("axis 0"), values, values, st.booleans())
+lifted = st.builds(Lifted, paths, names, names, values, values, st.booleans())
 sources = st.none() | st.builds(Source, names, st.integers(1, 99), names)
 events = st.one_of(
   st.tuples(

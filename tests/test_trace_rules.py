@@ -134,7 +134,7 @@ def test_not_recording_runs_none_of_the_recorder(name: str):
   sys.setprofile(watch)
   try:
     run()
-    assert called <= {"current"}
+    assert called <= {"current", "Passing.takes"}  # boundaries speak in the trace's words
     with record():
       run()
   finally:
