@@ -2,7 +2,8 @@
 
 `nn.linear.Dense` needs nothing of this: `minilinen/__init__.py` names `linear`. But `import minilinen.linear` and
 `from minilinen.linear import Dense` ask Python for a module of that name, and Python looks into `sys.modules` first.
-It finds there the module itself, not a copy, so a class is the same by either path.
+It finds there the module itself, not a copy, so a class is the same by either path. A type checker doesn't see this; it
+follows `from minilinen import linear`.
 """
 
 from __future__ import annotations

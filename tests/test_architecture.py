@@ -1,6 +1,8 @@
 """The house stays as it was designed: imports point down, files and functions stay short, Flax stays outside."""
 
 import ast
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,18 @@ def test_private_jax_names_stand_in_few_files():
     assert "jax._src" not in path.read_text(), path
     if "partial_eval" in path.read_text():
       assert path.name == "jax_internals.py", path
+
+
+# A function and the file that it stands in; the file gets another name.
+BOTH = {"minilinen.core.lift.pack"}
+
+
+def test_no_name_is_both_a_module_and_something_else():
+  """`minilinen.core.scope` is the file of that name, however it is reached: no function or class hides it."""
+  for module in map(module_of, FILES):
+    if module.endswith("__main__") or "." not in module:
+      continue
+    importlib.import_module(module)
+    package, _, name = module.rpartition(".")
+    is_module = getattr(sys.modules[package], name) is sys.modules[module]
+    assert is_module == (module not in BOTH), module

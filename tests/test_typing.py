@@ -78,8 +78,6 @@ def test_pyright_is_content_with_right_uses(reported: dict[str, dict[int, str]])
 
 # Annotations at run time.
 
-# Not public, or moved by others just now.
-KNOWN = {"Variable", "Variable.__init__", "LiftedAt"}
 SPACES = [nn, nn.core, nn.core.lift, nn.partitioning, nn.initializers, nn.linear, nn.recurrent]
 
 
@@ -104,8 +102,7 @@ def test_annotations_can_be_resolved(space: ModuleType) -> None:
       typing.get_type_hints(value)
       inspect.signature(value, eval_str=True)
     except NameError as error:
-      if name not in KNOWN:
-        wrong[name] = str(error)
+      wrong[name] = str(error)
     except ValueError:
       assert "no signature found" in str(sys.exc_info()[1])
   assert wrong == {}
