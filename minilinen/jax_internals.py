@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
+import numpy as np
 from jax import api_util, core
 from jax.extend import core as extend_core
 from jax.extend import linear_util, source_info_util
-from jax.interpreters import partial_eval
+from jax.interpreters import ad, batching, mlir, partial_eval
 
 
 def run_known(fn: Callable[..., list[Any]], unknown: list[Any]) -> list[tuple[Any, Any]]:
@@ -89,6 +90,89 @@ ExtendedDType: type = type(jax.eval_shape(jax.random.key, 0).dtype).__mro__[1]
 """The class of dtypes that numpy does not know: that of JAX's keys derives from it."""
 
 
+def witness(name: str, tell: Callable[..., None]) -> Callable[..., None]:
+  """A primitive that takes values and on which nothing depends: it says something of them, and changes nothing.
+
+  Its equations stand in a program as long as the program does, also when JAX throws out what has no effect; but a
+  backward pass has none, nor what `remat` computes again. The rest of the program is as it would be without.
+
+  Args:
+    name: its name.
+    tell: called with the values and the parameters where a transform goes on to other values; it binds them again.
+
+  Returns:
+    A function of a transform that is under way, of values that belong to it, and of the parameters.
+  """
+  primitive = extend_core.Primitive(name)
+  nothing = np.False_
+
+  def partly(trace: Any, *values: Any, **params: Any) -> Any:
+    known, unknown = {}, {}
+    for number, value in zip(params["numbers"], map(trace.to_jaxpr_tracer, values)):
+      if value.is_known():
+        known[number] = value.pval.get_known()
+      else:
+        unknown[number] = value
+    if known:
+      tell(list(known.values()), **{**params, "numbers": tuple(known)})
+    if unknown:
+      given = {**params, "numbers": tuple(unknown)}
+      trace.effect_handles.append(trace.default_process_primitive(primitive, list(unknown.values()), given))
+    return nothing
+
+  def again(values: Any, params: dict[str, Any]) -> Any:
+    tell(values, **params)
+    return nothing
+
+  primitive.def_impl(lambda *values, **params: nothing)
+  primitive.def_abstract_eval(lambda *values, **params: core.ShapedArray((), np.dtype(bool)))
+  mlir.register_lowering(primitive, lambda context, *values, **params: [mlir.ir_constant(nothing)])
+  ad.primitive_jvps[primitive] = lambda values, tangents, **params: (
+    again(values, params), ad.Zero(core.ShapedArray((), jax.dtypes.float0)),
+  )  # fmt: skip
+  batching.primitive_batchers[primitive] = lambda values, axes, **params: (again(values, params), None)
+  partial_eval.custom_partial_eval_rules[primitive] = partly
+  partial_eval.dce_rules[primitive] = lambda used, *rest: ([True] * len(rest[-1].invars), rest[-1])
+  partial_eval.partial_eval_jaxpr_custom_rules[primitive] = lambda saveable, unknown, instantiated, equation: (
+    (None if any(unknown) else equation), None, [True], [True], [],
+  )  # fmt: skip
+  return lambda trace, values, params: trace.process_primitive(primitive, values, params)
+
+
+def without(jaxpr: Any, name: str) -> Any:
+  """A jaxpr without the equations of a witness, at any depth."""
+  known: dict[int, Any] = {}
+
+  def bare(jaxpr: Any) -> Any:
+    if id(jaxpr) not in known:
+      equations = [_with_bodies(e, bare) for e in jaxpr.eqns if e.primitive.name != name]
+      same = len(equations) == len(jaxpr.eqns) and all(a is b for a, b in zip(equations, jaxpr.eqns))
+      known[id(jaxpr)] = jaxpr if same else jaxpr.replace(eqns=equations)
+    return known[id(jaxpr)]
+
+  return bare(jaxpr)
+
+
+def _with_bodies(equation: Any, change: Callable[[Any], Any]) -> Any:
+  """An equation with other jaxprs in its parameters; the same object if they are the same."""
+
+  def changed(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+      parts = [changed(part) for part in value]
+      return value if all(a is b for a, b in zip(parts, value)) else type(value)(parts)
+    if hasattr(value, "eqns") and not hasattr(value, "jaxpr"):
+      return change(value)
+    inner = getattr(value, "jaxpr", None)
+    if inner is None or not hasattr(inner, "eqns"):
+      return value
+    new = change(inner)
+    return value if new is inner else value.replace(jaxpr=new)
+
+  params = {key: changed(value) for key, value in equation.params.items()}
+  same = all(params[key] is value for key, value in equation.params.items())
+  return equation if same else equation.replace(params=params)
+
+
 # Traces: what JAX keeps of each transform that is under way. What cannot be told here is taken for harmless.
 
 REPEATING = ("jax.vmap", "jax.lax.scan", "jax.lax.while_loop", "jax.lax.fori_loop")
@@ -127,6 +211,13 @@ def jitting_trace() -> Any:
 def trace_of(tracer: Any) -> Any:
   """The transform that a tracer belongs to."""
   return getattr(tracer, "_trace", None)
+
+
+def number_behind(value: Any) -> Any:
+  """The array that a tracer of `grad`, `jvp` or `vmap` has inside; None if it stands for a value of a program."""
+  while isinstance(value, core.Tracer):
+    value = getattr(value, "primal", None if is_staged(value) else getattr(value, "val", None))
+  return value
 
 
 def transform_of(trace: Any) -> str:

@@ -177,7 +177,13 @@ def _run_span(
     jitted=_jits.setdefault(recorder, _Jits()).number(),
     streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
   ) as draft:
-    yield lambda mutated: draft.set(result=describe(mutated))
+    recorder.given(draft, variables)
+
+    def done(mutated: Any) -> None:
+      draft.set(result=describe(mutated))
+      recorder.made(draft, mutated)
+
+    yield done
 
 
 def _check_variables(variables: Any) -> None:

@@ -10,6 +10,7 @@ The document, version 1:
      "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
      "sources": [[file, line, function], ...],   # the user's lines
      "records": [{"record": "Call", "span": -1, "path": 3, "source": 0, ...}, ...],
+     "trees": tuple,                             # the variable trees: a tuple of the fields of each `Tree`
      "program": {...}}                           # the equations, if there are any; see `listing`
 
 Records stand depth first, so a record's number is its `order`, and `span` is the number of the span around
@@ -37,6 +38,7 @@ from minilinen.tracing.events import Lifted, Passing, Path, Record, Span
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value
 from minilinen.tracing.tree import leaves, put
+from minilinen.tracing.trees import Tree
 
 if TYPE_CHECKING:
   from minilinen.tracing.trace import Trace
@@ -71,7 +73,8 @@ def document(trace: Trace, comparing: bool = False) -> dict[str, Any]:
   head = {key: writer.value(getattr(trace, key)) for key in HEAD}
   sources = [[source.file, source.line, source.function] for source in writer.sources]
   program = None if comparing or not trace.has_equations else listed(trace.program, writer.path, writer.value)
-  tables = {"names": writer.names, "sources": sources, "records": records, "program": program}
+  trees = writer.value(tuple(tuple(getattr(tree, f.name) for f in fields(Tree)) for tree in trace.trees))
+  tables = {"names": writer.names, "sources": sources, "records": records, "program": program, "trees": trees}
   return {"format": FORMAT, "version": VERSION, **head, **tables}
 
 
@@ -206,11 +209,12 @@ def read(whole: Any) -> dict[str, Any]:
       f"it is of version {whole.get('version')!r}, and this minilinen reads version {VERSION}"
     )
   reader = _Reader(whole)
-  unknown = whole.keys() - {"format", "version", "names", "sources", "records", "program", *HEAD}
+  unknown = whole.keys() - {"format", "version", "names", "sources", "records", "program", "trees", *HEAD}
   if unknown:
     raise DocumentError(f"it has the unknown entry {sorted(unknown)[0]!r}")
   head = {key: reader.checked(whole, key, kind) for key, kind in HEAD.items()}
-  return {"items": reader.items(whole["records"]), "program": reader.program(whole.get("program")), **head}
+  items, program = reader.items(whole["records"]), reader.program(whole.get("program"))
+  return {"items": items, "program": program, "trees": reader.trees(whole), **head}
 
 
 class _Reader:
@@ -238,6 +242,13 @@ class _Reader:
     if not isinstance(value, kind):
       raise DocumentError(f"its entry {key!r} is {value!r}, which is of the wrong type")
     return value
+
+  def trees(self, plain: dict[str, Any]) -> tuple[Tree, ...]:
+    """The variable trees."""
+    try:
+      return tuple(Tree(*row) for row in self.checked(plain, "trees", tuple))
+    except TypeError as error:
+      raise DocumentError(f"its entry 'trees' is damaged ({error})") from None
 
   def program(self, plain: Any) -> Program | None:
     """The equations, None if there are none."""

@@ -60,6 +60,7 @@ class Run(Span):
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
     jitted: number of the innermost `jax.jit` that was tracing when the run began, 0 if there was none.
+    tree: number of the variable tree that it ran on, among `Trace.trees`.
   """
 
   name: str
@@ -69,6 +70,7 @@ class Run(Span):
   mutable: Value = False
   streams: tuple[str, ...] = ()
   jitted: int = 0
+  tree: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from minilinen.in_force import Block, InForce
 from minilinen.tracing.draft import Draft, frozen, settle
 from minilinen.tracing.equations import marks
+from minilinen.tracing.equations.leaves import write
 from minilinen.tracing.events import Body, Lift, Path, Record, Span
 from minilinen.tracing.source import user_source
+from minilinen.tracing.states import Arrays, trees_of_arrays
+from minilinen.tracing.trees import Traced, Tree, trees_of_program
 
 _numbers = itertools.count(1)
 _UNMARKED = contextlib.nullcontext()
@@ -54,7 +58,8 @@ def initializing() -> AbstractContextManager[object]:
 class Recorder:
   """Collects records in order. One recorder serves one thread, and no two have the same `number`.
 
-  If it is to mark equations, `marked` has for each mark the module call that it stands for.
+  If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
+  the program with the names of its inputs.
   """
 
   def __init__(self, marking: bool = False) -> None:
@@ -62,6 +67,10 @@ class Recorder:
     self.thread = threading.get_ident()
     self.items: list[Draft] = []
     self.marked: list[Draft] | None = [] if marking else None
+    self.runs: list[Traced] = []
+    self.arrays = Arrays()
+    self.program: tuple[Any, Sequence[str]] = (None, ())
+    self.trees: tuple[Tree, ...] = ()
     self._open: list[Draft] = []
 
   def innermost(self) -> Draft:
@@ -90,6 +99,20 @@ class Recorder:
       return _UNMARKED
     self.marked.append(call)
     return marks.marked(len(self.marked) - 1)
+
+  def given(self, run: Draft, variables: Any) -> None:
+    """Notes the variables that a run is given."""
+    if self.marked is not None:
+      self.runs.append(Traced(run, write(variables)))
+    else:
+      self.arrays.begin(run, variables)
+
+  def made(self, run: Draft, variables: Any) -> None:
+    """Notes the variables that a run hands back."""
+    if self.marked is None:
+      self.arrays.end(run, variables)
+    else:
+      next(traced for traced in reversed(self.runs) if traced.run is run).made = write(variables)
 
   def marked_calls(self) -> list[int]:
     """The order of the call that each mark stands for; of one in a pass that was not kept, of its like in the last."""
@@ -123,8 +146,16 @@ class Recorder:
     return _Opened(self, draft, True)
 
   def freeze(self) -> tuple[Record, ...]:
-    """Everything recorded so far, as records; a span that is open has what is in it by now."""
-    return frozen(self.items)
+    """Everything recorded so far, as records; a span that is open has what is in it by now.
+
+    The variable trees that the runs were on are in `trees` then.
+    """
+    grown = (
+      trees_of_arrays(self.arrays) if self.marked is None else trees_of_program(self.runs, *self.program)
+    )
+    records = frozen(self.items)
+    self.trees = tuple(tree.finished() for tree in grown)
+    return records
 
 
 class _Opened:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from minilinen.tracing.caches import caches_aside
+from minilinen.tracing.equations.leaves import take_out
 from minilinen.tracing.recorder import Recorder, in_words, recording
 from minilinen.tracing.spec import abstract, describe, is_array, separate
 from minilinen.tracing.trace import Trace
@@ -82,7 +83,9 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
     with _record(recorder) as found:
       found._learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
       try:
-        found._learn(**_run_abstractly(fn, args, kwargs))
+        facts, closed = _run_abstractly(fn, args, kwargs)
+        found._learn(**facts)
+        recorder.program = (closed, facts["_inputs"])
       except BaseException as error:
         with contextlib.suppress(Exception):
           error.trace = found  # type: ignore[attr-defined]
@@ -93,8 +96,10 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
   return traced
 
 
-def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-  """What a call leads to: the facts of a `Trace` that come from running it on shapes."""
+def _run_abstractly(
+  fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], Any]:
+  """What a call leads to: the facts of a `Trace` that come from running it on shapes, and the program."""
   leaves, fill = separate((args, kwargs), is_array)
   facts: dict[str, Any] = {}
 
@@ -104,9 +109,10 @@ def _run_abstractly(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     facts.update(result=describe(out), _results=_leaf_names("", out, _is_number))
     return separate(out, _is_number)[0]
 
-  facts["jaxpr"] = jax.make_jaxpr(run)(*leaves).jaxpr
+  closed = jax.make_jaxpr(run)(*leaves)
+  facts["jaxpr"] = take_out(closed.jaxpr)
   facts["_inputs"] = _argument_names(fn, args, kwargs)
-  return facts
+  return facts, closed
 
 
 def _is_number(value: Any) -> bool:

@@ -23,6 +23,7 @@ from minilinen.tracing.globs import matches, split_path
 from minilinen.tracing.recorder import Recorder
 from minilinen.tracing.spec import Value
 from minilinen.tracing.tree import Found
+from minilinen.tracing.trees import Tree
 
 R = TypeVar("R", bound=Record)
 
@@ -97,6 +98,7 @@ class Trace:
     error: str | None = None,
     jaxpr: Any = None,
     program: Program | None = None,
+    trees: Iterable[Tree] = (),
     recorder: Recorder | None = None,
   ):
     """Makes a trace of finished records.
@@ -116,6 +118,7 @@ class Trace:
     self._inputs: list[str] = []
     self._results: list[str] = []
     self._program = program
+    self._trees = tuple(trees)
     self._numbers: dict[int, list[int]] = {}
 
   def _learn(self, **facts: Any) -> None:
@@ -136,6 +139,7 @@ class Trace:
   def _refresh(self) -> None:
     if self._recorder is not None:
       self._items = self._recorder.freeze()
+      self._trees = self._recorder.trees
       self._flat = self._calls = self._found = None
 
   # The records.
@@ -234,6 +238,12 @@ class Trace:
       around.append(span)
       span = self.span_of(span)
     return tuple(around)
+
+  @property
+  def trees(self) -> tuple[Tree, ...]:
+    """The variable trees that the runs were on, in the order in which they were met; `Run.tree` is a number of them."""
+    self._refresh()
+    return self._trees
 
   # What is computed from the records.
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from minilinen import jax_internals
 from minilinen.tracing.equations import formula, marks
-from minilinen.tracing.equations.work import NOTHING, Count, Work, is_known, work_of
+from minilinen.tracing.equations.bodies import Body, bodies_of
+from minilinen.tracing.equations.work import NOTHING, Count, Work, work_of
 from minilinen.tracing.events import Call, Path, Record, Run
 from minilinen.tracing.source import Source, source_of_frames
 from minilinen.tracing.spec import Opaque, Value, spec_of
@@ -198,7 +199,7 @@ class _Reader:
       number = len(self.equations)
       self.origins.setdefault(id(equation), []).append(number)
       self.equations.append(self.equation(equation, here, inputs, tuple(outputs)))
-      bodies = _bodies(equation)
+      bodies = bodies_of(equation)
       if bodies:
         self.enter(equation, bodies, number, here)
 
@@ -234,7 +235,7 @@ class _Reader:
     self, equation: Any, here: _Place, inputs: tuple[int, ...], outputs: tuple[int, ...]
   ) -> Equation:
     """An equation as if it had no body."""
-    work, mark = (NOTHING, None) if _bodies(equation) else work_of(equation)
+    work, mark = (NOTHING, None) if bodies_of(equation) else work_of(equation)
     told = here.marks if mark is None else (*here.marks, mark)
     name = equation.params.get("name", "")
     return Equation(
@@ -243,7 +244,7 @@ class _Reader:
       source=self.source(equation, here.inside),
     )  # fmt: skip
 
-  def enter(self, equation: Any, bodies: list[_Body], number: int, here: _Place) -> None:
+  def enter(self, equation: Any, bodies: list[Body], number: int, here: _Place) -> None:
     """Adds the bodies of an equation that is in the list, and ties their values to its own."""
     outer = self.equations[number]
     enters: list[tuple[int, int]] = []
@@ -292,68 +293,3 @@ def _phase(names: Any) -> str | None:
   if "rematted_computation" in text:
     return RECOMPUTED
   return BACKWARD if "transpose(" in text else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-  """A jaxpr in an equation.
-
-  Attributes:
-    jaxpr: without its constants.
-    inputs: which inputs of the equation its own are.
-    outputs: which outputs of the equation its own become.
-    again: which of its own inputs its outputs become when it runs the next time.
-    times: how often it runs.
-    decides: whether its result decides how often another body runs.
-    marks: of its equations.
-  """
-
-  jaxpr: Any
-  inputs: Sequence[int]
-  outputs: Sequence[int]
-  again: Sequence[int] = ()
-  times: Count = 1
-  decides: bool = False
-  marks: tuple[str, ...] = ()
-
-
-def _carry(scan: Any) -> range:
-  """Which inputs of a scan's body are its carry: those between the constants and what is looped over.
-
-  By their shapes, since JAX's parameters for it change: what is looped over or stacked has an axis less inside.
-  """
-  body = scan.params["jaxpr"].jaxpr
-
-  def whole(outer: Any, inner: Any) -> int:
-    return sum(len(o.aval.shape) == len(i.aval.shape) for o, i in zip(outer, inner))
-
-  carry = whole(scan.outvars, body.outvars)
-  constants = whole(scan.invars, body.invars) - carry
-  return range(constants, constants + carry)
-
-
-def _bodies(equation: Any) -> list[_Body]:
-  """The bodies that an equation runs; a primitive that has a rule of its own has none."""
-  params = equation.params
-  if not params:
-    return []
-  ins, outs = range(len(equation.invars)), range(len(equation.outvars))
-  match equation.primitive.name:
-    case "scan":
-      return [_Body(params["jaxpr"].jaxpr, ins, outs, _carry(equation), params["length"])]
-    case "cond":
-      return [_Body(branch.jaxpr, ins[1:], outs) for branch in params["branches"]]
-    case "while":
-      conds, consts = params["cond_nconsts"], params["body_nconsts"]
-      carry = ins[conds + consts :]
-      return [
-        _Body(params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), decides=True, marks=("per iteration",)),
-        _Body(
-          params["body_jaxpr"].jaxpr, ins[conds:], outs, range(consts, len(ins)), marks=("per iteration",)
-        ),
-      ]
-    case "shard_map":
-      return [_Body(jax_internals.bodies(equation)[0], ins, outs, times=params["mesh"].size)]
-  inner = jax_internals.bodies(equation)
-  is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
-  return [_Body(inner[0], ins, outs)] if is_call else []

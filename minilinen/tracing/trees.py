@@ -1,0 +1,405 @@
+"""Which variable tree each run was on: the identity of models in a trace.
+
+A recording notes for each run the leaves of the variables that it was given and that it made. In a traced program
+each leaf is one of its values (`values`), in code that really runs an array (`states`): for both a number here, and
+equal numbers are one variable. Runs with the same parameters are runs of one tree; an `init` makes a tree; a part of a
+tree is `within` it; what was computed from another tree's leaves is `derived_from` it. So nothing is counted twice, and
+two models of one class stay two.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minilinen.tracing.equations.leaves import Leaves
+from minilinen.tracing.equations.values import Values, read_top, read_values
+from minilinen.tracing.spec import Value, boxed
+from minilinen.tracing.tree import leaves
+
+Place = tuple[str, ...]
+"""A variable's address in its tree: collection, names of the path, name."""
+Numbers = Mapping[Place, int]
+"""A number for each leaf."""
+
+
+@dataclass(frozen=True)
+class Tree:
+  """One variable tree: what the user would call a model's variables.
+
+  Attributes:
+    number: its place among the trees of the trace, in the order in which they were met.
+    module: class of the module that was run on it, "" for a function of a scope.
+    runs: the orders of the runs on it.
+    origin: where it came from: "init", "argument", "computed" (in the traced function), "array" (which was there
+      before), or "unknown".
+    argument: the name of the argument that it was ("teacher").
+    derived_from: numbers of the trees that its variables were computed from.
+    within: the number of the tree that it is a part of, and the path of that part; None if it stands alone.
+    elsewhere: variables that count elsewhere: those of another tree, and those computed from another's.
+    stacked: variables that runs saw one slice of (under `vmap`, `scan`), with their whole specs.
+    states: how many different values its variables had.
+    known: whether it is known that all these runs were on it, and that no other was.
+  """
+
+  number: int
+  module: str
+  runs: tuple[int, ...]
+  origin: str = "unknown"
+  argument: str = ""
+  derived_from: tuple[int, ...] = ()
+  within: tuple[int, tuple[str, ...]] | None = None
+  elsewhere: tuple[Place, ...] = ()
+  stacked: tuple[tuple[Place, Value], ...] = ()
+  states: int = 1
+  known: bool = True
+
+  def counts(self, place: Place) -> bool:
+    """Whether a variable is counted with this tree."""
+    return not any(place == known[: len(place)] or known == place[: len(known)] for known in self.elsewhere)
+
+
+@dataclass(eq=False)
+class Seen:
+  """What is known of one run.
+
+  Attributes:
+    run: its draft, whose order is known later.
+    given: for each of several trees that the run was on, numbers of the leaves that it was given; usually one.
+    made: the numbers of the leaves that it handed back.
+    makes: whether it makes a tree.
+    is_told: whether the numbers are known, if it has leaves.
+  """
+
+  run: Any
+  given: Sequence[Numbers]
+  made: Numbers
+  makes: bool
+  is_told: bool = True
+
+  @property
+  def module(self) -> str:
+    return self.run.fields.get("module", "")
+
+  @functools.cached_property
+  def shape(self) -> Any:
+    """Equal for runs whose variables could be of one model: by what the trace says of them."""
+    told = self.run.fields.get("result" if self.makes else "given", {})
+    return tuple((place, str(value)) for place, value in sorted(leaves(told.get("params", told))))
+
+
+@dataclass(eq=False)
+class Growing:
+  """A tree in the making: the runs on it, and the leaves it had in each of its states."""
+
+  number: int
+  first: Seen
+  origin: str
+  runs: list[Any] = field(default_factory=list)
+  states: list[Numbers] = field(default_factory=list)
+  made: list[Numbers] = field(default_factory=list)
+  latest: Numbers = field(default_factory=dict)
+  known: bool = True
+  doubtful: bool = False
+  derived_from: tuple[int, ...] = ()
+  within: tuple[int, tuple[str, ...]] | None = None
+  elsewhere: set[Place] = field(default_factory=set)
+  argument: str = ""
+  stacked: list[tuple[Place, Value]] = field(default_factory=list)
+
+  @property
+  def module(self) -> str:
+    return self.first.module
+
+  @property
+  def shape(self) -> Any:
+    return self.first.shape
+
+  def all_states(self) -> Iterable[Numbers]:
+    return itertools.chain(self.states, self.made)
+
+  def finished(self) -> Tree:
+    """The tree as data; the records are numbered by now."""
+    runs = tuple(dict.fromkeys(run.order for run in self.runs if run.order >= 0))
+    return Tree(
+      self.number, self.module, runs, self.origin, self.argument,
+      self.derived_from, self.within, tuple(sorted(self.elsewhere)), tuple(self.stacked),
+      max(1, len(self.states)), self.known,
+    )  # fmt: skip
+
+
+Later = Callable[[Seen, Numbers, Sequence[Growing]], Growing | None]
+
+
+def params_of(leaves: Numbers) -> Numbers:
+  """The leaves that say which tree it is: the parameters, or all if there are none."""
+  return {place: number for place, number in leaves.items() if place[0] == "params"} or leaves
+
+
+def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None = None) -> list[Growing]:
+  """The trees of these runs. Each run's draft learns the number of its tree.
+
+  Args:
+    runs: in their order.
+    values: the values of the traced program; None if the code really ran.
+    later: finds the tree whose later state a run's leaves are, if they are none that was seen before; None if
+      nothing changes while it runs.
+  """
+  trees: list[Growing] = []
+  runs = list(runs)
+  same = values.equal if values is not None else None
+  waiting = [seen for seen in runs if not seen.is_told and not (seen.makes and later)]
+  for seen in runs:
+    for given in seen.given or [{}] if seen not in waiting else ():
+      tree = None if seen.makes else _tree_of(seen, given, trees, same)
+      if tree is None and later and not seen.makes:
+        tree = later(seen, given, trees)
+      _add(tree or _new(seen, trees), seen, given, same)
+  for seen in waiting:
+    alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
+    if len(alike) == 1:
+      alike[0].known = alike[0].known and seen.makes
+    _add(alike[0] if len(alike) == 1 else _new(seen, trees), seen, {}, same)
+  _number(trees, runs)
+  _relate(trees, values)
+  return trees
+
+
+def _new(seen: Seen, trees: list[Growing]) -> Growing:
+  tree = Growing(len(trees), seen, "init" if seen.makes else "unknown")
+  tree.known = seen.is_told or seen.makes
+  tree.doubtful = not seen.is_told
+  trees.append(tree)
+  return tree
+
+
+def _add(tree: Growing, seen: Seen, given: Numbers, same: Sequence[int] | None) -> None:
+  """Adds a run to a tree."""
+  tree.runs.append(seen.run)
+  tree.latest = seen.made if seen.makes else given or tree.latest
+  if seen.makes:
+    tree.states.extend([seen.made] if seen.made else [])
+  elif given:
+    tree.doubtful = False
+    if not any(_holds(state, params_of(given), same) for state in tree.states):
+      tree.states.append(given)
+    elif not any(given.items() <= state.items() for state in tree.all_states()):
+      tree.made.append(given)
+  if seen.made and not seen.makes:
+    tree.made.append(seen.made)
+
+
+def _number(trees: list[Growing], runs: Sequence[Seen]) -> None:
+  """Numbers the trees by the first run on each, and tells each run its tree; of several the first."""
+  places = {seen.run: place for place, seen in enumerate(runs)}
+  for tree in trees:
+    tree.runs.sort(key=places.__getitem__)
+  trees.sort(key=lambda tree: places[tree.runs[0]])
+  for number, tree in enumerate(trees):
+    tree.number = number
+  for tree in reversed(trees):
+    for run in tree.runs:
+      run.fields["tree"] = tree.number
+
+
+def _tree_of(
+  seen: Seen, given: Numbers, trees: Sequence[Growing], same: Sequence[int] | None
+) -> Growing | None:
+  """The tree that these leaves are of, if it was met before."""
+  wanted = params_of(given)
+  if not wanted:
+    return next((t for t in trees if t.module == seen.module and not any(t.all_states())), None)
+  for equal in (None, same) if same is not None else (None,):
+    for tree in trees:
+      if any(_holds(state, wanted, equal) for state in tree.all_states()):
+        return tree
+  return None
+
+
+def _holds(state: Numbers, wanted: Numbers, same: Sequence[int] | None) -> bool:
+  """Whether a state has all these leaves; `same` says which numbers are equal."""
+  if same is None:
+    return wanted.items() <= state.items()
+  return all(place in state and same[state[place]] == same[number] for place, number in wanted.items())
+
+
+# How trees belong together.
+
+
+def _relate(trees: Sequence[Growing], values: Values | None) -> None:
+  """Finds which trees are parts of others, share variables with them, or were computed from them."""
+  holders: dict[int, list[tuple[Growing, Place]]] = defaultdict(list)
+  for tree in trees:
+    for state in tree.all_states():
+      for place, number in state.items():
+        holders[number].append((tree, place))
+  for tree in trees:
+    tree.within = _within(tree, tree.states[0], holders) if tree.states else None
+  for tree in trees:
+    if tree.within is not None:
+      tree.elsewhere.add(())
+    elif tree.states:
+      for place, number in tree.states[0].items():
+        if any(other.number < tree.number and other.within is None for other, _ in holders[number]):
+          tree.elsewhere.add(place)
+  if values is not None:
+    _derive(trees, values)
+  for tree in trees:
+    known = [t for t in trees if t is not tree and not t.doubtful]
+    if tree.doubtful and any((t.module, t.shape) == (tree.module, tree.shape) for t in known):
+      tree.elsewhere.add(())
+
+
+def _within(
+  tree: Growing, leaves: Numbers, holders: Mapping[int, Sequence[tuple[Growing, Place]]]
+) -> tuple[int, tuple[str, ...]] | None:
+  """The larger tree that has all these leaves below one path."""
+  if not leaves:
+    return None
+  first, number = next(iter(leaves.items()))
+  for other, place in holders[number]:
+    path = place[1 : len(place) - len(first) + 1]
+    below = (place[0], *path, *first[1:]) == place
+    if other is not tree and path and below:
+      for state in other.all_states():
+        if all(state.get((p[0], *path, *p[1:])) == n for p, n in leaves.items()):
+          return other.number, path
+  return None
+
+
+def _derive(trees: Sequence[Growing], values: Values) -> None:
+  """Finds trees whose variables were computed from another tree's."""
+  leaf_of: dict[int, int] = defaultdict(int)
+  for tree in trees:
+    for state in tree.all_states():
+      for number in state.values():
+        leaf_of[number] |= 1 << tree.number
+  if len(trees) < 2:
+    return
+  reach: list[int] = []
+  for sources in values.sources:
+    found = 0
+    for source in sources:
+      found |= reach[source] | leaf_of[source]
+    reach.append(found)
+  for tree in trees:
+    if tree.origin != "init" and tree.states and tree.within is None:
+      from_others = {p: reach[n] & ~(1 << tree.number) for p, n in params_of(tree.states[0]).items()}
+      tree.elsewhere.update(place for place, others in from_others.items() if others)
+      together = 0
+      for others in from_others.values():
+        together |= others
+      near = sorted(
+        (t for t in trees if together >> t.number & 1),
+        key=lambda t: (t.module, t.shape) != (tree.module, tree.shape),
+      )
+      tree.derived_from = tuple(t.number for t in near)
+      if near and tree.elsewhere >= from_others.keys():
+        tree.elsewhere = {()}
+
+
+# Trees of a program.
+
+
+@dataclass(eq=False)
+class Traced:
+  """A run in a program that JAX writes down: the leaves of its variables, of which the program tells later."""
+
+  run: Any
+  given: Leaves
+  made: Leaves | None = None
+
+
+def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) -> list[Growing]:
+  """The trees of the runs of a traced function.
+
+  Args:
+    runs: in their order.
+    closed: the program with its constants; None if the function did not come to its end.
+    names: what each input of it is in the function's arguments.
+  """
+  values = read_top(closed) if runs and closed is not None else Values()
+  if runs and closed is not None and (len(runs) > 1 or not _tells_all(values, runs[0])):
+    values = read_values(closed)
+  told: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
+  for entry in values.told:
+    told[entry.leaves].append(entry.values)
+
+  def numbers(leaves: Leaves | None) -> list[Numbers]:
+    if leaves is None or not leaves.places:
+      return []
+    known = {i: values.constant(array) for i, array in leaves.arrays.items()}
+    found = _instances(known, told[leaves], values)
+    return [{leaves.places[i]: number for i, number in sorted(each.items())} for each in found if each]
+
+  seen = []
+  for traced in runs:
+    given, made = numbers(traced.given), numbers(traced.made)
+    makes = not traced.given.places and traced.run.fields.get("name") == "init"
+    is_told = bool(made if makes else given) or not (traced.given.places or makes)
+    seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_told))
+  trees = grow(seen, values)
+  for tree in trees:
+    _say_origin(tree, values, names)
+  return trees
+
+
+def _tells_all(values: Values, run: Traced) -> bool:
+  """Whether what was looked at tells of all leaves of a run."""
+  leaves = run.given if run.given.places else run.made
+  told = [number for entry in values.told if entry.leaves is leaves for number in entry.values]
+  return leaves is not None and len({*told, *leaves.arrays}) == len(leaves.places) > 0
+
+
+def _instances(known: dict[int, int], told: Sequence[dict[int, int]], values: Values) -> list[dict[int, int]]:
+  """What the leaves were, in each of the places where the program has the run; it is in several if JAX traced it once.
+
+  One place may tell of it in several parts, as its leaves belonged to different transforms.
+  """
+  found: list[dict[int, int]] = []
+  for part in told:
+    fits = (
+      each for each in found if all(values.equal[each.get(i, n)] == values.equal[n] for i, n in part.items())
+    )
+    each = next(fits, None)
+    if each is None:
+      found.append({**known, **part})
+    else:
+      each.update({i: n for i, n in part.items() if i not in each})
+  for later in found[1:]:
+    for i, number in found[0].items():
+      later.setdefault(i, number)
+  return found or ([known] if known else [])
+
+
+def _say_origin(tree: Growing, values: Values, names: Sequence[str]) -> None:
+  """Says where a tree came from, and which of its variables are larger than a run saw them."""
+  if not tree.states:
+    return
+  arguments = dict(zip(values.arguments, names))
+  whole = {place: values.whole(number) for place, number in tree.states[0].items()}
+  inputs = [(place, arguments[number]) for place, number in whole.items() if number in arguments]
+  if tree.origin != "init":
+    sources = [number for number in whole.values() if values.sources[number]]
+    computed = bool(sources) or bool(tree.derived_from)
+    tree.origin = "computed" if computed else "argument" if inputs else "array"
+    if inputs and not computed:
+      tree.argument = _common_name(*inputs[0])
+  said = dict(leaves(tree.first.run.fields.get("result" if tree.origin == "init" else "given", {})))
+  for place, number in whole.items():
+    spec, inner = values.specs[number], boxed(said.get(place))[0]
+    if spec is not None and getattr(inner, "shape", None) not in (None, spec.shape):
+      tree.stacked.append((place, spec))
+
+
+def _common_name(place: Place, name: str) -> str:
+  """What an argument is called, of which a leaf is an input: its name without the leaf's own place in it."""
+  parts, rest = name.split("/"), list(place)
+  while len(parts) > 1 and rest and parts[-1] == rest[-1]:
+    parts.pop()
+    rest.pop()
+  return "/".join(parts)
