@@ -33,5 +33,5 @@ def nearest(name: Any, names: Iterable[Any]) -> str:
 
 def misspelt(name: str, passed: Iterable[str]) -> str:
   """For a name that was not passed: the one that was, if it looks like it."""
-  close = near(name, passed)
+  close = near(name, {*passed} - {name})
   return f" Is {close[0]!r} misspelt?" if close else ""

@@ -129,8 +129,7 @@ def collection_misspelt() -> Any:
 apply needs variables as a dict: collection -> nested dict of arrays, but got
   [1], a list.
   line    `return Net().apply([1], X)  # type: ignore[arg-type]`
-  wrong   model.apply(params, x)
-  right   model.apply({"params": params}, x)""",
+  right   variables = model.init(key, x); model.apply(variables, x)""",
 )
 def variables_no_dict() -> Any:
   return Net().apply([1], X)  # type: ignore[arg-type]
@@ -142,8 +141,7 @@ def variables_no_dict() -> Any:
 apply needs variables as a dict: collection -> nested dict of arrays, but got
   None.
   line    `return Net().apply(None, X)  # type: ignore[arg-type]`
-  wrong   model.apply(params, x)
-  right   model.apply({"params": params}, x)""",
+  right   variables = model.init(key, x); model.apply(variables, x)""",
 )
 def variables_none() -> Any:
   return Net().apply(None, X)  # type: ignore[arg-type]
@@ -213,6 +211,7 @@ def stream_is_a_number() -> Any:
   module  /Dropout_0
   line    `x = nn.Dropout(0.5, deterministic=not train)(x)`
   right   model.apply(variables, x, rngs={"dropout": key})
+  mend    a bound module is given them by bind: model.bind(variables, rngs=...).
 in module /Dropout_0 (Dropout.__call__), called with (f32[2,4])""",
 )
 def stream_missing() -> Any:
@@ -227,6 +226,7 @@ Is 'dropuot' misspelt?
   module  /Dropout_0
   line    `x = nn.Dropout(0.5, deterministic=not train)(x)`
   right   model.apply(variables, x, rngs={"dropout": key})
+  mend    a bound module is given them by bind: model.bind(variables, rngs=...).
 in module /Dropout_0 (Dropout.__call__), called with (f32[2,4])""",
 )
 def stream_misspelt() -> Any:
@@ -265,8 +265,10 @@ Parameter 'kernel' in '/enc' has shape (3, 4), but its initializer gives (5, 4),
   for inputs (f32[2,5]).
   module  /enc
   line    `x = nn.Dense(4, name="enc")(x)`
-  mend    pass an input of the size that the parameters were made for, or init
-          again for this one.
+  expects (5, 4)
+  found   (3, 4)
+  mend    pass an input, and make the layers, of the sizes that the parameters
+          were made for, or init again for these.
 in module /enc (Dense.__call__), called with (f32[2,5])""",
 )
 def input_of_another_size() -> Any:
@@ -438,7 +440,9 @@ Cannot call apply(): 'encod' is not a valid function, or no method of the
 Did you mean 'encode'?
 There: encode.
   line    `return Auto().apply({}, X, method="encod")`
-  right   model.apply(variables, x, method=Model.encode) or method='encode'""",
+  right   method='encode'
+  mend    method= takes the name of a method, or a function of the module:
+          lambda model, x: ...""",
 )
 def method_misspelt() -> Any:
   class Auto(nn.Module):
@@ -452,10 +456,10 @@ def method_misspelt() -> Any:
   errors.InvalidInstanceModuleError,
   """\
 Can only call init, init_with_output, apply or bind methods on an instance of a
-  Module, but the first argument is an instance of PRNGKeyArray.
+  Module, but the first argument is key<fry>[].
   line    `return Net.init(KEY, X)  # type: ignore[arg-type]`
-  wrong   Net.init(key, x)
-  right   Net().init(key, x)""",
+  wrong   Model.init(...)
+  right   Model().init(...)""",
 )
 def class_for_instance() -> Any:
   return Net.init(KEY, X)  # type: ignore[arg-type]
@@ -525,10 +529,10 @@ def variable_kept() -> Any:
 @raises(
   errors.ScopeNameTypeError,
   """\
-Names are strings, but got 3 (int).
+Names are strings, but got 3, an int.
   module  /
   line    `return nn.Dense(2, name=3)(x)  # type: ignore[arg-type]`
-  right   name='3'
+  right   '3' in its place
 in module / (Numbered.__call__), called with (f32[2,3])""",
 )
 def name_is_a_number() -> Any:
@@ -644,9 +648,8 @@ def submodule_in_a_plain_method() -> Any:
 Module field 'features' is set in setup(): fields are settings, and setup must
   not change them.
   line    `self.features = 3`
-  wrong   def setup(self): self.features = 3
-  right   def setup(self): self.width = self.features or 3
-  mend    give the value another name.
+  wrong   def setup(self): self.features = ...
+  right   def setup(self): self.features_in_use = ...   # any other name
 in module / (Setter.setup), called with ()""",
 )
 def field_set_in_setup() -> Any:
@@ -668,9 +671,7 @@ def field_set_in_setup() -> Any:
 Can't set features=3 for Module of type Dense: Module instance is frozen outside
   of setup method.
   line    `model.features = 3`
-  right   other = module.clone(features=...)
-  mend    define it as a field, in setup, as a local variable, or as
-          self.variable(...).""",
+  right   other = module.clone(features=...)""",
 )
 def field_set_from_outside() -> Any:
   model = nn.Dense(4).bind({"params": NET["params"]["enc"]})
@@ -707,7 +708,7 @@ def called_without_variables() -> Any:
   """\
 Can't call `.setup()` directly: it runs when a bound module is first used.
   line    `return nn.Embed(3, 2).setup()`
-  right   module.bind(variables) ... module.submodule""",
+  right   bound = model.bind(variables); bound.layer   # an attribute that setup made""",
 )
 def setup_by_hand() -> Any:
   return nn.Embed(3, 2).setup()
@@ -784,7 +785,7 @@ The lifted function 'two_layers' takes a module first, but got an instance of
   tuple.
   line    `return nn.jit(two_layers)((nn.Dense(2), nn.Dense(3)), x)`
   wrong   nn.jit(lambda layers, x: ...)((self.a, self.b), x)
-  right   nn.jit(lambda self, x: self.b(self.a(x)))(self, x)
+  right   nn.jit(lambda model, x: model.b(model.a(x)), ...)(self, x)
   mend    other modules may follow as arguments of their own.
 in module / (Two.__call__), called with (f32[2,3])""",
 )
@@ -806,8 +807,8 @@ def lifted_function_of_a_tuple() -> Any:
 Linen transformations must be applied to Module classes or functions taking a
   Module, got an instance of Dense.
   line    `return nn.vmap(nn.Dense(3))`
-  wrong   nn.vmap(nn.Dense(3), ...)
-  right   nn.vmap(nn.Dense, ...)(3)""",
+  wrong   nn.vmap(Dense(...), ...)
+  right   nn.vmap(Dense, ...)(...)""",
 )
 def instance_lifted() -> Any:
   return nn.vmap(nn.Dense(3))

@@ -50,8 +50,9 @@ Collection 'batch_stats' is carried by nn.scan of Norm, and the body creates
   module  /ScanNorm_0
   line    `return compact(lambda self, x: Loop()(x, None)).init(KEY, X)`
   lifted  `Loop = nn.scan(`
-  right   nn.scan(Norm, variable_axes={..., "batch_stats": 0}, ...)
-  mend    create the variables before the scan, which then carries them.
+  mend    create the variables before the scan, which then carries them, or give
+          each step its own: variable_axes={"batch_stats": 0} instead of
+          variable_carry.
 in module /ScanNorm_0 (ScanNorm.__call__), called with (f32[4,3], NoneType)""",
 )
 def statistics_are_created_in_a_carry() -> Any:

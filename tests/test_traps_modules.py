@@ -95,8 +95,8 @@ def attribute_hides_a_method() -> Any:
   was assigned, for then its modules got their names.
   module  /
   line    `self.layers.append(nn.Dense(2))`
-  wrong   self.layers = []; self.layers.append(nn.Dense(3))
-  right   layers = []; layers.append(nn.Dense(3)); self.layers = layers
+  wrong   self.layers = [...]; self.layers.append(...)
+  right   layers = [...]; layers.append(...); self.layers = layers
 in module / (Net.setup), called with ()""",
 )
 def layer_appended_in_setup() -> Any:
@@ -118,8 +118,8 @@ def layer_appended_in_setup() -> Any:
   was assigned, for then its modules got their names.
   module  /
   line    `self.layers.append(nn.Dense(3))`
-  wrong   self.layers = []; self.layers.append(nn.Dense(3))
-  right   layers = []; layers.append(nn.Dense(3)); self.layers = layers
+  wrong   self.layers = [...]; self.layers.append(...)
+  right   layers = [...]; layers.append(...); self.layers = layers
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def layer_appended_in_a_call() -> Any:
@@ -242,6 +242,8 @@ Parameter 'kernel' in '/Dense_1' has shape (5, 5), but its initializer gives (5,
 That of 'Dense_2' beside it has this shape: names may have moved.
   module  /Dense_1
   line    `x = nn.Dense(size)(x)`
+  expects (5, 2)
+  found   (5, 5)
   mend    automatic names are counted, and a layer was taken out before this
           one: name the layers (name=...).
 in module /Dense_1 (Dense.__call__), called with (f32[4,5])""",
@@ -257,8 +259,10 @@ Parameter 'kernel' in '/Dense_0' has shape (3, 5), but its initializer gives (3,
   3), for inputs (f32[4,3]).
   module  /Dense_0
   line    `x = nn.Dense(size)(x)`
-  mend    pass an input of the size that the parameters were made for, or init
-          again for this one.
+  expects (3, 3)
+  found   (3, 5)
+  mend    pass an input, and make the layers, of the sizes that the parameters
+          were made for, or init again for these.
           If a layer was put in before '/Dense_0', the automatic names have
           moved: name the layers.
 in module /Dense_0 (Dense.__call__), called with (f32[4,3])""",

@@ -13,11 +13,13 @@ mistake that Flax lets pass is a warning here: `warn` shows it where it happens,
 from __future__ import annotations
 
 import re
+import types
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minilinen.spelling import misspelt as misspelt
+from minilinen.spelling import near as near
 from minilinen.spelling import nearest as nearest
 from minilinen.tracing import events
 from minilinen.tracing.layout import laid_out
@@ -134,11 +136,19 @@ def short(found: Any) -> str:
   if found is None:
     return "None"
   if isinstance(found, Mapping):
-    return f"a {type(found).__name__} with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
+    return f"{_a(found)} with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
+  if isinstance(found, types.FunctionType):
+    return "a lambda" if found.__name__ == "<lambda>" else f"the function {found.__name__}"
   text = repr(found)
   if len(text) > 40 or "\n" in text:
     return f"an instance of {type(found).__name__}"
-  return f"{text}, a {type(found).__name__}" if isinstance(found, (str, int, float, list, tuple)) else text
+  return f"{text}, {_a(found)}" if isinstance(found, (str, int, float, list, tuple)) else text
+
+
+def _a(found: Any) -> str:
+  """The class of a value with its article."""
+  name = type(found).__name__
+  return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
 def in_words(found: Any) -> str:

@@ -50,10 +50,16 @@ class TransformTargetError(MinilinenError):
     nn.vmap(nn.Dense(4))
   """
 
-  takes = ("target",)
+  takes = ("target", "kind", "module")
   says = "Linen transformations must be applied to Module classes or functions taking a Module, got {target:short}."
-  wrong = "nn.vmap(nn.Dense(3), ...)"
-  right = "nn.vmap(nn.Dense, ...)(3)"
+  wrong = "nn.{kind}({module}(...), ...)"
+  right = "nn.{kind}({module}, ...)(...)"
+
+  nothing = "nn.{kind}(lambda model, x: model.layer(x), ...)(self, x)"
+
+  def __init__(self, target: Any, kind: str = "vmap", module: str = ""):
+    case = {} if module else dict(wrong="", right=self.nothing)
+    super().__init__(target, kind, module, **case)
 
 
 class LiftedFunctionError(MinilinenError, TypeError):
@@ -67,11 +73,21 @@ class LiftedFunctionError(MinilinenError, TypeError):
     Two().init(key, x)
   """
 
-  takes = ("name", "value")
-  says = "The lifted function {name!r} takes a module first, but got {value:short}."
-  wrong = "nn.jit(lambda layers, x: ...)((self.a, self.b), x)"
-  right = "nn.jit(lambda self, x: self.b(self.a(x)))(self, x)"
-  mend = "other modules may follow as arguments of their own."
+  takes = ("name", "value", "kind")
+  says = "The lifted function {name!r} takes a module first, but got {value:words}."
+  wrong = "nn.{kind}({short_name}, ...)(x)   # {short_name} closes over modules, or has none"
+  right = "nn.{kind}(lambda model, x: model.layer(x), ...)(self, x)"
+  mend = "the variables of the module that comes first are what the transform lifts."
+
+  several = dict(
+    wrong="nn.{kind}(lambda layers, x: ...)((self.a, self.b), x)",
+    right="nn.{kind}(lambda model, x: model.b(model.a(x)), ...)(self, x)",
+    mend="other modules may follow as arguments of their own.",
+  )
+
+  def __init__(self, name: str, value: Any, kind: str = "jit"):
+    case = self.several if isinstance(value, (tuple, list, dict)) else {}
+    super().__init__(name, value, kind, short_name="f" if name == "<lambda>" else name, **case)
 
 
 class MultiScopeError(MinilinenError, NotImplementedError):
@@ -208,8 +224,9 @@ class ReusedKeyWarning(MinilinenWarning):
   right = '{lifted}(..., split_rngs={"{stream}": True})'
 
   def __init__(self, stream: str, path: str, kind: str, lift: LiftedAt | None = None):
-    each, lifted = ("element", "nn.vmap") if kind == "jax.vmap" else ("step", "nn.scan")
+    lifted = {"jax.vmap": "nn.vmap", "jax.lax.while_loop": "nn.while_loop"}.get(kind, "nn.scan")
     case = dict(inside=kind) if lift is None else dict(inside=lift, **_closing_over(lift))
+    each = "element" if kind == "jax.vmap" else "step"
     super().__init__(stream=stream, path=path, kind=kind, each=each, lifted=lifted, **case)
 
 
@@ -376,14 +393,14 @@ class CarriedCollectionError(MinilinenError, TypeError):
 
   takes = ("col", "names", "lift", "path")
   says = (
-    "Collection {col!r} is carried by {lift}, and the body creates {names:listed} in it: what is carried "
-    "must be there before the loop begins."
+    "Collection {col!r} is carried by {lift}, and the body creates {names:listed} in it: what is carried must be "
+    "there before the loop begins."
   )
-  mend = "create the variables before the {kind}, which then carries them."
+  mend = "create the variables before the {kind}, which then carries them{or_stack}."
 
   def __init__(self, col: str, names: Sequence[str], lift: LiftedAt, path: str):
-    right = lift.passing_collection(col) if lift.kind == "scan" else ""
-    super().__init__(col, names, lift, path, kind=lift.kind, right=right)
+    or_stack = f', or give each step its own: variable_axes={{"{col}": 0}} instead of variable_carry'
+    super().__init__(col, names, lift, path, kind=lift.kind, or_stack=or_stack if lift.kind == "scan" else "")
 
 
 class BranchesDifferError(MinilinenError, TypeError):

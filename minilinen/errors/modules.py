@@ -46,10 +46,13 @@ class AssignSubModuleError(MinilinenError):
     Plain().init(key, x)
   """
 
-  takes = ("cls",)
+  takes = ("cls", "method")
   says = "Submodule {cls} must be defined in `setup()` or in a method wrapped in `@compact`."
-  wrong = "def __call__(self, x): return nn.{cls}(...)(x)"
-  right = "@nn.compact\n          def __call__(self, x): return nn.{cls}(...)(x)"
+  wrong = "def {method}(self, x): return nn.{cls}(...)(x)"
+  right = "@nn.compact\n          def {method}(self, x): return nn.{cls}(...)(x)"
+
+  def __init__(self, cls: str, method: str = "__call__"):
+    super().__init__(cls, method)
 
 
 class SetAttributeInModuleSetupError(MinilinenError):
@@ -65,11 +68,14 @@ class SetAttributeInModuleSetupError(MinilinenError):
     Setter().init(key, x)
   """
 
-  takes = ("name",)
   says = "Module field '{name}' is set in setup(): fields are settings, and setup must not change them."
-  wrong = "def setup(self): self.features = 3"
-  right = "def setup(self): self.width = self.features or 3"
-  mend = "give the value another name."
+  wrong = "def setup(self): self.{name} = ..."
+  right = "def setup(self): self.{name}_in_use = ...   # any other name"
+
+  def __init__(self, name: str = ""):
+    super().__init__(
+      name=name, **({} if name else dict(wrong="", right="", mend="give the value another name."))
+    )
 
 
 class SetAttributeFrozenModuleError(MinilinenError):
@@ -81,11 +87,26 @@ class SetAttributeFrozenModuleError(MinilinenError):
 
   takes = ("module_cls", "attr_name", "attr_val")
   says = (
-    "Can't set {attr_name}={attr_val!r} for Module of type {module_cls}: Module instance is frozen outside of setup "
-    "method."
+    "Can't set {attr_name}={attr_val:words} for Module of type {module_cls}: Module instance is frozen outside "
+    "of setup method."
   )
-  mend = "define it as a field, in setup, as a local variable, or as self.variable(...)."
   right = "other = module.clone({attr_name}=...)"
+
+  field = "a field is a setting, the same in every call: work with a local variable instead."
+  submodule = "a compact method needs no attribute for a module; or make it in setup, where it may have one."
+  attribute = "keep it in a local variable; what lasts from call to call is self.variable(...)."
+  undeclared = "declare it as a field of {module_cls}; then module.clone({attr_name}=...) has another."
+
+  def __init__(
+    self, module_cls: str, attr_name: str, attr_val: Any, *, calls: bool = False, what: str = "field"
+  ):
+    case = {}
+    if calls:
+      mend = {"field": self.field, "submodule": self.submodule}.get(what, self.attribute)
+      case = dict(wrong="self.{attr_name} = ...", right="{attr_name} = ...", mend=mend)
+    elif what != "field":
+      case = dict(right="", mend=self.undeclared)
+    super().__init__(module_cls, attr_name, attr_val, **case)
 
 
 class MultipleMethodsCompactError(MinilinenError):
@@ -125,8 +146,37 @@ class CallCompactUnboundModuleError(MinilinenError):
   wrong = "model(x)"
   right = "model.apply(variables, x) or model.bind(variables)(x)"
 
-  def __init__(self, method: str = "it"):
-    super().__init__(method=method)
+  stray = (
+    "Can't call compact methods on unbound modules: this {module} is no part of {around}, which calls it, so there "
+    "are no variables to call {method} with."
+  )
+  in_class = "a module in the class's body is a part of {around} only if its name is annotated, which makes it a field."
+  anywhere = "make it a field of {around}, or make it in setup, or in the compact method that calls it."
+  as_method = (
+    "Can't call compact methods on unbound modules: method= was given a module, {module}, and it is called as it "
+    "stands there, without variables."
+  )
+
+  def __init__(self, method: str = "it", **case: Any):
+    super().__init__(method=method, **case)
+
+  @classmethod
+  def outside(
+    cls, method: str, module: str, around: str, attribute: str = ""
+  ) -> CallCompactUnboundModuleError:
+    """For a module that another calls, and that is no part of it: perhaps it is an attribute of its class."""
+    case = dict(right="{attribute}: nn.Module = nn.{module}(...)", mend=cls.in_class)
+    if not attribute:
+      case = dict(right="", mend=cls.anywhere)
+    facts = dict(module=module, around=around, attribute=attribute)
+    return cls(method, says=cls.stray, wrong="", **facts, **case)
+
+  @classmethod
+  def of_method(cls, module: str, attribute: str) -> CallCompactUnboundModuleError:
+    """For a module that was passed as `method=`."""
+    right = "method=lambda model, x: model.{attribute}(x)"
+    facts = dict(module=module, attribute=attribute or "layer")
+    return cls(says=cls.as_method, wrong="", right=right, **facts)
 
 
 class CallSetupUnboundModuleError(MinilinenError):
@@ -138,7 +188,7 @@ class CallSetupUnboundModuleError(MinilinenError):
 
   takes = ()
   says = "Can't call `.setup()` directly: it runs when a bound module is first used."
-  right = "module.bind(variables) ... module.submodule"
+  right = "bound = model.bind(variables); bound.layer   # an attribute that setup made"
 
 
 class CallUnbindOnUnboundModuleError(MinilinenError):
@@ -220,8 +270,8 @@ class AppendAfterSetupError(MinilinenError, AttributeError):
     "'tuple' object has no attribute '{method}': {attribute!r} of {module} became a tuple when it was "
     "assigned, for then its modules got their names."
   )
-  wrong = "self.{attribute} = []; self.{attribute}.append(nn.Dense(3))"
-  right = "{attribute} = []; {attribute}.append(nn.Dense(3)); self.{attribute} = {attribute}"
+  wrong = "self.{attribute} = [...]; self.{attribute}.{method}(...)"
+  right = "{attribute} = [...]; {attribute}.{method}(...); self.{attribute} = {attribute}"
 
 
 class HiddenMethodWarning(MinilinenWarning):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, misspelt, nearest, short
+from minilinen.errors.base import MinilinenError, in_words, misspelt, near, nearest
 from minilinen.errors.lifts import LiftedAt
 
 
@@ -38,7 +38,12 @@ class InvalidRngError(MinilinenError, ValueError):
 
   @classmethod
   def missing(
-    cls, stream: str, path: str, available: Iterable[str], lift: LiftedAt | None = None
+    cls,
+    stream: str,
+    path: str,
+    available: Iterable[str],
+    lift: LiftedAt | None = None,
+    initializing: bool = False,
   ) -> InvalidRngError:
     """For a stream that was asked for and not passed, or that stops at a boundary."""
     facts: dict[str, Any] = dict(stream=stream, path=path, streams=list(available))
@@ -49,9 +54,13 @@ class InvalidRngError(MinilinenError, ValueError):
         lift=lift,
         **facts,
       )
+    others = [other for other in facts["streams"] if other not in near(stream, facts["streams"])]
+    rngs = ", ".join([*(f'"{other}": ...' for other in others), f'"{stream}": key'])
     return cls(
       '{path} needs PRNG for "{stream}", but the streams passed are: {streams:listed}.{hint}',
-      right='model.apply(variables, x, rngs={"{stream}": key})',
+      right="model.init({{rngs}}, x)" if initializing else "model.apply(variables, x, rngs={{rngs}})",
+      mend="" if initializing else "a bound module is given them by bind: model.bind(variables, rngs=...).",
+      rngs=rngs,
       hint=misspelt(stream, facts["streams"]),
       **facts,
     )
@@ -64,12 +73,12 @@ class LayerInputError(MinilinenError, TypeError, IndexError):
     nn.Dense(4).init(key, "hello")
   """
 
-  takes = ("module", "path", "value")
   says = "{module} in {path!r} works on an array of numbers that has axes, but its input is {value:words}."
-  mend = (
-    'pass an array, such as jnp.ones((8, 3)). A shape alone, such as "f32[8,3]", is for nn.trace and '
-    "model.tabulate."
-  )
+  mend = "pass an array, such as jnp.ones((8, 3)).{shape}"
+
+  def __init__(self, module: str, path: str, value: Any):
+    shape = ' A shape alone, such as "f32[8,3]", is for nn.trace and model.tabulate.'
+    super().__init__(module=module, path=path, value=value, shape=shape if isinstance(value, str) else "")
 
 
 class ApplyScopeInvalidVariablesTypeError(MinilinenError):
@@ -79,12 +88,21 @@ class ApplyScopeInvalidVariablesTypeError(MinilinenError):
     nn.Dense(4).apply({"kernel": jnp.ones((3, 4))}, x)
   """
 
-  says = "apply needs variables as a dict: collection -> nested dict of arrays, but got {value:short}."
+  says = "apply needs variables as a dict: collection -> nested dict of arrays, but got {value:words}."
   wrong = "model.apply(params, x)"
   right = 'model.apply({"params": params}, x)'
 
+  collection = "apply needs variables as a dict: collection -> nested dict of arrays, but the collection {col!r} is {inside:words}."
+
   def __init__(self, value: Any = None):
-    super().__init__(value=value)
+    case: dict[str, Any] = {}
+    if not isinstance(value, Mapping):
+      case = dict(wrong="", right="variables = model.init(key, x); model.apply(variables, x)")
+    elif "params" in value:
+      col = next(col for col in value if not (isinstance(col, str) and isinstance(value[col], Mapping)))
+      case = dict(says=self.collection, col=col, inside=value[col], wrong="", right="")
+      case["mend"] = "pass each collection as init returns it: a dict of dicts, with arrays below the names."
+    super().__init__(value=value, **case)
 
 
 class ApplyScopeInvalidVariablesStructureError(MinilinenError):
@@ -129,11 +147,15 @@ class ApplyModuleInvalidMethodError(MinilinenError):
   """
 
   says = "Cannot call apply(): {method!r} is not a valid function, or no method of the module.{hint}"
-  right = "model.apply(variables, x, method=Model.encode) or method='encode'"
+  right = "method={known!r}"
+  mend = "method= takes the name of a method, or a function of the module: lambda model, x: ..."
 
   def __init__(self, method: Any, candidates: Iterable[str] = ()):
-    hint = nearest(getattr(method, "__name__", method), candidates) if candidates else ""
-    super().__init__(method=method, hint=hint)
+    known = sorted(candidates)
+    case = dict(hint="", right="")
+    if known:
+      case = dict(hint=nearest(method, known), known=[*near(method, known), *known][0])
+    super().__init__(method=method, **case)
 
 
 class InvalidInstanceModuleError(MinilinenError):
@@ -143,13 +165,15 @@ class InvalidInstanceModuleError(MinilinenError):
     nn.Dense.init(key, x)
   """
 
-  takes = ("value",)
+  takes = ("value", "called")
   says = "Can only call init, init_with_output, apply or bind methods on an instance of a Module{but}."
-  wrong = "Net.init(key, x)"
-  right = "Net().init(key, x)"
+  wrong = "Model.{called}(...)"
+  right = "Model().{called}(...)"
 
-  def __init__(self, value: Any = None):
-    super().__init__(but="" if value is None else f", but the first argument is {short(value)}")
+  def __init__(self, value: Any = None, called: str = "init"):
+    super().__init__(
+      called=called, but="" if value is None else f", but the first argument is {in_words(value)}"
+    )
 
 
 class NestingTooDeepError(MinilinenError, RecursionError):

@@ -9,7 +9,8 @@ from minilinen.errors.base import MinilinenError, filled, misspelt, nearest
 from minilinen.errors.lifts import LiftedAt
 from minilinen.tracing.equations import formula
 
-_NOT_CREATED = "It cannot be created inside {lift}, which hands out no new variables of this collection."
+_TRIED = "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty."
+_NOT_CREATED = " It cannot be created inside {lift}, which hands out no new variables of this collection."
 _CREATE = "create it before: if self.is_initializing(): self.layer(x)"
 
 
@@ -20,25 +21,14 @@ class ScopeCollectionNotFound(MinilinenError):
     nn.Dense(4).apply({}, x)
   """
 
-  says = (
-    "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty.{hint} Collections "
-    "passed: {passed:listed}."
-  )
-  right = 'model.apply({..., "{col}": variables["{col}"]}, x)'
-  mend = "or let it be created: mutable=['{col}']."
+  says = _TRIED + "{hint} Collections passed: {passed:listed}."
+  right = 'model.apply({{others}"{col}": variables["{col}"]}, x)'
+  mend = "or let it be created: mutable={mutable}."
 
-  frozen = (
-    "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty. "
-    + _NOT_CREATED
-  )
-  stopped = (
-    "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty. It stops "
-    "at {lift}, which does not pass it on."
-  )
-  bare = (
-    "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty. The dict "
-    "passed has the keys {passed:listed}: it looks like the params themselves."
-  )
+  frozen = _TRIED + _NOT_CREATED
+  stopped = _TRIED + " It stops at {lift}, which does not pass it on."
+  unmade = _TRIED + " This init does not let it be created."
+  bare = _TRIED + " The dict passed has the keys {passed:listed}: it looks like the params themselves."
 
   def __init__(
     self,
@@ -48,25 +38,35 @@ class ScopeCollectionNotFound(MinilinenError):
     available: Iterable[str] = (),
     lift: LiftedAt | None = None,
     frozen_by: LiftedAt | None = None,
+    mutable: Iterable[str] = (),
+    initializing: bool = False,
+    creatable: bool = True,
   ):
-    passed = sorted(available)
+    passed, mutables = sorted(available), [*mutable, col_name]
     place = [*scope_path.strip("/").split("/"), var_name]
-    case: dict[str, Any] = dict(hint=misspelt(col_name, passed))
+    case: dict[str, Any] = dict(mend="") if col_name == "params" or not creatable else {}
     if frozen_by is not None:
       case = dict(says=self.frozen, lift=frozen_by, right="", mend=_CREATE)
     elif lift is not None:
       case = dict(says=self.stopped, lift=lift, right=lift.passing_collection(col_name), mend="")
+    elif initializing:
+      case = dict(says=self.unmade, right="model.init(key, x, mutable={mutable})", mend="")
     elif col_name == "params" and next(filter(None, place)) in passed:
       right = 'model.apply({"params": params}, x)'
       case = dict(says=self.bare, wrong="model.apply(params, x)", right=right, mend="")
-    super().__init__(var_name=var_name, col=col_name, path=scope_path, passed=passed, **case)
+    others = "..., " if {*passed} - {col_name} else ""
+    hint = " It was passed with nothing in it." if col_name in passed else misspelt(col_name, passed)
+    super().__init__(
+      var_name=var_name, col=col_name, path=scope_path, passed=passed, mutable=mutables, others=others, hint=hint,
+      **case,
+    )  # fmt: skip
 
 
 class ScopeParamNotFoundError(MinilinenError):
   """A parameter is not among those that were passed.
 
-  `candidates` are the parameters that its module has; if it has none, `beside` are the modules beside it, one of which
-  may be it under another name.
+  `candidates` are the parameters and modules that its module has, `inside` those of the modules that have such a
+  parameter. If it has none, `beside` are the modules beside it, one of which may be it under another name.
 
   Example:
     nn.Dense(4).apply({"params": {"bias": jnp.zeros(4)}}, x)
@@ -78,6 +78,9 @@ class ScopeParamNotFoundError(MinilinenError):
     "if a layer was added or renamed, init again."
   )
 
+  frozen = "Could not find parameter {param_name!r} in {path!r}." + _NOT_CREATED
+  below = " {inside!r}, which was passed, has one: these are the parameters of the model around."
+
   def __init__(
     self,
     param_name: str,
@@ -86,17 +89,19 @@ class ScopeParamNotFoundError(MinilinenError):
     module: str = "",
     beside: Iterable[str] = (),
     frozen_by: LiftedAt | None = None,
+    inside: Sequence[str] = (),
   ):
     known, others, case = list(candidates), list(beside), {}
+    hint = nearest(param_name, known)
     if frozen_by is not None:
-      hint = filled(f" {_NOT_CREATED}", {"lift": frozen_by})
-      case = dict(lift=frozen_by, mend=_CREATE)
+      case = dict(says=self.frozen, lift=frozen_by, mend=_CREATE)
     elif module in others:
       hint = f" {scope_path!r} itself is there, but it is no dict of parameters."
     elif not known and others:
       hint = f" There are no parameters for {module!r}.{nearest(module, others)}"
-    else:
-      hint = nearest(param_name, known)
+    elif inside and scope_path == "/":
+      case = dict(says=self.says.replace("{hint}", self.below), inside=inside[0], mend="")
+      case["right"] = 'layer.apply({"params": params["{inside}"]}, x)'
     super().__init__(param_name=param_name, path=scope_path, hint=hint, **case)
 
 
@@ -110,8 +115,15 @@ class ScopeVariableNotFoundError(MinilinenError):
   says = "No variable {name!r} in collection {col!r} of {path!r}.{hint}"
   mend = "pass it in the variables, or let it be created: mutable=['{col}']."
 
-  def __init__(self, name: str, col: str, scope_path: str, candidates: Iterable[str] = ()):
-    super().__init__(name=name, col=col, path=scope_path, hint=nearest(name, candidates))
+  no_value = (
+    "pass it in the variables; to let it be created, give its first value: self.variable(col, name, init_fn)."
+  )
+
+  def __init__(
+    self, name: str, col: str, scope_path: str, candidates: Iterable[str] = (), creatable: bool = True
+  ):
+    case = {} if creatable else dict(mend=self.no_value)
+    super().__init__(name=name, col=col, path=scope_path, hint=nearest(name, candidates), **case)
 
 
 class SymbolicParamError(MinilinenError, TypeError):
@@ -149,11 +161,13 @@ class ScopeParamShapeError(MinilinenError):
   """
 
   takes = ("param_name", "path", "value_shape", "init_shape", "inputs")
-  says = (
-    "Parameter {param_name!r} in {path!r} has shape {value_shape}, but its initializer gives "
-    "{init_shape}{inputs}.{moved}"
+  says = "Parameter {param_name!r} in {path!r} has shape {value_shape}, but its initializer gives {init_shape}{inputs}.{why}"
+  expected = "{init_shape}"
+  found = "{value_shape}"
+  mend = (
+    "pass an input, and make the layers, of the sizes that the parameters were made for, or init again for these."
+    "{names}"
   )
-  mend = "pass an input of the size that the parameters were made for, or init again for this one.{put_in}"
 
   def __init__(
     self,
@@ -164,18 +178,22 @@ class ScopeParamShapeError(MinilinenError):
     fitting: Sequence[str] = (),
     beside: Sequence[str] = (),
   ):
-    case = dict(moved="", put_in="")
+    value, init, case = tuple(value_shape), tuple(init_shape), dict(why="", names="")
     if fitting:
-      case["moved"] = f" That of {fitting[0]!r} beside it has this shape: names may have moved."
+      case["why"] = f" That of {fitting[0]!r} beside it has this shape: names may have moved."
       case["mend"] = (
         "automatic names are counted, and a layer was taken out before this one: name the layers (name=...)."
       )
+    elif any(value[:axis] + value[axis + 1 :] == init for axis in range(len(value))):
+      case["why"] = " It has an axis more: parameters are stacked so by nn.scan and nn.vmap."
+      case["mend"] = (
+        "lift the layer as the one that made the parameters was lifted, or pass one entry of that axis."
+      )
     elif beside:
-      case["put_in"] = (
+      case["names"] = (
         f" If a layer was put in before {scope_path!r}, the automatic names have moved: name the layers."
       )
-    super().__init__(param_name, scope_path, tuple(value_shape), tuple(init_shape), **case)
-    self.expected, self.found = str(tuple(init_shape)), str(tuple(value_shape))
+    super().__init__(param_name, scope_path, value, init, **case)
 
 
 class ScopeParamTypeError(MinilinenError, TypeError):
@@ -205,8 +223,8 @@ class ModifyScopeVariableError(MinilinenError):
   right = "y, updates = model.apply(variables, x, mutable={mutable})"
 
   behind = (
-    "Cannot update variable {variable_name!r} in {path!r}: collection {col!r} is immutable behind {lift}, "
-    "which does not hand it out."
+    "Cannot update variable {variable_name!r} in {path!r}: collection {col!r} is immutable behind {lift}, which does not "
+    "hand it out."
   )
 
   def __init__(
@@ -216,10 +234,13 @@ class ModifyScopeVariableError(MinilinenError):
     scope_path: str,
     lift: LiftedAt | None = None,
     also: Iterable[str] = (),
+    initializing: bool = False,
   ):
     case: dict[str, Any] = dict(mutable=[*also, col])
     if lift is not None:
       case = dict(says=self.behind, lift=lift, right=lift.passing_collection(col))
+    elif initializing:
+      case["right"] = "model.init(key, x, mutable={mutable})"
     super().__init__(variable_name=variable_name, path=scope_path, col=col, **case)
 
 
@@ -257,11 +278,16 @@ class ScopeNameTypeError(MinilinenError, TypeError):
   """
 
   takes = ("scope_name", "path")
-  says = "Names are strings, but got {scope_name!r} ({kind})."
-  right = "name={text!r}"
+  says = "Names are strings, but got {scope_name:short}."
 
   def __init__(self, scope_name: Any, path: str = ""):
-    super().__init__(scope_name, path, kind=type(scope_name).__name__, text=str(scope_name))
+    case = dict(right=f"{str(scope_name)!r} in its place")
+    if callable(scope_name):
+      names = (
+        'self.param("scale", init_fn, shape), self.variable(col, "mean", init_fn), nn.Dense(4, name="out")'
+      )
+      case = dict(mend=f"a name comes first, or by keyword: {names}.")
+    super().__init__(scope_name, path, **case)
 
 
 class ScopeNameInUseError(MinilinenError, ValueError):

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.configurations import config
+from minilinen.module import mistakes
 from minilinen.module.context import captures, interceptors, running
 from minilinen.tracing import events
 from minilinen.tracing.caches import caches_aside, caches_back
@@ -73,7 +74,7 @@ def compact_name_scope(fun: Method) -> Method:
   @functools.wraps(fun)
   def method(self: Module, *args: Any, **kwargs: Any) -> Any:
     if self.scope is None:
-      raise errors.CallCompactUnboundModuleError()
+      raise mistakes.unbound(self, fun.__name__)
     view = self._with_scope(self.scope.push(fun.__name__, reuse=True))
 
     @functools.wraps(fun)
@@ -164,7 +165,7 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
   nested = state.in_compact if is_compact else state.in_setup
   if self.scope is None:
     if is_compact:
-      raise errors.CallCompactUnboundModuleError(f"{type(self).__name__}.{name}")
+      raise mistakes.unbound(self, name)
     if is_setup:
       raise errors.CallSetupUnboundModuleError()
   elif not is_setup and not state.setup_done and not hasattr(fun, "lifted"):

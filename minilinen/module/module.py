@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 
 from minilinen import errors
 from minilinen.core.scope import Scope
+from minilinen.module import mistakes
 from minilinen.module.attributes import (
   hidden_methods,
   map_modules,
@@ -107,7 +108,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
       object.__setattr__(self, "parent", parent)
     if isinstance(parent, Module):
       if not parent._initialization_allowed:
-        raise errors.AssignSubModuleError(type(self).__name__)
+        raise mistakes.submodule_in_a_plain_method(self, parent)
       if self.name is None and parent._state.in_setup and not parent._state.in_compact:
         return
     self._attach("automatic" if self.name is None else "explicit")
@@ -180,7 +181,7 @@ class Module(_Dataclass, VariableMethods, RunMethods):
     elif name.startswith("__"):
       object.__setattr__(self, name, value)
     else:
-      raise errors.SetAttributeFrozenModuleError(type(self).__name__, name, value)
+      raise mistakes.frozen(self, name, value, isinstance(value, Module))
 
   def __getattr__(self, name: str) -> Any:
     if name in _COPY_AND_PICKLE or name == "_state":

@@ -16,6 +16,7 @@ from minilinen import core, errors
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.rng import is_key
 from minilinen.core.scope import Scope
+from minilinen.module import mistakes
 from minilinen.module.call import capturing, intercept_methods
 from minilinen.tracing.trace import Trace
 
@@ -53,7 +54,7 @@ class RunMethods:
     Returns:
       The method's result; with `mutable`, the result and the mutable collections.
     """
-    _check_instance(self)
+    _check_instance(self, "apply")
     run = apply(method, self, mutable, capture_intermediates)  # type: ignore[arg-type]
     return run(variables, *args, rngs=rngs, **kwargs)
 
@@ -78,7 +79,7 @@ class RunMethods:
     Returns:
       The method's result and the variables.
     """
-    _check_instance(self)
+    _check_instance(self, "init_with_output")
     _check_rngs(self, rngs)
     return init_with_output(method, self, mutable, capture_intermediates)(rngs, *args, **kwargs)  # type: ignore[arg-type]
 
@@ -92,6 +93,7 @@ class RunMethods:
     **kwargs: Any,
   ) -> Mapping[str, Any]:
     """The variables that a call of the module needs; as `init_with_output` without the output."""
+    _check_instance(self, "init")
     return RunMethods.init_with_output(
       self, rngs, *args, method=method, mutable=mutable, capture_intermediates=capture_intermediates, **kwargs
     )[1]
@@ -109,7 +111,7 @@ class RunMethods:
     Raises:
       LazyInitError: if a variable depends on the value of such an argument.
     """
-    _check_instance(self)
+    _check_instance(self, "lazy_init")
     _check_rngs(self, rngs)
     return core.lazy_init(_method_of_scope(self, method, False), mutable=mutable)(rngs, *args, **kwargs)
 
@@ -127,7 +129,7 @@ class RunMethods:
       rngs: stream -> key.
       mutable: the collections that may change; read them from the bound module's `variables`.
     """
-    _check_instance(self)
+    _check_instance(self, "bind")
     return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)  # type: ignore[attr-defined]
 
   def unbind(self) -> tuple[Self, Mapping[str, Any]]:
@@ -256,6 +258,8 @@ def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
   method = getattr(method, "__func__", method)
   if not callable(method) or isinstance(method, type):
     raise errors.ApplyModuleInvalidMethodError(method)
+  if isinstance(method, RunMethods) and hasattr(type(method).__call__, "compact"):
+    raise mistakes.module_for_method(module, method)  # type: ignore[arg-type]
   return method
 
 
@@ -273,9 +277,9 @@ def _with_captures(mutable: CollectionFilter, capture: Capture) -> CollectionFil
   return mutable if capture is False else core.union_filters(mutable, "intermediates")
 
 
-def _check_instance(module: Any) -> None:
+def _check_instance(module: Any, called: str) -> None:
   if not isinstance(module, RunMethods):
-    raise errors.InvalidInstanceModuleError(module)
+    raise errors.InvalidInstanceModuleError(module, called)
 
 
 def _check_rngs(module: Any, rngs: Any) -> None:

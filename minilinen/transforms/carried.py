@@ -184,18 +184,20 @@ def inside(
   return run
 
 
-def outside(fn: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> tuple[Carried, Any, Any]:
+def outside(
+  fn: Callable[..., Any], module: Any, args: Any, kwargs: Any, kind: str = "jit"
+) -> tuple[Carried, Any, Any]:
   """The scopes of a module and of those among the arguments, and the arguments with stands in their place.
 
   Args:
-    fn: what is lifted, for messages.
+    fn, kind: what is lifted, and by which transform, for messages.
 
   Raises:
     LiftedFunctionError: if `module` is no module.
     CallCompactUnboundModuleError: if it isn't bound.
   """
   if not isinstance(module, Module):
-    raise errors.LiftedFunctionError(fn.__name__, module)
+    raise errors.LiftedFunctionError(fn.__name__, module, kind)
   if module.scope is None:
     raise errors.CallCompactUnboundModuleError(fn.__name__)
   others: list[Module] = []

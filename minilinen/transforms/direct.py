@@ -48,7 +48,7 @@ def cond(
   >>> Net().apply({"state": {"calls": 0}}, 3.0, True)
   Array(6., dtype=float32, weak_type=True)
   """
-  carried, operands, _ = outside(true_fun, mdl, operands, {})
+  carried, operands, _ = outside(true_fun, mdl, operands, {}, "cond")
   at = here()
   return lift.cond(
     pred, inside(true_fun, at=at), inside(false_fun, at=at), carried, *operands, variables=variables, rngs=rngs
@@ -97,7 +97,7 @@ def while_loop(
     broadcast_variables: collections that all steps share and none changes.
     split_rngs: streams -> whether each step draws its own keys.
   """
-  carried, (init,), _ = outside(body_fn, mdl, (init,), {})
+  carried, (init,), _ = outside(body_fn, mdl, (init,), {}, "while_loop")
   at = here()
   return lift.while_loop(
     inside(cond_fn, at=at), inside(body_fn, at=at), carried, init, carry_variables, broadcast_variables, split_rngs
@@ -133,7 +133,7 @@ def vjp(
   Raises:
     MultiScopeError: if several scopes take part and `multi_scope` is False.
   """
-  carried, primals, _ = outside(fn, mdl, primals, {})
+  carried, primals, _ = outside(fn, mdl, primals, {}, "vjp")
   tops = Form.of(carried)[1]
   if len(tops) > 1 and not multi_scope:
     raise errors.MultiScopeError([top.path_text for top in tops])
@@ -177,7 +177,7 @@ def value_and_grad(
   Returns:
     `(value, gradients)`, with `has_aux` `((value, aux), gradients)`; one gradient for each of the `primals`.
   """
-  carried, primals, _ = outside(fn, mdl, primals, {})
+  carried, primals, _ = outside(fn, mdl, primals, {}, "value_and_grad")
   return lift.value_and_grad(
     inside(fn, at=here()), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
     variables=variables, rngs=rngs,
@@ -194,7 +194,7 @@ def grad(
   rngs: Any = True,
 ) -> Any:
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
-  carried, primals, _ = outside(fn, mdl, primals, {})
+  carried, primals, _ = outside(fn, mdl, primals, {}, "grad")
   return lift.grad(
     inside(fn, at=here()), carried, *primals, has_aux=has_aux, reduce_axes=reduce_axes,
     variables=variables, rngs=rngs,
@@ -258,7 +258,7 @@ def custom_vjp(
   at = here()
 
   def run(mdl: Module, *args: Any) -> Any:
-    carried, args, _ = outside(fn, mdl, args, {})
+    carried, args, _ = outside(fn, mdl, args, {}, "custom_vjp")
     form = Form.of(carried)[0]
 
     def backward(*args: Any) -> Any:

@@ -55,7 +55,9 @@ def lift_target(
       namespace[name] = wrapped(_lift_method(transform, fn, target, {**options, **own}, at))
     return type(prefix + target.__name__, (target,), namespace)
   if not callable(target) or isinstance(target, Module):
-    raise errors.TransformTargetError(target)
+    raise errors.TransformTargetError(
+      target, transform.__name__, type(target).__name__ if isinstance(target, Module) else ""
+    )
   return _lift_method(transform, target, None, options, at)
 
 
@@ -71,7 +73,7 @@ def _lift_method(
 
   @functools.wraps(fn)
   def method(self: Module, *args: Any, **kwargs: Any) -> Any:
-    carried, args, kwargs = outside(fn, self, args, kwargs)
+    carried, args, kwargs = outside(fn, self, args, kwargs, transform.__name__)
     return lifted(carried, *args, **kwargs)
 
   method.lifted = True  # type: ignore[attr-defined]

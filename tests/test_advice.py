@@ -1,0 +1,409 @@
+"""The advice of every error is right for what this user did: a program, what must be said of it, and what must not.
+
+`says` are pieces of the message, in whole lines of it; `never` are pieces that would be wrong advice here. `mended` is
+the program after the advice was followed: it runs, and raises and warns of nothing. The programs of `tests/test_errors`
+and of the traps show whole messages; here stand the situations in which one class must say different things.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import minilinen as nn
+from minilinen import core, errors
+
+
+@dataclasses.dataclass
+class Advice:
+  """One program with its mistake.
+
+  Attributes:
+    kind: the class that is raised or warned of.
+    program: what the user wrote.
+    says: what must stand in the message.
+    never: what must not.
+    mended: the program as the advice would have it, "" if that cannot be shown in a line.
+  """
+
+  kind: type[Any]
+  program: str
+  says: list[str]
+  never: tuple[str, ...] = ()
+  mended: str = ""
+
+
+def run(program: str) -> tuple[list[Any], list[Any]]:
+  """The exceptions and the warnings of ours that a program leads to."""
+  names: dict[str, Any] = dict(nn=nn, core=core, jax=jax, jnp=jnp, key=jax.random.key(0), x=jnp.ones((2, 3)))
+  with warnings.catch_warnings(record=True) as shown:
+    warnings.simplefilter("always", errors.MinilinenWarning)
+    try:
+      exec(compile(textwrap.dedent(program), "<program>", "exec"), names)
+      raised: list[Any] = []
+    except Exception as error:
+      raised = [error]
+  return raised, [w.message for w in shown if isinstance(w.message, errors.MinilinenWarning)]
+
+
+def told(said: Any) -> str:
+  """What a user reads, each part of it on one line."""
+  notes = [note for note in getattr(said, "__notes__", []) if "JAX has removed" not in note]
+  return " ".join("\n".join([str(said), *notes]).split())
+
+
+UNBOUND = errors.CallCompactUnboundModuleError
+
+ADVICE = [
+  # A module without variables: a model, or one that is no part of the module that calls it.
+  Advice(
+    UNBOUND,
+    "nn.Dense(4)(x)",
+    ["right model.apply(variables, x)"],
+    mended="m = nn.Dense(4); m.apply(m.init(key, x), x)",
+  ),
+  Advice(
+    UNBOUND,
+    """
+    class Net(nn.Module):
+      layer = nn.Dense(4)
+      def __call__(self, x):
+        return self.layer(x)
+    Net().init(key, x)
+    """,
+    ["this Dense is no part of Net", "right layer: nn.Module = nn.Dense(...)", "annotated"],
+    ("model.apply", "wrong"),
+    """
+    class Net(nn.Module):
+      layer: nn.Module = nn.Dense(4)
+      def __call__(self, x):
+        return self.layer(x)
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    UNBOUND,
+    """
+    outside = nn.Dense(4)
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return outside(x)
+    Net().init(key, x)
+    """,
+    ["this Dense is no part of Net", "make it a field of Net, or make it in setup, or in the compact method"],
+    ("model.apply", "annotated"),
+  ),
+  Advice(
+    UNBOUND,
+    """
+    class Net(nn.Module):
+      layer: nn.Module
+      def __call__(self, x):
+        return self.layer(x)
+    model = Net(nn.Dense(4))
+    model.apply(model.init(key, x), x, method=model.layer)
+    """,
+    ["method= was given a module, Dense", "right method=lambda model, x: model.layer(x)"],
+    ("right model.apply(variables, x)",),
+    """
+    class Net(nn.Module):
+      layer: nn.Module
+      def __call__(self, x):
+        return self.layer(x)
+    model = Net(nn.Dense(4))
+    model.apply(model.init(key, x), x, method=lambda model, x: model.layer(x))
+    """,
+  ),
+  Advice(
+    UNBOUND,
+    """
+    class Net(nn.Module):
+      def __post_init__(self):
+        self.layer = nn.Dense(4)
+        super().__post_init__()
+      def __call__(self, x):
+        return self.layer(x)
+    Net().init(key, x)
+    """,
+    ["this Dense is no part of Net", "make it in setup"],
+    ("model.apply",),
+    """
+    class Net(nn.Module):
+      def setup(self):
+        self.layer = nn.Dense(4)
+      def __call__(self, x):
+        return self.layer(x)
+    Net().init(key, x)
+    """,
+  ),
+  # Keys.
+  Advice(
+    errors.InvalidRngError,
+    "nn.Dropout(0.5, deterministic=False).apply({}, x, rngs={'noise': key})",
+    ['right model.apply(variables, x, rngs={"noise": ..., "dropout": key})'],
+    ("model.init",),
+    "nn.Dropout(0.5, deterministic=False).apply({}, x, rngs={'noise': key, 'dropout': key})",
+  ),
+  Advice(
+    errors.InvalidRngError,
+    "nn.Dropout(0.5, deterministic=False).apply({}, x, rngs={'dropuot': key})",
+    ["Is 'dropuot' misspelt?", 'rngs={"dropout": key}'],
+    ('"dropuot"',),
+    "nn.Dropout(0.5, deterministic=False).apply({}, x, rngs={'dropout': key})",
+  ),
+  Advice(
+    errors.InvalidRngError,
+    "nn.Dropout(0.5, deterministic=False).bind({})(x)",
+    ["model.bind(variables, rngs=...)"],
+    mended="nn.Dropout(0.5, deterministic=False).bind({}, rngs={'dropout': key})(x)",
+  ),
+  # Variables as a whole.
+  Advice(
+    errors.ApplyScopeInvalidVariablesTypeError,
+    "nn.Dense(4).apply({'kernel': jnp.ones((3, 4)), 'bias': jnp.ones(4)}, x)",
+    ['right model.apply({"params": params}, x)'],
+    mended="nn.Dense(4).apply({'params': {'kernel': jnp.ones((3, 4)), 'bias': jnp.ones(4)}}, x)",
+  ),
+  Advice(
+    errors.ApplyScopeInvalidVariablesTypeError,
+    "nn.Dense(4).apply({'params': x}, x)",
+    ["the collection 'params' is f32[2,3]"],
+    ('right model.apply({"params": params}, x)',),
+  ),
+  Advice(
+    errors.ApplyScopeInvalidVariablesTypeError,
+    "nn.Dense(4).apply(x, nn.Dense(4).init(key, x))",
+    ["but got f32[2,3]", "right variables = model.init(key, x); model.apply(variables, x)"],
+    ('{"params": params}',),
+  ),
+  Advice(
+    errors.ApplyScopeInvalidVariablesTypeError,
+    "nn.Dense(4).apply(nn.Dense(4).init_with_output(key, x), x)",
+    ["variables = model.init(key, x)"],
+    ('{"params": params}',),
+  ),
+  Advice(
+    errors.ScopeCollectionNotFound,
+    "nn.Dense(4).apply({}, x)",
+    ['right model.apply({"params": variables["params"]}, x)'],
+    ("mutable", "..."),
+  ),
+  Advice(
+    errors.ScopeCollectionNotFound,
+    "nn.Dense(4).apply({'params': {}}, x)",
+    ["It was passed with nothing in it."],
+    ("misspelt", "mutable"),
+  ),
+  # Parameters.
+  Advice(
+    errors.ScopeParamShapeError,
+    "nn.Dense(4).apply(nn.Dense(5).init(key, x), x)",
+    ["make the layers, of the sizes that the parameters were made for"],
+  ),
+  Advice(
+    errors.ScopeParamShapeError,
+    """
+    many = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=5)
+    nn.Dense(4).apply(many(4).init(key, x), x)
+    """,
+    ["It has an axis more", "pass one entry of that axis"],
+    ("init again",),
+    """
+    many = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=5)
+    nn.Dense(4).apply(jax.tree.map(lambda p: p[0], many(4).init(key, x)), x)
+    """,
+  ),
+  # Names, attributes, places of submodules.
+  Advice(
+    errors.ScopeNameTypeError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return self.param(nn.initializers.ones, (3,))
+    Net().init(key, x)
+    """,
+    ["got the function ones", 'a name comes first, or by keyword: self.param("scale", init_fn, shape)'],
+    ("0x", "name='"),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return self.param("scale", nn.initializers.ones, (3,))
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    errors.AssignSubModuleError,
+    """
+    class Net(nn.Module):
+      def encode(self, x):
+        return nn.Dense(4)(x)
+    Net().init(key, x, method="encode")
+    """,
+    ["right @nn.compact def encode(self, x): return nn.Dense(...)(x)"],
+    ("__call__(self",),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def encode(self, x):
+        return nn.Dense(4)(x)
+    Net().init(key, x, method="encode")
+    """,
+  ),
+  Advice(
+    errors.SetAttributeFrozenModuleError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        self.layer = nn.Dense(4)
+        return self.layer(x)
+    Net().init(key, x)
+    """,
+    ["wrong self.layer = ...", "right layer = ...", "a compact method needs no attribute for a module"],
+    ("clone",),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        layer = nn.Dense(4)
+        return layer(x)
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    errors.SetAttributeFrozenModuleError,
+    """
+    class Net(nn.Module):
+      size: int = 3
+      def __call__(self, x):
+        self.size = 4
+        return x
+    Net().init(key, x)
+    """,
+    ["right size = ...", "a field is a setting"],
+    ("clone", "self.variable"),
+  ),
+  Advice(
+    errors.SetAttributeFrozenModuleError,
+    """
+    class Net(nn.Module):
+      def __call__(self, x):
+        self.count = 4
+        return x
+    Net().init(key, x)
+    """,
+    ["right count = ...", "self.variable(...)"],
+    ("clone",),
+  ),
+  Advice(
+    errors.SetAttributeFrozenModuleError,
+    "nn.Dense(4).bind({}).features = 3",
+    ["right other = module.clone(features=...)"],
+    ("local",),
+    "nn.Dense(4).bind({}).clone(features=3)",
+  ),
+  Advice(
+    errors.SetAttributeFrozenModuleError,
+    "nn.Dense(4).bind({}).width = 3",
+    ["declare it as a field of Dense"],
+    ("local", "right"),
+  ),
+  Advice(
+    errors.AppendAfterSetupError,
+    """
+    class Net(nn.Module):
+      def setup(self):
+        self.layers = [nn.Dense(4)]
+        self.layers.extend([nn.Dense(4)])
+      def __call__(self, x):
+        return x
+    Net().init(key, x)
+    """,
+    ["right layers = [...]; layers.extend(...); self.layers = layers"],
+    ("append",),
+    """
+    class Net(nn.Module):
+      def setup(self):
+        layers = [nn.Dense(4)]
+        layers.extend([nn.Dense(4)])
+        self.layers = layers
+      def __call__(self, x):
+        return x
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    errors.InvalidInstanceModuleError,
+    "nn.Dense.apply({}, x)",
+    ["wrong Model.apply(...)", "right Model().apply(...)"],
+    ("init(key",),
+  ),
+  Advice(
+    errors.ApplyModuleInvalidMethodError,
+    "nn.Dense(4).apply({}, x, method=3)",
+    ["lambda model, x: ..."],
+    ("encode",),
+  ),
+  # Lifted transforms: the one that was used.
+  Advice(
+    errors.TransformTargetError,
+    "nn.jit(nn.Dense(4))",
+    ["right nn.jit(Dense, ...)(...)"],
+    ("vmap",),
+    "nn.jit(nn.Dense)(4)",
+  ),
+  Advice(
+    errors.TransformTargetError, "nn.remat(None)", ["got None", "right nn.remat(lambda"], ("vmap", "wrong")
+  ),
+  Advice(
+    errors.LiftedFunctionError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        dense = nn.Dense(4)
+        return nn.remat(lambda x: dense(x))(x)
+    Net().init(key, x)
+    """,
+    ["got f32[2,3]", "right nn.remat(lambda model, x: model.layer(x), ...)(self, x)"],
+    ("jit", "layers"),
+  ),
+  Advice(
+    errors.LiftedFunctionError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.remat(lambda layers, x: layers[0](x))([nn.Dense(4)], x)
+    Net().init(key, x)
+    """,
+    ["wrong nn.remat(lambda layers, x: ...)"],
+    ("jit",),
+  ),
+]
+
+
+@pytest.mark.parametrize(
+  "advice", ADVICE, ids=lambda a: f"{a.kind.__name__}: {' '.join(a.program.split())[-60:]}"
+)
+def test_advice(advice: Advice) -> None:
+  raised, warned = run(advice.program)
+  said = [error for error in [*raised, *warned] if isinstance(error, advice.kind)]
+  assert said, (raised, warned)
+  text = told(said[0])
+  assert [piece for piece in advice.says if piece not in text] == [], text
+  assert [piece for piece in advice.never if piece in text] == [], text
+  assert not [word for word in text.split() if word.startswith("{") and word.endswith("}")], (
+    "a fact is missing"
+  )
+  if advice.mended:
+    assert run(advice.mended) == ([], [])
