@@ -201,7 +201,92 @@ ADVICE = [
     ["It was passed with nothing in it."],
     ("misspelt", "mutable"),
   ),
+  Advice(
+    errors.ScopeCollectionNotFound,
+    "nn.BatchNorm(use_running_average=False).init(key, x, mutable=['params'])",
+    ["This init does not let it be created.", "right model.init(key, x, mutable=['params', 'batch_stats'])"],
+    ("model.apply",),
+    "nn.BatchNorm(use_running_average=False).init(key, x, mutable=['params', 'batch_stats'])",
+  ),
+  Advice(
+    errors.ScopeCollectionNotFound,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return x + self.variable("state", "n").value
+    Net().init(key, x)
+    """,
+    ["to let it be created, give its first value"],
+    ("mutable", "right"),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return x + self.variable("state", "n", lambda: 1).value
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    errors.ScopeVariableNotFoundError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return x + self.variable("state", "n", lambda: 1).value
+    Net().apply({"state": {"m": 1}}, x)
+    """,
+    ["let it be created: mutable=['state']"],
+    ("first value",),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return x + self.variable("state", "n", lambda: 1).value
+    Net().apply({"state": {"m": 1}}, x, mutable=['state'])
+    """,
+  ),
+  Advice(
+    errors.ScopeVariableNotFoundError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return x + self.variable("state", "n").value
+    Net().apply({"state": {"m": 1}}, x)
+    """,
+    ["There: m.", "give its first value"],
+    ("mutable",),
+  ),
+  Advice(
+    errors.InvalidRngError,
+    "nn.Dense(4).init({'dropout': key}, x)",
+    ['right model.init({"dropout": ..., "params": key}, x)'],
+    ("model.apply", "bind"),
+    "nn.Dense(4).init({'dropout': key, 'params': key}, x)",
+  ),
   # Parameters.
+  Advice(
+    errors.ScopeParamNotFoundError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4)(x)
+    variables = Net().init(key, x)
+    nn.Dense(4).apply(variables, x)
+    """,
+    ["'Dense_0', which was passed, has one", 'right layer.apply({"params": params["Dense_0"]}, x)'],
+    ("init again",),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4)(x)
+    params = Net().init(key, x)["params"]
+    nn.Dense(4).apply({"params": params["Dense_0"]}, x)
+    """,
+  ),
   Advice(
     errors.ScopeParamShapeError,
     "nn.Dense(4).apply(nn.Dense(5).init(key, x), x)",
@@ -352,6 +437,47 @@ ADVICE = [
     "nn.Dense(4).apply({}, x, method=3)",
     ["lambda model, x: ..."],
     ("encode",),
+  ),
+  # Python's stack: modules that nest, and functions that call themselves.
+  Advice(
+    errors.NestingTooDeepError,
+    """
+    class Net(nn.Module):
+      depth: int
+      def setup(self):
+        self.inner = Net(self.depth - 1) if self.depth else None
+      def __call__(self, x):
+        return self.inner(x) if self.depth else x
+    Net(500).init(key, x)
+    """,
+    ["nested deeper than Python can call", "sys.setrecursionlimit"],
+  ),
+  Advice(
+    RecursionError,
+    """
+    def count(n):
+      return count(n + 1)
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(count(0))(x)
+    Net().init(key, x)
+    """,
+    ["count calls itself without end", "at <program>:3"],
+    ("nested", "setrecursionlimit"),
+  ),
+  Advice(
+    RecursionError,
+    """
+    class Net(nn.Module):
+      def encode(self, x):
+        return self.decode(x)
+      def decode(self, x):
+        return self.encode(x)
+    Net().init(key, x, method="encode")
+    """,
+    ["code calls itself without end"],
+    ("nested", "setrecursionlimit"),
   ),
   # Lifted transforms: the one that was used.
   Advice(

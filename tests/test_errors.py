@@ -493,7 +493,8 @@ Did you mean 'counts'?
 There: counts.
   module  /
   line    `return x + self.variable("state", "count").value`
-  mend    pass it in the variables, or let it be created: mutable=['state'].
+  mend    to let it be created, give its first value: self.variable(col, name,
+          init_fn).
 in module / (Counter.__call__), called with (f32[2,3])""",
 )
 def variable_misspelt() -> Any:
@@ -896,7 +897,8 @@ The modules are nested deeper than Python can call: its limit is 1000 calls, and
   line    `return Deep(2000).init(KEY, X)`
   right   sys.setrecursionlimit(100_000) before init and apply
   mend    or build the depth with a loop, or with nn.scan, instead of modules in
-          modules.""",
+          modules.
+          If nothing ends the nesting, no limit is enough.""",
 )
 def two_thousand_nested() -> Any:
   return Deep(2000).init(KEY, X)

@@ -5,6 +5,9 @@ A scope comes here only when something is wrong or might be, so nothing here has
 
 from __future__ import annotations
 
+import sys
+import types
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,21 +20,30 @@ from minilinen.core.filters import filter_in_words
 from minilinen.core.known import DependsOnInput, known_outputs
 from minilinen.core.tree import Path, Tree, place
 from minilinen.spelling import near
+from minilinen.tracing.source import source_at
 
 
-def collection_not_found(tree: Tree, path: Path, col: str, name: str) -> errors.ScopeCollectionNotFound:
+def collection_not_found(
+  tree: Tree, path: Path, col: str, name: str, creatable: bool = True
+) -> errors.ScopeCollectionNotFound:
   """The error for a collection that is empty: perhaps a boundary keeps it out."""
   stopped_by, frozen_by = home.stopping_collection(tree, col), home.stopping_writes(tree, col)
   return errors.ScopeCollectionNotFound(
-    col, name, place(path), tree.variables, stopped_by, None if stopped_by else frozen_by
-  )
+    col, name, place(path), tree.variables, stopped_by, None if stopped_by else frozen_by,
+    mutable=_mutable(tree), initializing=bool(tree.flags.get("initializing")), creatable=creatable,
+  )  # fmt: skip
 
 
 def not_mutable(tree: Tree, path: Path, col: str, name: str) -> errors.ModifyScopeVariableError:
   """The error for a write to a collection that is not mutable: here, or behind a boundary only."""
+  behind, initializing = home.stopping_writes(tree, col), bool(tree.flags.get("initializing"))
+  return errors.ModifyScopeVariableError(col, name, place(path), behind, _mutable(tree), initializing)
+
+
+def _mutable(tree: Tree) -> tuple[str, ...]:
+  """The names of the collections that may be written, if they can be listed."""
   words = filter_in_words(tree.mutable)
-  also = words if isinstance(words, tuple) else ()
-  return errors.ModifyScopeVariableError(col, name, place(path), home.stopping_writes(tree, col), also)
+  return words if isinstance(words, tuple) else ()
 
 
 def param_not_found(tree: Tree, path: Path, name: str) -> errors.ScopeParamNotFoundError:
@@ -39,7 +51,8 @@ def param_not_found(tree: Tree, path: Path, name: str) -> errors.ScopeParamNotFo
   here = tree.read("params", path)
   beside = {} if here else _beside(tree, path)
   frozen_by = home.stopping_writes(tree, "params")
-  return errors.ScopeParamNotFoundError(name, place(path), here, _last(path), beside, frozen_by)
+  inside = [n for n, branch in here.items() if isinstance(branch, Mapping) and name in branch]
+  return errors.ScopeParamNotFoundError(name, place(path), here, _last(path), beside, frozen_by, inside)
 
 
 def param_shape(tree: Tree, path: Path, name: str, found: Any, expected: Any) -> errors.ScopeParamShapeError:
@@ -106,7 +119,9 @@ def warn_of_shared_key(
 
 def no_stream(tree: Tree, path: Path, stream: str) -> errors.InvalidRngError:
   """The error for a key of a stream that was not passed, or that a boundary keeps out."""
-  return errors.InvalidRngError.missing(stream, place(path), tree.rngs, home.stopping_stream(tree, stream))
+  return errors.InvalidRngError.missing(
+    stream, place(path), tree.rngs, home.stopping_stream(tree, stream), bool(tree.flags.get("initializing"))
+  )
 
 
 def warn_of_served(tree: Tree, path: Path, stream: str) -> None:
@@ -116,3 +131,37 @@ def warn_of_served(tree: Tree, path: Path, stream: str) -> None:
     errors.warn(errors.ServedByParamsWarning(stream, place(path), tree.rngs, lift))
   elif len(tree.rngs) > 1 and near(stream, [s for s in tree.rngs if s != "params"]):
     errors.warn(errors.ServedByParamsWarning(stream, place(path), tree.rngs))
+
+
+def too_deep(error: RecursionError) -> errors.NestingTooDeepError | None:
+  """The error for modules in modules, too many of them; a function that calls itself is named in a note instead."""
+  if isinstance(error, errors.NestingTooDeepError) or getattr(error, "__notes__", None):
+    return None
+  steps, step = [], error.__traceback__
+  while step is not None:
+    steps.append(step)
+    step = step.tb_next
+  paths = {scope.path for step in steps if (scope := _scope_in(step.tb_frame)) is not None}
+  limit = sys.getrecursionlimit()
+  if len(paths) > limit // _FRAMES_OF_A_MODULE:
+    return errors.NestingTooDeepError(limit)
+  calls = Counter(at for step in steps if (at := source_at(step.tb_frame, step.tb_lineno)) is not None)
+  if calls:
+    at, times = calls.most_common(1)[0]
+    error.add_note(
+      f"{at.function} calls itself without end: it stands here {times} times, at {at.file}:{at.line}"
+    )
+  return None
+
+
+_FRAMES_OF_A_MODULE = 20  # at most; modules that nest have about five
+
+
+def _scope_in(frame: types.FrameType) -> Any:
+  """The scope that a frame works on: it, or that of its module."""
+  for name in ("self", "scope"):
+    found = frame.f_locals.get(name)
+    scope = getattr(found, "__dict__", {}).get("scope", found) if found is not None else None
+    if hasattr(type(scope), "path_text"):
+      return scope
+  return None

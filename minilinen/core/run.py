@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import jax
 
 from minilinen import errors, jax_internals
+from minilinen.core import mistakes
 from minilinen.core.filters import CollectionFilter, filter_in_words, in_filter
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.known import DependsOnInput, known_outputs
@@ -87,9 +87,9 @@ def _called(fn: Callable[..., Any], root: Scope, args: tuple[Any, ...], kwargs: 
   try:
     return fn(root, *args, **kwargs)
   except RecursionError as error:
-    if isinstance(error, errors.NestingTooDeepError):
-      raise
-    raise errors.NestingTooDeepError(sys.getrecursionlimit()) from error
+    if (deep := mistakes.too_deep(error)) is not None:
+      raise deep from error
+    raise
 
 
 def init(

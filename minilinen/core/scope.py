@@ -321,9 +321,9 @@ class Scope:
     if not self.has_variable(col, name):
       if not self.is_mutable_collection(col) or init_fn is None:
         if self.is_collection_empty(col):
-          raise mistakes.collection_not_found(self.tree, self.path, col, name)
+          raise mistakes.collection_not_found(self.tree, self.path, col, name, init_fn is not None)
         here = self.tree.read(col, self.path)
-        raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here)
+        raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here, init_fn is not None)
       self._create(col, name, initial.first_value(init_fn, init_args, init_kwargs))
     return Variable(self, col, name, unbox=unbox)
 

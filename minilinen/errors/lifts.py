@@ -62,6 +62,13 @@ class TransformTargetError(MinilinenError):
     super().__init__(target, kind, module, **case)
 
 
+_SEVERAL_MODULES = dict(
+  wrong="nn.{kind}(lambda layers, x: ...)((self.a, self.b), x)",
+  right="nn.{kind}(lambda model, x: model.b(model.a(x)), ...)(self, x)",
+  mend="other modules may follow as arguments of their own.",
+)
+
+
 class LiftedFunctionError(MinilinenError, TypeError):
   """A lifted function was called with something else than a module first.
 
@@ -79,14 +86,8 @@ class LiftedFunctionError(MinilinenError, TypeError):
   right = "nn.{kind}(lambda model, x: model.layer(x), ...)(self, x)"
   mend = "the variables of the module that comes first are what the transform lifts."
 
-  several = dict(
-    wrong="nn.{kind}(lambda layers, x: ...)((self.a, self.b), x)",
-    right="nn.{kind}(lambda model, x: model.b(model.a(x)), ...)(self, x)",
-    mend="other modules may follow as arguments of their own.",
-  )
-
   def __init__(self, name: str, value: Any, kind: str = "jit"):
-    case = self.several if isinstance(value, (tuple, list, dict)) else {}
+    case = _SEVERAL_MODULES if isinstance(value, (tuple, list, dict)) else {}
     super().__init__(name, value, kind, short_name="f" if name == "<lambda>" else name, **case)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minilinen.errors.base import MinilinenError, MinilinenWarning
 from minilinen.tracing.source import Source
 

@@ -92,7 +92,10 @@ class ApplyScopeInvalidVariablesTypeError(MinilinenError):
   wrong = "model.apply(params, x)"
   right = 'model.apply({"params": params}, x)'
 
-  collection = "apply needs variables as a dict: collection -> nested dict of arrays, but the collection {col!r} is {inside:words}."
+  collection = (
+    "apply needs variables as a dict: collection -> nested dict of arrays, but the collection {col!r} is "
+    "{inside:words}."
+  )
 
   def __init__(self, value: Any = None):
     case: dict[str, Any] = {}
@@ -194,4 +197,7 @@ class NestingTooDeepError(MinilinenError, RecursionError):
     "module takes about five."
   )
   right = "sys.setrecursionlimit(100_000) before init and apply"
-  mend = "or build the depth with a loop, or with nn.scan, instead of modules in modules."
+  mend = (
+    "or build the depth with a loop, or with nn.scan, instead of modules in modules. "
+    "If nothing ends the nesting, no limit is enough."
+  )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, filled, misspelt, nearest
+from minilinen.errors.base import MinilinenError, misspelt, nearest
 from minilinen.errors.lifts import LiftedAt
 from minilinen.tracing.equations import formula
 
 _TRIED = "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty."
 _NOT_CREATED = " It cannot be created inside {lift}, which hands out no new variables of this collection."
+_FIRST_VALUE = "to let it be created, give its first value: self.variable(col, name, init_fn)."
 _CREATE = "create it before: if self.is_initializing(): self.layer(x)"
 
 
@@ -44,12 +45,14 @@ class ScopeCollectionNotFound(MinilinenError):
   ):
     passed, mutables = sorted(available), [*mutable, col_name]
     place = [*scope_path.strip("/").split("/"), var_name]
-    case: dict[str, Any] = dict(mend="") if col_name == "params" or not creatable else {}
+    case: dict[str, Any] = {} if creatable else dict(mend=_FIRST_VALUE, right=self.right * (not initializing))
+    if col_name == "params":
+      case = dict(mend="")
     if frozen_by is not None:
       case = dict(says=self.frozen, lift=frozen_by, right="", mend=_CREATE)
     elif lift is not None:
       case = dict(says=self.stopped, lift=lift, right=lift.passing_collection(col_name), mend="")
-    elif initializing:
+    elif initializing and creatable:
       case = dict(says=self.unmade, right="model.init(key, x, mutable={mutable})", mend="")
     elif col_name == "params" and next(filter(None, place)) in passed:
       right = 'model.apply({"params": params}, x)'
@@ -115,14 +118,10 @@ class ScopeVariableNotFoundError(MinilinenError):
   says = "No variable {name!r} in collection {col!r} of {path!r}.{hint}"
   mend = "pass it in the variables, or let it be created: mutable=['{col}']."
 
-  no_value = (
-    "pass it in the variables; to let it be created, give its first value: self.variable(col, name, init_fn)."
-  )
-
   def __init__(
     self, name: str, col: str, scope_path: str, candidates: Iterable[str] = (), creatable: bool = True
   ):
-    case = {} if creatable else dict(mend=self.no_value)
+    case = {} if creatable else dict(mend=_FIRST_VALUE)
     super().__init__(name=name, col=col, path=scope_path, hint=nearest(name, candidates), **case)
 
 
@@ -161,7 +160,10 @@ class ScopeParamShapeError(MinilinenError):
   """
 
   takes = ("param_name", "path", "value_shape", "init_shape", "inputs")
-  says = "Parameter {param_name!r} in {path!r} has shape {value_shape}, but its initializer gives {init_shape}{inputs}.{why}"
+  says = (
+    "Parameter {param_name!r} in {path!r} has shape {value_shape}, but its initializer gives "
+    "{init_shape}{inputs}.{why}"
+  )
   expected = "{init_shape}"
   found = "{value_shape}"
   mend = (
@@ -223,8 +225,8 @@ class ModifyScopeVariableError(MinilinenError):
   right = "y, updates = model.apply(variables, x, mutable={mutable})"
 
   behind = (
-    "Cannot update variable {variable_name!r} in {path!r}: collection {col!r} is immutable behind {lift}, which does not "
-    "hand it out."
+    "Cannot update variable {variable_name!r} in {path!r}: collection {col!r} is immutable behind {lift}, "
+    "which does not hand it out."
   )
 
   def __init__(

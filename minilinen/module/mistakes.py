@@ -24,7 +24,7 @@ def unbound(module: Module, method: str) -> errors.CallCompactUnboundModuleError
   )
 
 
-def module_for_method(model: Module, method: Module) -> errors.CallCompactUnboundModuleError:
+def module_for_method(model: Module, method: Any) -> errors.CallCompactUnboundModuleError:
   """The error for a module that was passed as `method=`."""
   attribute = next((name for name, value in vars(model).items() if value is method), "")
   return errors.CallCompactUnboundModuleError.of_method(type(method).__name__, attribute)

@@ -258,8 +258,8 @@ def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
   method = getattr(method, "__func__", method)
   if not callable(method) or isinstance(method, type):
     raise errors.ApplyModuleInvalidMethodError(method)
-  if isinstance(method, RunMethods) and hasattr(type(method).__call__, "compact"):
-    raise mistakes.module_for_method(module, method)  # type: ignore[arg-type]
+  if hasattr(type(method), "_call_is_wrapped"):
+    raise mistakes.module_for_method(module, method)
   return method
 
 

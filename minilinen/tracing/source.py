@@ -99,11 +99,15 @@ def source_of(error: BaseException) -> Source | None:
   """The innermost frame of the user's that an exception went through, or None."""
   found, step = None, error.__traceback__
   while step is not None:
-    code = step.tb_frame.f_code
-    if not _is_internal(code.co_filename):
-      found = Source(code.co_filename, step.tb_lineno, code.co_qualname)
+    found = source_at(step.tb_frame, step.tb_lineno) or found
     step = step.tb_next
   return found
+
+
+def source_at(frame: types.FrameType, line: int) -> Source | None:
+  """A line of a frame, None if it is not the user's."""
+  code = frame.f_code
+  return None if _is_internal(code.co_filename) else Source(code.co_filename, line, code.co_qualname)
 
 
 def source_of_frames(frames: Iterable[tuple[types.CodeType, int]]) -> Source | None:
