@@ -1,7 +1,10 @@
 """What the benchmarks rest on: both libraries compile to the same program, and times are taken fairly."""
 
+import jax
 import pytest
+from oracle import equations
 
+from minilinen.tracing.recorder import current
 from tests.benchmarks import cases
 from tests.benchmarks.programs import same_programs
 from tests.benchmarks.timing import geometric_mean, medians, without_collection
@@ -34,8 +37,15 @@ def test_the_collector_rests_and_wakes_up_again():
 
 
 @pytest.mark.parametrize("case", [cases.TRACED[3]], ids=lambda case: case.name)
-def test_what_is_timed_runs_on_both(case):
-  for model in (case.ours(), case.flax()):
-    for run in cases.tracing(model, case.inputs).values():
-      run()
-  cases.recorded(cases.tracing(case.ours(), case.inputs)["eval_shape(init)"])()
+def test_what_is_timed_is_the_same_work_on_both(case):
+  theirs, ours = (cases.tracing(model, case.inputs) for model in (case.flax(), case.ours()))
+  assert list(theirs) == list(ours) == ["eval_shape(init)", "make_jaxpr(apply)"]
+  made, expected = ours["eval_shape(init)"](), theirs["eval_shape(init)"]()
+  assert jax.tree.leaves(made) == jax.tree.leaves(expected) and len(jax.tree.leaves(made)) > 1
+  assert equations(ours["make_jaxpr(apply)"]()) == equations(theirs["make_jaxpr(apply)"]())
+
+
+def test_what_is_timed_as_recorded_is_recorded():
+  during = []
+  cases.recorded(lambda: during.append(current() is not None))()
+  assert during == [True] and current() is None

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import equal, flax_settings, same, same_model
+from oracle import equal, flax_settings, run_both, same, same_model
 
 import minilinen
 
@@ -122,21 +122,51 @@ LAYERS = [
 ]
 
 
-# What both refuse.
+# What both refuse, and how both begin to say why.
 REFUSED = [
-  ("DenseGeneral", dict(features=5, axis=-1, batch_dims=(1,)), (arr(2, 3, 4),)),
-  ("Einsum", dict(shape=(4, 5), einsum_str="bi,ij"), (X,)),
-  ("Einsum", dict(shape=(4, 5)), (X,)),
-  ("Embed", dict(num_embeddings=5, features=3), (X,)),
-  ("Conv", dict(features=4, kernel_size=(3, 3), padding="CAUSAL"), (IMAGE,)),
-  ("Conv", dict(features=4, kernel_size=(3, 3), padding=(1, 2, 3)), (IMAGE,)),
-  ("Conv", dict(features=4, kernel_size=(3, 3), mask=jnp.ones((3, 3, 4, 5))), (IMAGE,)),
-  ("BatchNorm", dict(), (X,)),
-  ("GroupNorm", dict(num_groups=3), (IMAGE,)),
-  ("GroupNorm", dict(num_groups=2, group_size=2), (IMAGE,)),
-  ("InstanceNorm", dict(feature_axes=0), (IMAGE,)),
-  ("Dropout", dict(rate=0.5), (X,)),
-  ("MultiHeadDotProductAttention", dict(num_heads=3), (arr(2, 3, 4),)),
+  (
+    "DenseGeneral",
+    dict(features=5, axis=-1, batch_dims=(1,)),
+    (arr(2, 3, 4),),
+    "batch_dims (1,) must be consecutive leading dimensions",
+  ),
+  ("Einsum", dict(shape=(4, 5), einsum_str="bi,ij"), (X,), "`einsum_str` equation must be explicit"),
+  ("Einsum", dict(shape=(4, 5)), (X,), 'Parameter "einsum_str" must be passed'),
+  ("Embed", dict(num_embeddings=5, features=3), (X,), "Input type must be an integer"),
+  (
+    "Conv",
+    dict(features=4, kernel_size=(3, 3), padding="CAUSAL"),
+    (IMAGE,),
+    "Causal padding is only implemented for 1D",
+  ),
+  (
+    "Conv",
+    dict(features=4, kernel_size=(3, 3), padding=(1, 2, 3)),
+    (IMAGE,),
+    "Invalid padding format: (1, 2, 3)",
+  ),
+  (
+    "Conv",
+    dict(features=4, kernel_size=(3, 3), mask=jnp.ones((3, 3, 4, 5))),
+    (IMAGE,),
+    "Mask needs to have the same shape as weights",
+  ),
+  ("BatchNorm", dict(), (X,), 'Parameter "use_running_average" must be passed'),
+  ("GroupNorm", dict(num_groups=3), (IMAGE,), "Number of groups (3) does not divide"),
+  (
+    "GroupNorm",
+    dict(num_groups=2, group_size=2),
+    (IMAGE,),
+    "Either `num_groups` or `group_size` should be specified",
+  ),
+  ("InstanceNorm", dict(feature_axes=0), (IMAGE,), "The channel axes cannot include the leading dimension"),
+  ("Dropout", dict(rate=0.5), (X,), 'Parameter "deterministic" must be passed'),
+  (
+    "MultiHeadDotProductAttention",
+    dict(num_heads=3),
+    (arr(2, 3, 4),),
+    "Memory dimension (4) must be divisible by number of heads (3)",
+  ),
 ]
 
 
@@ -156,10 +186,13 @@ def test_layer(name, kwargs, args):
   )
 
 
-@pytest.mark.parametrize("name,kwargs,args", REFUSED, ids=[f"{i}-{n}" for i, (n, _, _) in enumerate(REFUSED)])
-def test_refused(name, kwargs, args):
-  found = same(lambda nn: getattr(nn, name)(**kwargs).init(jax.random.PRNGKey(0), *args))
-  assert isinstance(found, ValueError)
+@pytest.mark.parametrize(
+  "name,kwargs,args,words", REFUSED, ids=[f"{i}-{r[0]}" for i, r in enumerate(REFUSED)]
+)
+def test_refused(name, kwargs, args, words):
+  theirs, ours = run_both(lambda nn: getattr(nn, name)(**kwargs).init(jax.random.PRNGKey(0), *args))
+  assert isinstance(ours, ValueError) and isinstance(theirs, (ValueError, AssertionError))
+  assert str(ours).startswith(words) and str(theirs).startswith(words)
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in LAYERS} | {"Sequential"}))

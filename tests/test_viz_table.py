@@ -253,8 +253,23 @@ def test_not_a_trace() -> None:
     viz.tabulate(Builder().trace())
 
 
-@pytest.mark.parametrize("width", [1, 8, 20, 40])
-def test_a_very_narrow_table_keeps_its_rows(width: int) -> None:
-  for name in ("lstm", "deep"):
-    view = viz.tabulate(MODELS[name]())
-    assert len(view.text(width=width).split("\n")) > len(view.to_rows())
+@pytest.mark.parametrize("width", [8, 20, 40])
+@pytest.mark.parametrize("name", ["lstm", "deep"])
+def test_a_very_narrow_table_keeps_its_rows(name: str, width: int) -> None:
+  """A line for every row between the heading's rule and the totals, and in it the name, if there is room."""
+  view = viz.tabulate(MODELS[name]())
+  lines = view.text(width=width).split("\n")
+  assert max(map(len, lines)) <= width
+  rule = next(i for i, line in enumerate(lines) if set(line) == {"─"})
+  rows = view.to_rows()
+  shown = lines[rule + 1 : rule + 1 + len(rows)]
+  assert all(set(line) - {"─"} for line in shown)
+  if (name, width) != ("deep", 8):
+    for row, line in zip(rows, shown, strict=True):
+      assert re.search(rf"(^|[└├─] ?){re.escape(row['names'][-1])}\b|^\.", line), line
+
+
+def test_a_table_one_letter_wide_is_all_there() -> None:
+  view = viz.tabulate(MODELS["lstm"]())
+  lines = view.text(width=1).split("\n")
+  assert max(map(len, lines)) == 1 and len(lines) > len(view.to_rows())
