@@ -17,8 +17,9 @@ from minilinen import errors
 from minilinen.core.filters import CollectionFilter
 from minilinen.module import Module
 from minilinen.tracing import Trace, abstract, describe
-from minilinen.tracing.checks import Finding, Findings, compared
+from minilinen.tracing.checks import Findings, compared
 from minilinen.tracing.recording import trace
+from minilinen.tracing.told import Told
 
 _NO_VARIABLES = (errors.ApplyScopeInvalidVariablesTypeError, errors.ApplyScopeInvalidVariablesStructureError)
 
@@ -56,13 +57,13 @@ def check(
     called, failed = _traced(
       model.apply, variables, *args, rngs=rngs, method=method, mutable=mutable, **kwargs
     )
-    differences: list[Finding] = []
+    differences: list[Told] = []
     if not isinstance(failed, _NO_VARIABLES):
       made, not_made = _traced(model.init, _keys(rngs), *args, method=method, **kwargs)
       if not_made is None:
         differences = _differences(made, variables, whole=method is None, state=failed is not None)
   if failed is not None:
-    rest = () if differences else (Finding.of(failed),)
+    rest = () if differences else (Told.of(failed),)
     return Findings([*differences, *rest, *called.check().without(type(failed).__name__)])
   is_extra = any(f.kind == "ExtraVariableWarning" for f in differences)
   return Findings([*differences, *called.check().without("UnusedVariableWarning" if is_extra else "")])
@@ -82,7 +83,7 @@ def _traced(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Trace, E
     return getattr(error, "trace", Trace()), error
 
 
-def _differences(made: Trace, variables: Any, whole: bool, state: bool) -> list[Finding]:
+def _differences(made: Trace, variables: Any, whole: bool, state: bool) -> list[Told]:
   given = describe(abstract(variables))
   if not isinstance(given, dict) or not isinstance(given.get("params"), Mapping):
     return []

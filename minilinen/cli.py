@@ -346,4 +346,4 @@ def _one_line(error: Exception) -> str:
 def _failed_path(trace: Trace | None) -> str:
   """The path of the innermost module that an error left."""
   failed = [] if trace is None else [call for call in trace.events(Call) if call.error is not None]
-  return "/".join(failed[-1].path) if failed else ""
+  return failed[-1].path.bare if failed else ""

@@ -134,13 +134,13 @@ def equal(theirs: Any, ours: Any) -> None:
 
 
 def _plain(tree: Any) -> Any:
-  """FrozenDicts as dicts; boxes of either library as a pair of value and names."""
+  """FrozenDicts as dicts, paths as tuples; boxes of either library as a pair of value and names."""
   if isinstance(tree, (flax.core.FrozenDict, minilinen.FrozenDict)):
     tree = tree.unfreeze()
   if isinstance(tree, dict):
     return {k: _plain(v) for k, v in tree.items()}
   if isinstance(tree, (list, tuple)) and not hasattr(tree, "_fields"):
-    return type(tree)(_plain(v) for v in tree)
+    return (list if isinstance(tree, list) else tuple)(_plain(v) for v in tree)
   if type(tree).__name__ in ("Partitioned", "LogicallyPartitioned"):
     return {"box": type(tree).__name__, "value": tree.value, "names": tree.names}
   return tree

@@ -20,7 +20,7 @@ from minilinen import core, errors
 from minilinen.tracing.checks import Findings
 
 CLASSES = sorted(
-  {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.base.Told)},
+  {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.base.Texts)},
   key=lambda c: c.__name__,
 )
 
@@ -51,7 +51,7 @@ def said_by(program: str) -> set[str]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_the_program_in_the_docstring_leads_to_the_class(cls: type[Any]) -> None:
-  if cls is errors.base.Told:
+  if cls is errors.base.Texts:
     return
   program = program_of(cls)
   assert program, f"{cls.__name__} shows no program"

@@ -55,7 +55,7 @@ def record_changed(**fields: Any) -> str:
     (changed(lambda p: p.update(sources=[[1]])), "its sources are damaged"),
     (changed(lambda p: p["names"].insert(0, [5, "x"])), "is damaged (there is no path"),
     (changed(lambda p: p["records"].insert(0, 5)), "its record 0 is of the unknown kind None"),
-    (record_changed(record="Creat"), "its record 5 is of the unknown kind 'Creat'; the nearest is 'Create'"),
+    (record_changed(record="Creat"), "its record 5 is of the unknown kind 'Creat'. Did you mean 'Create'?"),
     (record_changed(span=4), "its record 5 (Create) stands in 4, which is no open span"),
     (record_changed(path=99), "its record 5 (Create) is damaged (there is no path 99)"),
     (record_changed(colour="red"), "its record 5 (Create) is damaged (Create has no field 'colour')"),

@@ -28,6 +28,7 @@ from minilinen.tracing import (
   NoSuchPathError,
   Opaque,
   Passing,
+  Path,
   Read,
   Recorder,
   Run,
@@ -40,7 +41,6 @@ from minilinen.tracing import (
   current,
   matches,
 )
-from minilinen.tracing.globs import split_path
 from minilinen.tracing.recorder import recording
 from minilinen.tracing.recording import record
 
@@ -511,7 +511,7 @@ def test_a_slash_in_a_name_is_no_border():
   assert not matches("a/b", ("a/b",))
   assert matches(("a/b",), ("a/b",))
   assert matches(("a[0]",), ("a[0]",))
-  assert split_path(["a/b"]) == ("a/b",)
+  assert Path.of(["a/b"]) == ("a/b",)
 
 
 def slow_match(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:

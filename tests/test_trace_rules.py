@@ -134,7 +134,8 @@ def test_not_recording_runs_none_of_the_recorder(name: str):
   sys.setprofile(watch)
   try:
     run()
-    assert called <= {"current", "Passing.takes"}  # boundaries speak in the trace's words
+    # Boundaries speak in the trace's words, and scopes write paths its way.
+    assert {name for name in called if not name.startswith("Path.")} <= {"current", "Passing.takes"}
     with record():
       run()
   finally:

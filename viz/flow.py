@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from minilinen.tracing import Trace
 from minilinen.tracing.equations.program import FORWARD, Equation
+from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Spec
 from viz.house import Arrow, Box, House, Network, Place
 from viz.words import printable, value_text
@@ -285,7 +286,7 @@ _SHORT = {
 def _is_variable(name: str, spec: object, collections: set[str]) -> bool:
   """Whether a value that goes in or out is a variable or a key, by its name in the arguments or the result."""
   is_key = isinstance(spec, Spec) and spec.dtype.startswith("key<")
-  return is_key or any(part in collections for part in name.split("/"))
+  return is_key or any(part in collections for part in Path.parse(name))
 
 
 def _is_again(start: Origin, end: Origin) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minilinen.tracing.equations.program import Owner
-from minilinen.tracing.events import Path
+from minilinen.tracing.paths import ROOT, Path
 from viz.folding import Shown
 from viz.items import Item, class_name, lift_details, lift_text, outputs_text
 from viz.modules import Model
@@ -86,7 +86,7 @@ class Place:
 
   key: str = ""
   opened: bool = True
-  path: Path = ()
+  path: Path = ROOT
   copy: tuple[int, ...] = ()
 
 
@@ -120,7 +120,7 @@ class House:
       self._drawn[model, copy.item.node.path] = (path, number)
     parameters = item.total.get("params")
     data = {
-      "path": "/".join(path), "class": class_name(item), "times": len(row.copies),
+      "path": path.bare, "class": class_name(item), "times": len(row.copies),
       "parameters": parameters.count if parameters else 0, "outputs": "".join(outputs_text(item)[:1]),
     }  # fmt: skip
     title, subtitle = (row.label, class_name(item)) if path else (class_name(item) or "Model", "")
@@ -138,11 +138,11 @@ class House:
     return self._places[owner]
 
   def _find(self, model: int, path: Path) -> Place:
-    key, copies, end = self._keys[model, ()], [], 0
+    key, copies, end = self._keys[model, ROOT], [], 0
     while end < len(path) and (model, path[: end + 1]) in self._drawn:
       end += 1
       first, number = self._drawn[model, path[:end]]
-      path = (*first, *path[end:])
+      path = first + path[end:]
       copies.append(number)
       key = self._keys[model, first]
     opened = self.boxes[key].kind == "frame"

@@ -62,7 +62,7 @@ class ModuleNode:
 class Model:
   """A model of a trace: its modules, its runs by their order, and the variables that are whole dicts."""
 
-  root: ModuleNode = field(default_factory=lambda: ModuleNode("", ()))
+  root: ModuleNode = field(default_factory=lambda: ModuleNode("", Path()))
   nodes: dict[Path, ModuleNode] = field(default_factory=dict)
   whole: set[tuple[str, Path, str]] = field(default_factory=set)
   runs: list[int] = field(default_factory=list)
@@ -89,7 +89,7 @@ def models(trace: Trace) -> list[Model]:
   """
   found: dict[Any, Model] = {}
   for order, module, given, records in _runs(trace):
-    variables = {place: value for place, value in leaves(given) if value != {}}
+    variables = {Path(place): value for place, value in leaves(given) if value != {}}
     key = (module, frozenset(path for path in variables if path[0] == "params"))
     again = key in found
     model = found.setdefault(key, Model())
@@ -109,7 +109,7 @@ def _runs(trace: Trace) -> list[tuple[int, str, Mapping[str, Value], Sequence[Re
 
 def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
   """Notes every entry into a module. Of a model's later runs only modules that are new count."""
-  known = set(model.nodes) | {()} if again else set()
+  known = set(model.nodes) | {Path()} if again else set()
   stack: list[tuple[Record, Call | None, Entry | None, tuple[Lift, ...]]]
   stack = [(record, None, None, ()) for record in reversed(records)]
   while stack:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minilinen.tracing.equations.formula import as_number
-from minilinen.tracing.globs import matches, split_path
+from minilinen.tracing.globs import matches
+from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import boxed
 from minilinen.tracing.trace import Trace
 from viz.costs import SHARE, Costs
@@ -171,14 +172,14 @@ def _sort(roots: list[Branch], key: Callable[[Item], int]) -> None:
 
 def _matching(roots: Sequence[Branch], where: str) -> list[Branch]:
   """The branches whose path or class fits, one below the other."""
-  pattern = split_path(where)
+  pattern = Path.of(where)
   found = [
-    replace(branch, label="/".join(branch.item.node.path) or ".", children=[])
+    replace(branch, label=branch.item.node.path.bare or ".", children=[])
     for branch in preorder(roots)
     if class_name(branch.item) == where or matches(pattern, branch.item.node.path)
   ]
   if not found:
-    paths = ["/".join(branch.item.node.path) for branch in preorder(roots)]
+    paths = [branch.item.node.path.bare for branch in preorder(roots)]
     raise NoMatchError(where, [p for p in paths if p], "module")
   return found
 
@@ -244,7 +245,7 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
   item: Item = shown.branch.item
   entry = item.entry
   return {
-    "path": "/".join(item.node.path),
+    "path": item.node.path.bare,
     "names": [copy.label for copy in shown.copies],
     "times": len(shown.copies),
     "depth": shown.depth,

@@ -80,7 +80,7 @@ def _branches(trace: Trace) -> list[Branch]:
   while stack:
     above, record = stack.pop()
     says = _says(record)
-    around = above.item[0].path if above.item is not None else ()
+    around = above.item[0].path if above.item is not None else Path()
     branch = Branch(_label(record, around), (record, says), (type(record), says, _line(record)))
     above.children.append(branch)
     if isinstance(record, Span):
@@ -93,7 +93,7 @@ def _label(record: Record, around: Path) -> str:
   return " ".join(part for part in (_event(record), _name(record, around)) if part)
 
 
-def _name(record: Record, around: Path = ()) -> str:
+def _name(record: Record, around: Path = Path()) -> str:
   """The name a record goes by; of what is not of the module `around` it, with the path from there."""
   if isinstance(record, Run):
     return record.name
@@ -105,9 +105,9 @@ def _name(record: Record, around: Path = ()) -> str:
     return "" if record.name == "body" else record.name
   inside = record.path[len(around) :] if record.path[: len(around)] == around else record.path
   if isinstance(record, Variable):
-    return "/".join((record.collection, *inside, record.name))
+    return Path((record.collection, *inside, record.name)).bare
   if isinstance(record, Key):
-    return f"{record.stream} of {'/'.join(inside)}" if inside else record.stream
+    return f"{record.stream} of {inside.bare}" if inside else record.stream
   return record.path[-1] if record.path else "."
 
 
@@ -154,9 +154,9 @@ def _event_says(record: Record) -> tuple[str, ...]:
       steps = " → ".join(f"{kind} {'/'.join(map(str, parts))}" for kind, *parts in record.steps)
       return (f"number {record.counter}{served}: {steps}", f"number {record.counter}{served}")
     case Caught():
-      return (f"{record.kind}: {record.message}", record.kind)
+      return (f"{record.told.kind}: {record.told.message}", record.told.kind)
     case Share():
-      return (f"also stands for {'/'.join(record.other) or '.'}",)
+      return (f"also stands for {record.other.bare or '.'}",)
   return ()
 
 
@@ -178,7 +178,7 @@ def _row(shown: Shown) -> Row:
   data = {
     "order": record.order,
     "event": _event(record),
-    "path": "/".join(record.path),
+    "path": record.path.bare,
     "name": _name(record),
     "times": len(shown.copies),
     "depth": shown.depth,

@@ -15,7 +15,8 @@ from typing import Any
 import jax
 
 from minilinen.core.meta import AxisMetadata, unbox
-from minilinen.tracing.globs import matches, split_path
+from minilinen.tracing.globs import matches
+from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Node, Opaque, Spec, Value, boxed, describe
 from minilinen.tracing.trace import Trace
 from viz.errors import NoMatchError, NothingToDrawError
@@ -183,14 +184,14 @@ def _sum_up(roots: Sequence[Branch]) -> Amount:
 
 def _matching(roots: Sequence[Branch], pattern: str) -> list[Branch]:
   """The trees cut down to what a pattern fits: a leaf, or a branch with all that is below."""
-  wanted = split_path(pattern)
+  wanted = Path.of(pattern)
   order = preorder(roots)
   kept: set[Branch] = set()
   for branch in order:
     if branch not in kept and matches(wanted, branch.item.path):
       kept.update(preorder([branch]))
   if order and not kept:
-    raise NoMatchError(pattern, ["/".join(b.item.path) for b in order if b.item.leaf])
+    raise NoMatchError(pattern, [Path(b.item.path).bare for b in order if b.item.leaf])
   for branch in reversed(order):
     branch.children = [c for c in branch.children if c in kept]
     if branch.children:
@@ -246,7 +247,7 @@ def _row(shown: Shown, is_split: bool) -> Row:
     cells["value"] = Cell((value_text(item.value),))
   cells["axes"] = Cell(_laid_out(item, is_split))
   data = {
-    "path": "/".join(item.path),
+    "path": Path(item.path).bare,
     "names": [copy.label for copy in shown.copies],
     "times": len(shown.copies),
     "depth": shown.depth,

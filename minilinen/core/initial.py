@@ -17,8 +17,8 @@ import numpy as np
 
 from minilinen import errors
 from minilinen.core.rng import LazyRng
-from minilinen.core.tree import Path, place
 from minilinen.jax_internals import is_staged
+from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import current, initializing
 
 Init = Callable[..., Any]
@@ -80,7 +80,7 @@ def new_value(
 def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
   for dimension in shape:
     if not isinstance(dimension, int) and _is_symbol(dimension):
-      raise errors.SymbolicParamError(name, place(path), shape, dimension)
+      raise errors.SymbolicParamError(name, str(path), shape, dimension)
 
 
 def _is_symbol(size: Any) -> bool:
@@ -156,6 +156,6 @@ def check_shapes(name: str, path: Path, value: Any, expected: Shapes) -> tuple[A
     )
     is_branch = expected.is_array and isinstance(value, Mapping)
     if not is_number or is_branch or len(leaves) != len(expected.leaves):
-      raise errors.ScopeParamTypeError(name, place(path), value, expected.leaves)
+      raise errors.ScopeParamTypeError(name, str(path), value, expected.leaves)
     found = [np.shape(leaf) for leaf in leaves]
   return next(((is_shape, due) for is_shape, due in zip(found, expected.leaves) if is_shape != due), None)

@@ -18,8 +18,9 @@ from minilinen import errors, jax_internals
 from minilinen.core import home, meta
 from minilinen.core.filters import filter_in_words
 from minilinen.core.known import DependsOnInput, known_outputs
-from minilinen.core.tree import Path, Tree, place
+from minilinen.core.tree import Tree
 from minilinen.spelling import near
+from minilinen.tracing.paths import Path
 from minilinen.tracing.source import source_at
 
 
@@ -29,7 +30,7 @@ def collection_not_found(
   """The error for a collection that is empty: perhaps a boundary keeps it out."""
   stopped_by, frozen_by = home.stopping_collection(tree, col), home.stopping_writes(tree, col)
   return errors.ScopeCollectionNotFound(
-    col, name, place(path), tree.variables, stopped_by, None if stopped_by else frozen_by,
+    col, name, str(path), tree.variables, stopped_by, None if stopped_by else frozen_by,
     mutable=_mutable(tree), initializing=bool(tree.flags.get("initializing")), creatable=creatable,
   )  # fmt: skip
 
@@ -37,7 +38,7 @@ def collection_not_found(
 def not_mutable(tree: Tree, path: Path, col: str, name: str) -> errors.ModifyScopeVariableError:
   """The error for a write to a collection that is not mutable: here, or behind a boundary only."""
   behind, initializing = home.stopping_writes(tree, col), bool(tree.flags.get("initializing"))
-  return errors.ModifyScopeVariableError(col, name, place(path), behind, _mutable(tree), initializing)
+  return errors.ModifyScopeVariableError(col, name, str(path), behind, _mutable(tree), initializing)
 
 
 def _mutable(tree: Tree) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def param_not_found(tree: Tree, path: Path, name: str) -> errors.ScopeParamNotFo
   beside = {} if here else _beside(tree, path)
   frozen_by = home.stopping_writes(tree, "params")
   inside = [n for n, branch in here.items() if isinstance(branch, Mapping) and name in branch]
-  return errors.ScopeParamNotFoundError(name, place(path), here, _last(path), beside, frozen_by, inside)
+  return errors.ScopeParamNotFoundError(name, str(path), here, _last(path), beside, frozen_by, inside)
 
 
 def param_shape(tree: Tree, path: Path, name: str, found: Any, expected: Any) -> errors.ScopeParamShapeError:
@@ -62,7 +63,7 @@ def param_shape(tree: Tree, path: Path, name: str, found: Any, expected: Any) ->
   near = [n for n in beside if n.startswith(f"{prefix}_") and isinstance(beside[n], Mapping)]
   fitting = [n for n in near if getattr(meta.unbox(beside[n].get(name)), "shape", None) == expected]
   others = [n for n in near if n != _last(path)]
-  return errors.ScopeParamShapeError(name, place(path), found, expected, fitting=fitting, beside=others)
+  return errors.ScopeParamShapeError(name, str(path), found, expected, fitting=fitting, beside=others)
 
 
 def _last(path: Path) -> str:
@@ -81,7 +82,7 @@ def warn_of_leak(tree: Tree, path: Path, col: str, name: str, value: Any) -> Non
     trace = jax_internals.trace_of(leaf) if isinstance(leaf, core.Tracer) else None
     if trace is not None and any(trace is inner for inner in between):
       kind = jax_internals.transform_of(trace)
-      errors.warn(errors.LeakedTracerWarning(col, name, place(path), kind, home.lift_between(tree)))
+      errors.warn(errors.LeakedTracerWarning(col, name, str(path), kind, home.lift_between(tree)))
       return
 
 
@@ -95,7 +96,7 @@ def warn_of_reuse(tree: Tree, path: Path, stream: str) -> None:
   for trace in tree.transforms_inside():
     kind = jax_internals.transform_of(trace)
     if kind in jax_internals.REPEATING:
-      errors.warn(errors.ReusedKeyWarning(stream, place(path), kind, home.lift_between(tree)))
+      errors.warn(errors.ReusedKeyWarning(stream, str(path), kind, home.lift_between(tree)))
       return
 
 
@@ -114,13 +115,13 @@ def warn_of_shared_key(
   try:
     known_outputs(lambda key: init_fn(key, *args, **kwargs), jax.eval_shape(lambda: jax.random.key(0)))
   except DependsOnInput:
-    errors.warn(errors.StackedKeyWarning(name, place(path), lift))
+    errors.warn(errors.StackedKeyWarning(name, str(path), lift))
 
 
 def no_stream(tree: Tree, path: Path, stream: str) -> errors.InvalidRngError:
   """The error for a key of a stream that was not passed, or that a boundary keeps out."""
   return errors.InvalidRngError.missing(
-    stream, place(path), tree.rngs, home.stopping_stream(tree, stream), bool(tree.flags.get("initializing"))
+    stream, str(path), tree.rngs, home.stopping_stream(tree, stream), bool(tree.flags.get("initializing"))
   )
 
 
@@ -128,9 +129,9 @@ def warn_of_served(tree: Tree, path: Path, stream: str) -> None:
   """Warns if "params" serves for a stream that was passed and stopped, or passed under another name."""
   lift = home.stopping_stream(tree, stream)
   if lift is not None:
-    errors.warn(errors.ServedByParamsWarning(stream, place(path), tree.rngs, lift))
+    errors.warn(errors.ServedByParamsWarning(stream, str(path), tree.rngs, lift))
   elif len(tree.rngs) > 1 and near(stream, [s for s in tree.rngs if s != "params"]):
-    errors.warn(errors.ServedByParamsWarning(stream, place(path), tree.rngs))
+    errors.warn(errors.ServedByParamsWarning(stream, str(path), tree.rngs))
 
 
 def too_deep(error: RecursionError) -> errors.NestingTooDeepError | None:

@@ -22,7 +22,7 @@ from minilinen.core import initial, meta, mistakes
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.rng import LazyRng
-from minilinen.core.tree import Path, Tree, place
+from minilinen.core.tree import Path, Tree
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import boxed, describe
@@ -64,7 +64,7 @@ class Scope:
     flags: Mapping[str, Any] | None = None,
   ):
     """A scope by itself, over a tree of its own. `at` is a place in a tree that there is, `push` a child."""
-    where = tuple(path) or tuple(debug_path) or (() if name is None else (name,))
+    where = Path(path) or Path(debug_path) or Path(() if name is None else (name,))
     tree = parent.tree if parent is not None else Tree(variables, rngs, mutable, flags, where)
     self._settle(tree, where, where[len(tree.path) :], parent, {})
 
@@ -76,7 +76,12 @@ class Scope:
     return scope
 
   def _settle(
-    self, tree: Tree, path: Path, key_path: Path, parent: Scope | None, rng_counters: dict[Any, Any]
+    self,
+    tree: Tree,
+    path: Path,
+    key_path: tuple[str, ...],
+    parent: Scope | None,
+    rng_counters: dict[Any, Any],
   ) -> None:
     self.tree = tree
     self.path = path
@@ -110,8 +115,8 @@ class Scope:
 
   @property
   def path_text(self) -> str:
-    """The path as text: "/encoder/Dense_0"; a name with a slash in it stands in quotes."""
-    return place(self.path)
+    """The path as text: "/encoder/Dense_0"; a name that could be misread stands in quotes."""
+    return str(self.path)
 
   @property
   def root(self) -> Scope:
@@ -193,7 +198,7 @@ class Scope:
     if counters is None:
       counters = self.rng_counters[(_CHILD, name)] = {}
     child = object.__new__(Scope)
-    child._settle(self.tree, (*self.path, name), (*self.key_path, name), self, counters)
+    child._settle(self.tree, self.path / name, (*self.key_path, name), self, counters)
     return child
 
   def child(

@@ -18,8 +18,8 @@ from minilinen import errors, jax_internals
 from minilinen.core.boundary import Boundary
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.rng import LazyRng
+from minilinen.tracing.paths import ROOT, Path
 
-Path = tuple[str, ...]
 _EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
 
@@ -56,7 +56,7 @@ class Tree:
     rngs: Mapping[str, Any] | None = None,
     mutable: CollectionFilter = False,
     flags: Mapping[str, Any] | None = None,
-    path: Path = (),
+    path: Path = ROOT,
     behind: Behind | None = None,
   ):
     self.variables: dict[str, Any] = variables if isinstance(variables, dict) else dict(variables)
@@ -99,7 +99,7 @@ class Tree:
   def write(self, col: str, path: Path) -> dict[str, Any]:
     """The variables of a collection at a place, to be written; made if there are none."""
     if not self.may_write(col):
-      raise errors.ImmutableVariableError(f"collection {col!r} is not mutable in {place(path)}")
+      raise errors.ImmutableVariableError(f"collection {col!r} is not mutable in {path}")
     found: Any = self.read(col, path)
     if found is _EMPTY:
       if len(path) <= len(self.path):
@@ -140,8 +140,3 @@ def _merge(target: dict[str, Any], name: str, value: Any) -> None:
       _merge(branch, key, inner)
   else:
     target[name] = value
-
-
-def place(path: Path) -> str:
-  """A path as text: "/encoder/Dense_0"; a name with a slash in it stands in quotes."""
-  return "/" + "/".join(repr(name) if "/" in name else name for name in path)

@@ -23,12 +23,14 @@ from minilinen.spelling import near as near
 from minilinen.spelling import nearest as nearest
 from minilinen.tracing import events
 from minilinen.tracing.layout import laid_out
+from minilinen.tracing.paths import ROOT, Path
 from minilinen.tracing.recorder import current
 from minilinen.tracing.source import Source, user_source
 from minilinen.tracing.spec import Spec, describe
+from minilinen.tracing.told import Told
 
 
-class Told:
+class Texts:
   """The texts of an error or a warning, filled with facts.
 
   In the class they are as written, in an error that was raised they are filled. A fact with the name of a text stands
@@ -36,6 +38,7 @@ class Told:
   labels, and `lift` is the boundary (`LiftedAt`) at which it happened, whose line is such a place.
 
   Attributes:
+    told: what it knows, as findings and the trace hold it; the attributes below say the same in text.
     path: path of the module it happened in, as text, "" if it is not known.
     source: the user's line that caused it, None if it is not known.
     plain: the message with each part of it on one line, however long.
@@ -44,6 +47,7 @@ class Told:
     mend: what to do about it.
   """
 
+  told: Told
   takes: tuple[str, ...] = ("says",)
   says: str = ""
   path: str = ""
@@ -77,6 +81,8 @@ class Told:
     says, path, expected, found, wrong, right, mend = (
       filled(text, dict.fromkeys(self.takes, "")) for text in self._texts.values()
     )
+    at = Path.parse(path) if path else None
+    self.told = Told(type(self).__name__, at, self.source, says, expected, found, right or mend)
     self.message, self.path, self.expected, self.found, self.mend = says, path, expected, found, right or mend
     parts = {
       "module": path,
@@ -97,7 +103,7 @@ class Told:
 _TEXTS = ("says", "path", "expected", "found", "wrong", "right", "mend")
 
 
-class MinilinenError(Told, Exception):
+class MinilinenError(Texts, Exception):
   """Base of all errors of minilinen's own.
 
   Example:
@@ -108,7 +114,7 @@ class MinilinenError(Told, Exception):
 FlaxError = MinilinenError
 
 
-class MinilinenWarning(Told, UserWarning):
+class MinilinenWarning(Texts, UserWarning):
   """Base of all warnings of minilinen's own: of programs that Flax runs, and that hardly do what they should.
 
   Example:
@@ -199,8 +205,4 @@ def warn(warning: MinilinenWarning) -> None:
 def note(warning: MinilinenWarning) -> None:
   """Notes a warning in the trace of whoever records."""
   if (recorder := current()) is not None:
-    recorder.event(
-      events.Caught, tuple(warning.path.strip("/").split("/")) if warning.path.strip("/") else (),
-      kind=type(warning).__name__, message=warning.message, expected=warning.expected, found=warning.found,
-      mend=warning.mend,
-    )  # fmt: skip
+    recorder.event(events.Caught, warning.told.path or ROOT, told=warning.told)

@@ -8,6 +8,7 @@ from typing import Any
 from minilinen.errors.base import MinilinenError, misspelt, nearest
 from minilinen.errors.lifts import LiftedAt
 from minilinen.tracing.equations import formula
+from minilinen.tracing.paths import Path
 
 _TRIED = "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty."
 _NOT_CREATED = " It cannot be created inside {lift}, which hands out no new variables of this collection."
@@ -44,7 +45,7 @@ class ScopeCollectionNotFound(MinilinenError):
     creatable: bool = True,
   ):
     passed, mutables = sorted(available), [*mutable, col_name]
-    place = [*scope_path.strip("/").split("/"), var_name]
+    place = Path.parse(scope_path) / var_name
     case: dict[str, Any] = {} if creatable else dict(mend=_FIRST_VALUE, right=self.right * (not initializing))
     if col_name == "params":
       case = dict(mend="")
@@ -54,7 +55,7 @@ class ScopeCollectionNotFound(MinilinenError):
       case = dict(says=self.stopped, lift=lift, right=lift.passing_collection(col_name), mend="")
     elif initializing and creatable:
       case = dict(says=self.unmade, right="model.init(key, x, mutable={mutable})", mend="")
-    elif col_name == "params" and next(filter(None, place)) in passed:
+    elif col_name == "params" and place[0] in passed:
       right = 'model.apply({"params": params}, x)'
       case = dict(says=self.bare, wrong="model.apply(params, x)", right=right, mend="")
     others = "..., " if {*passed} - {col_name} else ""

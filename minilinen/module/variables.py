@@ -17,6 +17,7 @@ from minilinen.core.home import stopping_collection, stopping_writes
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.state import ModuleState
 from minilinen.tracing import events
+from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import current
 from minilinen.tracing.source import first_mention
 from minilinen.tracing.spec import describe
@@ -147,7 +148,7 @@ class VariableMethods:
     return self._bound("access variables").variables()
 
   @property
-  def path(self) -> tuple[str, ...]:
+  def path(self) -> Path:
     """The names from the root module to this one."""
     return self._bound("access the path").path
 

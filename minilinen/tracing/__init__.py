@@ -1,10 +1,10 @@
 """What happened: records, the recorder that collects them, and the `Trace` of them.
 
-Read in this order: `source` (a line of the user's code), `spec` (an array without its numbers),
-`events` (every record there is), `draft` (records in the making), `recorder` (collects them while somebody
-records), `caches` (what JAX remembers, put aside meanwhile), `globs`
-(patterns over paths), `tree` (the variable tree, from the events), `document` and `serialize` (JSON),
-`trace` (the tree of records), `replay` (keys, from their derivation), `recording` (`nn.trace`, `nn.record`).
+Read in this order: `source` (a line of the user's code), `paths` (where something is), `globs` (patterns over paths),
+`spec` (an array without its numbers), `events` (every record there is), `draft` (records in the making), `recorder`
+(collects them while somebody records), `caches` (what JAX remembers, put aside meanwhile), `tree` (the variable
+tree, from the events), `document` and `serialize` (JSON), `trace` (the tree of records), `replay` (keys, from their
+derivation), `recording` (`nn.trace`, `nn.record`).
 Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and
 `checks`, the mistakes that a trace shows.
 Nothing here imports anything else of minilinen but `jax_internals` and `keys`.
@@ -24,7 +24,6 @@ from minilinen.tracing.events import (
   Lifted,
   Name,
   Passing,
-  Path,
   Perturb,
   Read,
   Record,
@@ -36,6 +35,7 @@ from minilinen.tracing.events import (
   Write,
 )
 from minilinen.tracing.globs import matches
+from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.replay import replay_key
 from minilinen.tracing.serialize import TraceFileError

@@ -37,6 +37,7 @@ from minilinen.tracing.equations.program import Program
 from minilinen.tracing.events import Lifted, Passing, Path, Record, Span
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value
+from minilinen.tracing.told import Told
 from minilinen.tracing.tree import leaves, put
 from minilinen.tracing.trees import Tree
 
@@ -139,7 +140,9 @@ class _Writer:
   def field(self, name: str, value: Any) -> Any:
     """The value of one field of a record or a `Lifted`."""
     if name in ("path", "other"):
-      return self.path(value)
+      return None if value is None else self.path(value)
+    if name == "source":
+      return None if value is None else self.sources.setdefault(value, len(self.sources))
     return [self.path(step) for step in value] if name == "steps" else self.value(value)
 
   def value(self, value: Value) -> Any:
@@ -170,6 +173,8 @@ class _Writer:
         return {"node": [value.type, self.value(dict(value.parts))]}
       case ModuleRef():
         return {"module": [value.module, None if value.path is None else self.path(value.path)]}
+      case Told():
+        return {"told": self.parts(value)}
       case Lifted():
         return {"lifted": self.parts(value)}
       case Passing():
@@ -225,7 +230,7 @@ class _Reader:
       if not isinstance(whole.get(table), list):
         raise DocumentError(f"its entry {table!r} is missing or no list")
     self._names = whole["names"]
-    self._paths: dict[int, tuple[Any, ...]] = {-1: ()}
+    self._paths: dict[int, Path] = {-1: Path()}
     try:
       self._sources = [Source(*entry) for entry in whole["sources"]]
     except TypeError as error:
@@ -307,7 +312,9 @@ class _Reader:
   def field(self, name: str, plain: Any, kinds: tuple[type, ...] = (object,)) -> Any:
     """The value of one field of a record or a `Lifted`."""
     if name in ("path", "other"):
-      return self.path(plain)
+      return None if plain is None else self.path(plain)
+    if name == "source":
+      return None if plain is None else self._sources[plain]
     value = tuple(self.path(step) for step in plain) if name == "steps" else self.value(plain)
     if not isinstance(value, kinds):
       raise TypeError(f"its field {name!r} is {value!r}")
@@ -325,7 +332,7 @@ class _Reader:
       at = above if above == -1 or above < at else None
     for at in reversed(unknown):
       above, name = self._names[at]
-      self._paths[at] = (*self._paths[above], name)
+      self._paths[at] = self._paths[above] / name
     return self._paths[number]
 
   def value(self, plain: Any) -> Value:
@@ -365,6 +372,7 @@ _READ: dict[str, Callable[[_Reader, Any], Value]] = {
   "node": lambda self, c: Node(c[0], self.value(c[1])),
   "opaque": lambda self, c: Opaque(*c),
   "module": _Reader.module,
+  "told": lambda self, c: Told(**self.parts(c)),
   "lifted": lambda self, c: Lifted(**self.parts(c)),
   "passing": lambda self, c: Passing(**self.parts(c)),
   "complex": lambda self, c: complex(*map(self.value, c)),

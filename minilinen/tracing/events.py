@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from minilinen.tracing.paths import Path as Path
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import Value
-
-Path = tuple[str, ...]
+from minilinen.tracing.told import Told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Record:
   Attributes:
     order: its place in the trace, counted depth first; a span's number is also its name.
     span: the `order` of the span it stands in, -1 at the top.
-    path: the path of the module it happened in, `()` for the root.
+    path: the path of the module it happened in, empty for the root.
     source: the user's file, line and function that caused it, None if no frame
       of the user's was found. Records are compared without it.
   """
@@ -292,14 +292,7 @@ class Caught(Record):
   """A mistake was noticed while it happened.
 
   Attributes:
-    kind: name of the warning's class in `minilinen.errors`.
-    message: what is wrong, in sentences.
-    expected, found: what should be there and what is.
-    mend: what to do about it, or the right code.
+    told: what was told of it.
   """
 
-  kind: str
-  message: str
-  expected: str = ""
-  found: str = ""
-  mend: str = ""
+  told: Told

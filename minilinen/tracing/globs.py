@@ -7,23 +7,12 @@ of names; a pattern is matched name by name, so that a slash inside a name means
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from minilinen.tracing.paths import Path
+
 ANY = "**"
-
-
-def split_path(path: str | Iterable[str]) -> tuple[str, ...]:
-  """A path or pattern as its names; "" is the root.
-
-  >>> split_path("encoder/Dense_0")
-  ('encoder', 'Dense_0')
-  >>> split_path(("encoder", "a/b"))
-  ('encoder', 'a/b')
-  """
-  if isinstance(path, str):
-    return tuple(name for name in path.split("/") if name)
-  return tuple(path)
 
 
 def matches(pattern: str | Sequence[str], path: str | Sequence[str]) -> bool:
@@ -38,8 +27,8 @@ def matches(pattern: str | Sequence[str], path: str | Sequence[str]) -> bool:
   >>> matches("params/*/kernel", "params/a/b/kernel"), matches("params/Dense_*/*", "params/Dense_7/bias")
   (False, True)
   """
-  names = split_path(path)
-  first, *rest = _chunks(split_path(pattern))
+  names = Path.of(path)
+  first, *rest = _chunks(Path.of(pattern))
   if not rest:
     return len(first) == len(names) and _fit(first, names, 0)
   *middle, last = rest
@@ -53,7 +42,7 @@ def matches(pattern: str | Sequence[str], path: str | Sequence[str]) -> bool:
   return start <= end
 
 
-def _chunks(wanted: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _chunks(wanted: Path) -> list[Path]:
   """The parts of a pattern between its `**`."""
   borders = [-1, *(i for i, name in enumerate(wanted) if name == ANY), len(wanted)]
   return [wanted[start + 1 : end] for start, end in itertools.pairwise(borders)]

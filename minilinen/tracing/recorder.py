@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -77,18 +77,18 @@ class Recorder:
     """The span that is open and has no open span in it."""
     return self._open[-1]
 
-  def event(self, kind: type[Record], path: Path, /, **fields: Any) -> None:
+  def event(self, kind: type[Record], path: Iterable[str], /, **fields: Any) -> None:
     """Adds an event."""
-    fields["path"] = path
+    fields["path"] = Path(path)
     fields["source"] = user_source(2)
     self._add(Draft(kind, fields))
 
   def _add(self, draft: Draft) -> None:
     (self._open[-1].items if self._open else self.items).append(draft)
 
-  def span(self, kind: type[Span], path: Path, /, **fields: Any) -> _Opened:
+  def span(self, kind: type[Span], path: Iterable[str], /, **fields: Any) -> _Opened:
     """Opens a span for the length of a `with` block; an exception closes it too, with its text."""
-    fields["path"] = path
+    fields["path"] = Path(path)
     fields["source"] = user_source(2)
     draft = Draft(kind, fields)
     return _Opened(self, draft, True)
@@ -124,13 +124,13 @@ class Recorder:
     orders = ((call, call.order) for call in self.marked or ())
     return [o if o >= 0 else kept.get((call.fields["path"], call.fields["method"]), -1) for call, o in orders]
 
-  def body(self, path: Path, name: str = "body", **fields: Any) -> _Opened:
+  def body(self, path: Iterable[str], name: str = "body", **fields: Any) -> _Opened:
     """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place.
 
     A body that runs when its lift is over (the backward pass of a custom gradient) stands
     wherever it runs, by itself.
     """
-    fields["path"] = path
+    fields["path"] = Path(path)
     fields["name"] = name
     lift = self._open[-1] if self._open and self._open[-1].kind is Lift else None
     earlier = lift.bodies.get(name) if lift is not None else None

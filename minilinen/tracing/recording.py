@@ -16,6 +16,7 @@ import jax
 
 from minilinen.tracing.caches import caches_aside
 from minilinen.tracing.equations.leaves import take_out
+from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, in_words, recording
 from minilinen.tracing.spec import abstract, describe, is_array, separate
 from minilinen.tracing.trace import Trace
@@ -137,8 +138,12 @@ def _argument_names(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
 def _leaf_names(name: str, tree: Any, wanted: Callable[[Any], bool]) -> list[str]:
   """The place of each leaf that is wanted: "name/0/kernel"."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
-  places = [jax.tree_util.keystr(path, simple=True, separator="/") for path, leaf in leaves if wanted(leaf)]
-  return ["/".join(filter(None, (name, place))) for place in places]
+  above = Path((name,) if name else ())
+  return [Path((*above, *map(_key_name, path))).bare for path, leaf in leaves if wanted(leaf)]
+
+
+def _key_name(key: Any) -> str:
+  return jax.tree_util.keystr((key,), simple=True)
 
 
 def _name(fn: Any) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from jax.core import Tracer
 
 from minilinen.spelling import near
+from minilinen.tracing.paths import Path
 
 Dimension = int | str
 
@@ -92,7 +93,7 @@ class ModuleRef:
   """A module that stands in an argument or a field: its class and its path, if it has one."""
 
   module: str
-  path: tuple[str, ...] | None = None
+  path: Path | None = None
 
 
 Value = Any
@@ -244,7 +245,7 @@ def describe(value: Any, around: tuple[int, ...] = ()) -> Value:
   if id(value) in around:
     return Opaque(kind.__name__, "itself")
   around = (*around, id(value))
-  if kind is tuple:
+  if kind is tuple or kind is Path:
     return tuple([describe(part, around) for part in value])
   if kind is list:
     return [describe(part, around) for part in value]

@@ -19,7 +19,7 @@ from minilinen.tracing.equations.cost import Cost, cost_of
 from minilinen.tracing.equations.program import Equation, Program, read_program
 from minilinen.tracing.equations.reach import Unused, unused
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span
-from minilinen.tracing.globs import matches, split_path
+from minilinen.tracing.globs import matches
 from minilinen.tracing.recorder import Recorder
 from minilinen.tracing.spec import Value
 from minilinen.tracing.tree import Found
@@ -57,10 +57,10 @@ class UnknownEquationError(KeyError):
 class NoSuchPathError(KeyError):
   """A trace was asked for a module path at which nothing was called."""
 
-  def __init__(self, path: str, known: Iterable[str]):
-    near = spelling.near(path, known, 3)
+  def __init__(self, path: Path, known: Iterable[Path]):
+    near = spelling.near(path.bare, [p.bare for p in known], 3)
     mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`trace.paths` lists what there is."
-    super().__init__(f"no module was called at {path!r} in this trace. {mend}")
+    super().__init__(f"no module was called at {path.bare!r} in this trace. {mend}")
 
   def __str__(self) -> str:
     return self.args[0]
@@ -112,7 +112,7 @@ class Trace:
     self._recorder = recorder
     self._items = tuple(items)
     self._flat: tuple[Record, ...] | None = None
-    self._calls: dict[tuple[str, ...], tuple[Call, ...]] | None = None
+    self._calls: dict[Path, tuple[Call, ...]] | None = None
     self._found: tuple[Found, ...] | None = None
     self._marked: list[int] = []
     self._inputs: list[str] = []
@@ -195,30 +195,30 @@ class Trace:
   def _at(self, path: str | Iterable[str] | None) -> Iterable[Record]:
     if path is None:
       return self.records
-    pattern = split_path(path)
+    pattern = Path.of(path)
     return (r for r in self.records if r.path == pattern or matches(pattern, r.path))
 
   @property
   def paths(self) -> tuple[str, ...]:
     """The paths of all modules that were called, in the order of their first calls; "" is the root."""
-    return tuple("/".join(path) for path in self._calls_by_path())
+    return tuple(path.bare for path in self._calls_by_path())
 
-  def __getitem__(self, path: str | tuple[str, ...]) -> tuple[Call, ...]:
+  def __getitem__(self, path: str | Iterable[str]) -> tuple[Call, ...]:
     """The calls of the module at a path.
 
     Raises:
       NoSuchPathError: if there are none.
     """
     by_path = self._calls_by_path()
-    calls = by_path.get(split_path(path))
+    calls = by_path.get(Path.of(path))
     if calls is None:
-      raise NoSuchPathError(path if isinstance(path, str) else "/".join(path), map("/".join, by_path))
+      raise NoSuchPathError(Path.of(path), by_path)
     return calls
 
-  def _calls_by_path(self) -> dict[tuple[str, ...], tuple[Call, ...]]:
+  def _calls_by_path(self) -> dict[Path, tuple[Call, ...]]:
     self._refresh()
     if self._calls is None:
-      grouped: dict[tuple[str, ...], list[Call]] = {}
+      grouped: dict[Path, list[Call]] = {}
       for call in self.calls():
         grouped.setdefault(call.path, []).append(call)
       self._calls = {path: tuple(calls) for path, calls in grouped.items()}
@@ -264,7 +264,7 @@ class Trace:
     self._refresh()
     if self._found is None:
       self._found = tree.found_variables(self._items)
-    wanted = split_path(pattern)
+    wanted = Path.of(pattern)
     return tuple(found for found in self._found if matches(wanted, found.place))
 
   # The equations.
@@ -297,7 +297,7 @@ class Trace:
     """
     if path is None:
       return self.program.equations
-    pattern = split_path(path)
+    pattern = Path.of(path)
     return tuple(
       e
       for e in self.program.equations
@@ -317,7 +317,7 @@ class Trace:
       program = self.program
       found = {program.equations[i].owner for i in self._numbers.get(id(equation), ())}
       if len(found) != 1:
-        raise UnknownEquationError(equation.primitive.name, ["/".join(owner.path) for owner in found])
+        raise UnknownEquationError(equation.primitive.name, [owner.path.bare for owner in found])
       (owner,) = found
     else:
       owner = equation.owner

@@ -41,12 +41,12 @@ class Found:
   writes: tuple[events.Write, ...] = ()
 
   @property
-  def place(self) -> Place:
+  def place(self) -> Path:
     """Collection, path and name in one."""
-    return (self.collection, *self.path, self.name)
+    return Path((self.collection, *self.path, self.name))
 
   def __str__(self) -> str:
-    return f"{'/'.join(self.place)}: {self.value}"
+    return f"{self.place.bare}: {self.value}"
 
 
 def model_records(items: Iterable[Record], bodies: bool) -> Iterator[Record]:
@@ -114,7 +114,7 @@ def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
   for place, known in table.items():
     if known.get("axes") is None:
       known["axes"] = _axes_beside(table, place)
-  return tuple(Found(place[0], place[1:-1], place[-1], **known) for place, known in table.items())
+  return tuple(Found(place[0], Path(place[1:-1]), place[-1], **known) for place, known in table.items())
 
 
 def _axes_beside(table: Mapping[Place, Mapping[str, Any]], place: Place) -> Value:

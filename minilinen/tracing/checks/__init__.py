@@ -1,16 +1,15 @@
 """Mistakes that a trace shows: plain functions of its records, each giving findings.
 
-Read `finding` first: what a finding says. Then, by theme: `keys` (two places with one key), `modules` (declared and
-never called), `variables` (passed and never read, or read for nothing; a tree against the tree that a model makes),
-`runs` (what was caught while it happened, what ended a run, runs that are traced again and again). `Trace.check` lists
-what all of them find.
+Each finding is a `Told`; `finding` has the list of them. By theme: `keys` (two places with one key), `modules`
+(declared and never called), `variables` (passed and never read, or read for nothing; a tree against the tree that a
+model makes), `runs` (what was caught while it happened, what ended a run, runs that are traced again and again).
+`Trace.check` lists what all of them find.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minilinen.tracing.checks.finding import Finding as Finding
 from minilinen.tracing.checks.finding import Findings as Findings
 from minilinen.tracing.checks.keys import colliding_keys
 from minilinen.tracing.checks.modules import uncalled_modules

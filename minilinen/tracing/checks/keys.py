@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from minilinen.tracing.checks.finding import Finding
 from minilinen.tracing.events import Key, Record, Run
+from minilinen.tracing.told import Told
 from minilinen.tracing.tree import model_records
 
 
-def colliding_keys(items: Iterable[Record]) -> Iterator[Finding]:
+def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:
   """Finds keys that are equal though they were drawn by different names."""
   first: dict[Any, Key] = {}
   run = -1
@@ -25,12 +25,12 @@ def colliding_keys(items: Iterable[Record]) -> Iterator[Finding]:
       continue
     other = first.setdefault((run, record.served, tuple(map(_run_together, record.steps))), record)
     if other.steps != record.steps:
-      yield Finding(
+      yield Told(
         "KeyCollisionWarning",
-        _text(record),
+        record.path,
         record.source,
-        f"{_text(record)!r} and {_text(other)!r} draw the same key of the stream {record.served!r}: their names run"
-        " together to one text.",
+        f"{str(record.path)!r} and {str(other.path)!r} draw the same key of the stream {record.served!r}:"
+        " their names run together to one text.",
         "a key of its own for each",
         f"{_names(record)} and {_names(other)}",
         'nn.config.update("fix_rng_separator", True)',
@@ -46,10 +46,6 @@ def _run_together(step: tuple[Any, ...]) -> Any:
     part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
     for part in parts
   )
-
-
-def _text(record: Record) -> str:
-  return "/" + "/".join(record.path)
 
 
 def _names(record: Key) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from minilinen.tracing.checks.finding import Finding
 from minilinen.tracing.checks.runs import whole_runs, with_branches
 from minilinen.tracing.events import Name, Path, Record, Share
+from minilinen.tracing.told import Told
 
 
-def uncalled_modules(items: Iterable[Record]) -> Iterator[Finding]:
+def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
   """Finds submodules of `setup` at whose path nothing ever happens, in runs of `__call__`."""
   declared: dict[tuple[str, Path], Name] = {}
   used: dict[str, set[Path]] = {}
@@ -24,12 +24,12 @@ def uncalled_modules(items: Iterable[Record]) -> Iterator[Finding]:
   touched = {module: with_branches(paths) for module, paths in used.items()}
   for (module, path), name in declared.items():
     if path not in touched.get(module, ()):
-      where = "/" + "/".join(name.path)
-      yield Finding(
+      yield Told(
         "UncalledModuleWarning",
-        where,
+        name.path,
         name.source,
-        f"{name.module} {where!r} is declared in setup and never called: it has no parameters and does nothing.",
+        f"{name.module} {str(name.path)!r} is declared in setup and never called: it has no parameters and does"
+        " nothing.",
         "a call of every submodule",
         "none",
         f"call self.{name.path[-1]} where it belongs, or delete it from setup",

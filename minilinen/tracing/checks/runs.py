@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from minilinen.tracing.checks.finding import Finding
 from minilinen.tracing.events import Call, Caught, Record, Run, Span
+from minilinen.tracing.paths import ROOT
+from minilinen.tracing.told import Told
 from minilinen.tracing.tree import model_records
 
 
@@ -32,17 +33,14 @@ def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
   return found
 
 
-def caught_mistakes(items: Iterable[Record]) -> Iterator[Finding]:
+def caught_mistakes(items: Iterable[Record]) -> Iterator[Told]:
   """Gives the warnings that were shown while the trace was recorded."""
   for record in model_records(items, bodies=True):
     if isinstance(record, Caught):
-      path = "/" + "/".join(record.path)
-      yield Finding(
-        record.kind, path, record.source, record.message, record.expected, record.found, record.mend
-      )
+      yield record.told
 
 
-def ended_runs(items: Iterable[Record]) -> Iterator[Finding]:
+def ended_runs(items: Iterable[Record]) -> Iterator[Told]:
   """Finds runs that an exception ended, and the innermost span that it left."""
   for run in model_records(items, bodies=True):
     if isinstance(run, Run) and run.error is not None:
@@ -50,7 +48,7 @@ def ended_runs(items: Iterable[Record]) -> Iterator[Finding]:
       while (below := _left_by(inner, run.error)) is not None:
         inner = below
       kind, _, message = run.error.partition(": ")
-      yield Finding(kind, "/" + "/".join(inner.path), inner.source, message or kind)
+      yield Told(kind, inner.path, inner.source, message or kind)
 
 
 def _left_by(span: Span, error: str) -> Span | None:
@@ -60,7 +58,7 @@ def _left_by(span: Span, error: str) -> Span | None:
 _OFTEN = 3
 
 
-def retraced_runs(items: Iterable[Record]) -> Iterator[Finding]:
+def retraced_runs(items: Iterable[Record]) -> Iterator[Told]:
   """Finds runs that one line of code starts under several calls of `jax.jit`: each is traced and compiled anew."""
   alike: dict[tuple[object, ...], list[Run]] = defaultdict(list)
   for record in model_records(items, bodies=False):
@@ -70,9 +68,9 @@ def retraced_runs(items: Iterable[Record]) -> Iterator[Finding]:
     if len({run.jitted for run in runs}) >= _OFTEN:
       inputs = list(dict.fromkeys(_inputs(run) for run in runs))
       same = len(inputs) == 1
-      yield Finding(
+      yield Told(
         "RetracedWarning",
-        "/",
+        ROOT,
         runs[0].source,
         f"{name} of {module} is traced {len(runs)} times from one line, for "
         + ("the same inputs." if same else f"{len(inputs)} different inputs."),

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minilinen import spelling
-from minilinen.tracing.checks.finding import Finding
 from minilinen.tracing.checks.runs import whole_runs, with_branches
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.reach import Unused
 from minilinen.tracing.events import Body, Call, Lift, Path, Read, Record, Run
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import Spec, Value, boxed
+from minilinen.tracing.told import Told
 from minilinen.tracing.tree import Place, leaves
 
 Tree = dict[Place, Value]
 
 
-def unread_parameters(items: Iterable[Record]) -> Iterator[Finding]:
+def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
   """Finds parameters that were passed to a whole model, and that none of its runs read."""
   given: dict[str, dict[Place, Run]] = {}
   read: dict[str, set[Place]] = {}
@@ -33,10 +33,10 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Finding]:
         given.setdefault(run.module, {}).setdefault(place, run)
   for module, places in given.items():
     for branch, run in _branches(places, read[module]):
-      text = "/".join(branch)
-      yield Finding(
+      text = Path(branch).bare
+      yield Told(
         "UnusedVariableWarning",
-        "/" + "/".join(branch[:-1]),
+        Path(branch[:-1]),
         run.source,
         f"Parameters {text!r} are passed to {module}, which never reads them.",
         "only parameters that the model has",
@@ -45,23 +45,23 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Finding]:
       )
 
 
-def idle_parameters(program: Program, unused: Unused, items: Iterable[Record]) -> Iterator[Finding]:
+def idle_parameters(program: Program, unused: Unused, items: Iterable[Record]) -> Iterator[Told]:
   """Finds parameters that were read, and that have no influence on what the function returned."""
   inputs = {place: name for name in program.names if (place := _parameter(name))}
   idle = {place: name for place, name in inputs.items() if name in unused.inputs}
   happened = [record for _, records in whole_runs(items) for record in records]
   read = {place for record in happened for place in _read_by(record)}
-  calls = {record.path: record for record in happened if isinstance(record, Call)}
+  calls: dict[Place, Call] = {record.path: record for record in happened if isinstance(record, Call)}
   for branch, name in _branches(idle, inputs.keys() - idle.keys()):
     places = [place for place in idle if place[: len(branch)] == branch]
     # A parameter in a box is an input below its own name.
     if any(place[:end] in read for place in places for end in range(1, len(place) + 1)):
       path = branch if branch in calls else branch[:-1]
-      yield Finding(
+      yield Told(
         "UnusedVariableWarning",
-        "/" + "/".join(path),
+        Path(path),
         calls[path].source if path in calls else None,
-        f"Parameters {'/'.join(branch)!r} are read, but what is computed from them never reaches the output.",
+        f"Parameters {Path(branch).bare!r} are read, but what is computed from them never reaches the output.",
         "a result that depends on all parameters",
         name,
         "use what the module returns, or take the module out",
@@ -70,8 +70,8 @@ def idle_parameters(program: Program, unused: Unused, items: Iterable[Record]) -
 
 def _parameter(name: str) -> Place:
   """The place in "params" that an input's name speaks of; empty if it speaks of something else."""
-  _, _, place = f"/{name}".partition("/params/")
-  return tuple(place.split("/")) if place else ()
+  place = Path.parse(name)
+  return place[place.index("params") + 1 :] if "params" in place else Path()
 
 
 def _read_by(record: Record) -> Iterator[Place]:
@@ -101,7 +101,7 @@ def _branches(places: Mapping[Place, Any], known: Iterable[Place]) -> Iterator[t
 
 def compared(
   expected: Mapping[str, Any], given: Mapping[str, Any], items: Iterable[Record], state: bool = True
-) -> Iterator[Finding]:
+) -> Iterator[Told]:
   """Compares variables with those that a model makes.
 
   Args:
@@ -111,7 +111,7 @@ def compared(
     state: whether the shapes of other collections than "params" are compared too. A cache may rightly be of
       another size than these inputs would make it.
   """
-  calls = {record.path: record for record in _calls(items)}
+  calls: dict[Place, Call] = {record.path: record for record in _calls(items)}
   due: Tree = dict(leaves(expected.get("params", {})))
   got: Tree = {place: boxed(value)[0] for place, value in leaves(given.get("params", {}))}
   for finding, path, prefix in list(_moved(due, got, calls)):
@@ -131,33 +131,33 @@ def _calls(items: Iterable[Record]) -> Iterator[Call]:
     yield from (record for record in records if isinstance(record, Call))
 
 
-def _missing(due: Tree, got: Tree, calls: Mapping[Path, Call]) -> Iterator[Finding]:
+def _missing(due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[Told]:
   for branch, _ in _branches(due, got):
-    path, near = "/" + "/".join(branch[:-1]), _beside(branch, got)
+    near = _beside(branch, got)
     close = _close(branch, near, due)
-    yield Finding(
+    yield Told(
       "ScopeParamNotFoundError",
-      path,
+      Path(branch[:-1]),
       _line(branch, calls),
-      f"Parameters {'/'.join(branch)!r} are missing." + (f" Did you mean {close[0]!r}?" if close else ""),
-      "/".join(branch),
+      f"Parameters {Path(branch).bare!r} are missing." + (f" Did you mean {close[0]!r}?" if close else ""),
+      Path(branch).bare,
       ", ".join(near) or "nothing",
       "pass the parameters of this very model; if a layer was added or renamed, init again",
     )
 
 
-def _extra(due: Tree, got: Tree) -> Iterator[Finding]:
+def _extra(due: Tree, got: Tree) -> Iterator[Told]:
   for branch, _ in _branches(got, due):
     near = _beside(branch, due)
     close = _close(branch, near, got)
-    yield Finding(
+    yield Told(
       "ExtraVariableWarning",
-      "/" + "/".join(branch[:-1]),
+      Path(branch[:-1]),
       None,
-      f"Parameters {'/'.join(branch)!r} are not the model's."
+      f"Parameters {Path(branch).bare!r} are not the model's."
       + (f" Did you mean {close[0]!r}?" if close else ""),
       ", ".join(near) or "nothing",
-      "/".join(branch),
+      Path(branch).bare,
       "take them out of the tree, or pass the parameters of this very model",
     )
 
@@ -174,7 +174,7 @@ def _beside(branch: Place, tree: Tree) -> list[str]:
   return list(dict.fromkeys(place[at] for place in tree if place[:at] == branch[:-1] and len(place) > at))
 
 
-def _of_another_shape(col: str, due: Tree, got: Tree, calls: Mapping[Path, Call]) -> Iterator[Finding]:
+def _of_another_shape(col: str, due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[Told]:
   for place, value in due.items():
     found = got.get(place)
     if (
@@ -184,18 +184,18 @@ def _of_another_shape(col: str, due: Tree, got: Tree, calls: Mapping[Path, Call]
       inputs = f", for inputs ({', '.join(map(str, call.args))})" if call is not None else ""
       told = str(found) if isinstance(found, Spec) else repr(found)
       again = "pass an input of the size that the variables were made for, or init again for this one"
-      yield Finding(
+      yield Told(
         "ScopeParamShapeError" if isinstance(found, Spec) else "ScopeParamTypeError",
-        "/" + "/".join(place[:-1]),
+        Path(place[:-1]),
         call.source if call is not None else None,
-        f"Variable {'/'.join((col, *place))!r} is {told}, and the model makes it {value}{inputs}.",
+        f"Variable {Path((col, *place)).bare!r} is {told}, and the model makes it {value}{inputs}.",
         str(value),
         told,
         again if isinstance(found, Spec) else "pass the variables as init returns them",
       )
 
 
-def _line(branch: Place, calls: Mapping[Path, Call]) -> Source | None:
+def _line(branch: Place, calls: Mapping[Place, Call]) -> Source | None:
   """The line of the module of a branch, or of the nearest around it."""
   for end in range(len(branch), -1, -1):
     if branch[:end] in calls:
@@ -208,7 +208,7 @@ def _line(branch: Place, calls: Mapping[Path, Call]) -> Source | None:
 _AUTOMATIC = re.compile(r"(.+)_(\d+)")
 
 
-def _moved(due: Tree, got: Tree, calls: Mapping[Path, Call]) -> Iterator[tuple[Finding, Path, str]]:
+def _moved(due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[tuple[Told, Place, str]]:
   """Layers that fit under other numbers; with each finding where they are and what their names begin with."""
   wanted, there = _numbered(due), _numbered(got)
   for (path, prefix), new in wanted.items():
@@ -230,31 +230,30 @@ def _new_names(prefix: str, old: Mapping[int, Any], new: Mapping[int, Any]) -> d
 
 
 def _moved_finding(
-  path: Path,
+  path: Place,
   prefix: str,
   old: list[int],
   new: list[int],
   names: Mapping[str, str],
-  calls: Mapping[Path, Call],
-) -> Finding:
+  calls: Mapping[Place, Call],
+) -> Told:
   put_in = len(new) > len(old)
   row, kept = (new, names.keys()) if put_in else (old, names.values())
   odd = next(f"{prefix}_{n}" for n in row if f"{prefix}_{n}" not in kept)
   changed = ", ".join(f'"{a}": params["{b}"]' for a, b in names.items() if a != b)
-  at = "/" + "/".join(path)
-  return Finding(
+  return Told(
     "MovedNameWarning",
-    at,
+    Path(path),
     _line((*path, odd), calls),
-    f"The parameters of {prefix} in {at!r} fit under other numbers: {odd!r} was {'put in' if put_in else 'taken out'},"
-    " and the automatic names behind it moved.",
+    f"The parameters of {prefix} in {str(Path(path))!r} fit under other numbers: {odd!r} was"
+    f" {'put in' if put_in else 'taken out'}, and the automatic names behind it moved.",
     ", ".join(f"{prefix}_{n}" for n in new),
     ", ".join(f"{prefix}_{n}" for n in old),
     f"{{**params, {changed}}}, or give the layers names (name=...)",
   )
 
 
-def _rest(tree: Tree, path: Path, prefix: str) -> Tree:
+def _rest(tree: Tree, path: Place, prefix: str) -> Tree:
   """A tree without the automatically named layers that begin with a prefix."""
   at = len(path)
 
@@ -265,9 +264,9 @@ def _rest(tree: Tree, path: Path, prefix: str) -> Tree:
   return {place: value for place, value in tree.items() if not is_one(place)}
 
 
-def _numbered(tree: Tree) -> dict[tuple[Path, str], dict[int, frozenset[Any]]]:
+def _numbered(tree: Tree) -> dict[tuple[Place, str], dict[int, frozenset[Any]]]:
   """For each place and class the automatically named layers there: number -> what is in it."""
-  found: dict[tuple[Path, str], dict[int, set[Any]]] = {}
+  found: dict[tuple[Place, str], dict[int, set[Any]]] = {}
   for place, value in tree.items():
     for at in range(len(place) - 1):
       automatic = _AUTOMATIC.fullmatch(place[at])

@@ -19,7 +19,6 @@ from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.program import OUTSIDE, PHASES, Equation, Owner
 from minilinen.tracing.equations.work import COUNTS, NOTHING, Count, Work
 from minilinen.tracing.events import Call, Path, Record, Run
-from minilinen.tracing.globs import split_path
 from minilinen.tracing.spec import Spec
 
 
@@ -117,7 +116,7 @@ class Cost:
     return self.total.flops
 
   def __repr__(self) -> str:
-    name = " ".join(filter(None, (self.module, "/".join(self.path))))
+    name = " ".join(filter(None, (self.module, self.path.bare)))
     told = [f"{_text(self.total.parameters)} parameters", f"{_text(self.flops)} FLOPs"]
     phases = [(p, getattr(self.total, p).flops) for p in PHASES if getattr(self.total, p) != NOTHING]
     told += [f"{phase} {_text(flops)}" for phase, flops in phases] if len(phases) > 1 else []
@@ -132,18 +131,18 @@ class Cost:
       yield depth, cost
       stack.extend((depth + 1, inner) for inner in reversed(cost.inside))
 
-  def __getitem__(self, path: str | Path) -> Cost:
+  def __getitem__(self, path: str | Iterable[str]) -> Cost:
     """The cost of the module at a path, in the first model that has one there; "" is the root of a model.
 
     Raises:
       NoSuchCostError: if there is none.
     """
-    wanted = split_path(path)
+    wanted = Path.of(path)
     modules = [cost for depth, cost in self.walk() if cost.run >= 0]
     for cost in modules:
       if cost.path == wanted:
         return cost
-    raise NoSuchCostError("/".join(wanted), ("/".join(cost.path) for cost in modules))
+    raise NoSuchCostError(wanted.bare, (cost.path.bare for cost in modules))
 
   def at(self, **dimensions: int) -> Cost:
     """The same with numbers in the place of symbolic dimensions.
@@ -231,7 +230,7 @@ def _book_parameters(accounts: Mapping[Owner, _Account], records: Sequence[Recor
     seen.append((run.module, params))
     for place, spec in tree.leaves(params):
       if isinstance(spec, Spec):
-        account = _nearest(accounts, Owner(run.order, place[:-1]))
+        account = _nearest(accounts, Owner(run.order, Path(place[:-1])))
         account.parameters += math.prod(map(sizes.parse, spec.shape))
 
 

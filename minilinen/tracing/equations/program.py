@@ -18,7 +18,8 @@ from minilinen import jax_internals
 from minilinen.tracing.equations import formula, marks
 from minilinen.tracing.equations.bodies import Body, bodies_of
 from minilinen.tracing.equations.work import NOTHING, Count, Work, work_of
-from minilinen.tracing.events import Call, Path, Record, Run
+from minilinen.tracing.events import Call, Record, Run
+from minilinen.tracing.paths import ROOT, Path
 from minilinen.tracing.source import Source, source_of_frames
 from minilinen.tracing.spec import Opaque, Value, spec_of
 
@@ -33,7 +34,7 @@ class Owner:
   """
 
   run: int = -1
-  path: Path = ()
+  path: Path = ROOT
 
 
 OUTSIDE = Owner()

@@ -1,0 +1,68 @@
+"""What is told of a mistake: one record, whoever noticed it.
+
+An error and a warning hold it (`errors.base`), the event `Caught` keeps it in the trace, and a check's findings are
+these records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from minilinen.tracing.layout import laid_out
+from minilinen.tracing.paths import Path
+from minilinen.tracing.source import Source, source_of
+
+
+@dataclass(frozen=True)
+class Told:
+  """One mistake.
+
+  Attributes:
+    kind: name of its class in `minilinen.errors`, or of another exception that a run ended with.
+    path: path of the module, None if it is none's.
+    source: the user's line that it comes from, None if there is none. Mistakes are compared without it.
+    message: what is wrong, in sentences.
+    expected, found: what should be there and what is.
+    mend: what to do about it, or the right code.
+  """
+
+  kind: str
+  path: Path | None
+  source: Source | None = field(compare=False)
+  message: str
+  expected: str = ""
+  found: str = ""
+  mend: str = ""
+
+  @staticmethod
+  def of(error: BaseException) -> Told:
+    """What an exception says, whosever it is."""
+    said: Any = getattr(error, "trap", error)
+    if isinstance(told := getattr(said, "told", None), Told):
+      return told
+    lines = str(said).strip().splitlines()
+    inside = getattr(error, "module_path", None)
+    path = Path(inside) if inside is not None else None
+    return Told(type(said).__name__, path, source_of(error), lines[0] if lines else "")
+
+  def to_row(self) -> dict[str, Any]:
+    """The mistake as plain data."""
+    file, line = (self.source.file, self.source.line) if self.source is not None else (None, None)
+    return {
+      "kind": self.kind, "path": self._path_text, "file": file, "line": line, "message": self.message,
+      "expected": self.expected, "found": self.found, "mend": self.mend,
+    }  # fmt: skip
+
+  def __str__(self) -> str:
+    parts = {
+      "module": self._path_text,
+      "line": str(self.source or ""),
+      "expects": self.expected,
+      "found": self.found,
+    }
+    return laid_out(f"{self.kind}: {self.message}", parts, self.mend)
+
+  @property
+  def _path_text(self) -> str:
+    return "" if self.path is None else str(self.path)
