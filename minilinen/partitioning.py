@@ -8,6 +8,7 @@ arrays; `scan_with_axes` and `vmap_with_axes` add the name of the new axis. New 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
@@ -21,6 +22,7 @@ from minilinen.core import FrozenDict, freeze, lift, unfreeze
 from minilinen.core.filters import union_filters
 from minilinen.core.lift import In as ScanIn
 from minilinen.core.lift import Out as ScanOut
+from minilinen.core.lift.targets import Target, lifted
 from minilinen.core.scope import Variable
 from minilinen.core.spmd import LogicalRules as LogicalRules
 from minilinen.core.spmd import RulesFallback as RulesFallback
@@ -33,7 +35,6 @@ from minilinen.core.spmd import with_logical_constraint as with_sharding_constra
 from minilinen.module import Module
 from minilinen.module.context import running
 from minilinen.transforms import map_variables, scan, vmap
-from minilinen.transforms.targets import lift_target
 
 __all__ = [
   "AxisMetadata", "LogicalRules", "PartitionedVariable", "RulesFallback", "ScanIn", "ScanOut", "axis_rules",
@@ -296,15 +297,19 @@ def core_remat_static(
 
   Positions at which a call has no argument don't matter.
   """
+  target: Any = Target.of(fn)
   static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
+  @functools.wraps(target.fn)
   def run(scope: Any, *args: Any, **kwargs: Any) -> Any:
     there = tuple(n + 1 for n in static if 0 <= n < len(args))
-    return lift.remat(fn, variables, rngs, concrete, prevent_cse, there, policy)(scope, *args, **kwargs)
+    return lift.remat(target, variables, rngs, concrete, prevent_cse, there, policy)(scope, *args, **kwargs)
 
+  run.lifted = True  # type: ignore[attr-defined]
   return run
 
 
+@lifted("Core_remat_static")
 def remat(
   target: Any,
   variables: Any = True,
@@ -316,8 +321,4 @@ def remat(
   methods: Any = None,
 ) -> Any:
   """`nn.remat`, with static arguments counted without the module."""
-  options = dict(
-    variables=variables, rngs=rngs, concrete=concrete, prevent_cse=prevent_cse, static_argnums=static_argnums,
-    policy=policy,
-  )  # fmt: skip
-  return lift_target(core_remat_static, target, methods, "Core_remat_static", options)
+  return core_remat_static(target, variables, rngs, concrete, prevent_cse, static_argnums, policy)

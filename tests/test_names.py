@@ -20,7 +20,7 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, X, as_flax, same
+from oracle import KEY, X, as_flax, core, same
 
 import minilinen
 import minilinen.core
@@ -131,6 +131,9 @@ OTHERWISE = {
   "LSTMCell",
   "OptimizedLSTMCell",
 }
+# Transforms are one function for modules and for scopes, with Linen's names and order; what Flax's core calls otherwise
+# works by those names too, and by position as far as the order is one.
+SAME_POSITIONS = {"flax.core.scan": 10}
 NNX = "from_nnx_metadata to_nnx_metadata"
 INTERNAL_METHODS = {"Partitioned": NNX, "LogicallyPartitioned": NNX, "LazyRng": "clear_suffix replace"}
 
@@ -150,18 +153,19 @@ def parameters(fn: Any) -> list[inspect.Parameter]:
   return list(inspect.signature(fn).parameters.values())
 
 
-def check_calls(theirs: Any, ours: Any) -> None:
+def check_calls(theirs: Any, ours: Any, positions: int | None = None) -> None:
   """Whatever can be passed to Flax's function can be passed to ours, and means the same."""
+  also = getattr(ours, "also_called", {})
   mine = {p.name: p for p in parameters(ours)}
   order = [p.name for p in mine.values() if p.kind != p.KEYWORD_ONLY]
-  flaxs = parameters(theirs)
+  flaxs = [p.replace(name=also.get(p.name, p.name)) for p in parameters(theirs)]
   by_position = [p.name for p in flaxs if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
   if by_position[-2:] == [
     "parent",
     "name",
   ]:  # a module's; by name only, for a subclass's fields come before them
     by_position = by_position[:-2]
-  assert order[: len(by_position)] == by_position
+  assert order[: len(by_position)][:positions] == by_position[:positions]
   for p in flaxs:
     if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
       assert any(q.kind == p.kind for q in mine.values()), f"no {p}"
@@ -211,7 +215,35 @@ def test_called_as_in_flax(path, name):
     inspect.signature(theirs)
   except ValueError:
     return
-  check_calls(theirs, ours)
+  check_calls(theirs, ours, SAME_POSITIONS.get(f"{path}.{name}"))
+
+
+def test_one_transform_for_modules_and_scopes():
+  names = "add_metadata_axis cond custom_vjp fold_rngs grad jit jvp map_variables remat remat_scan scan switch vjp vmap"
+  for name in [*names.split(), "value_and_grad", "while_loop", "checkpoint"]:
+    assert getattr(minilinen, name) is getattr(minilinen.core.lift, name), name
+
+
+@as_flax
+def test_core_names_of_arguments(nn):
+  lift = core(nn).lift
+
+  def double(scope, x):
+    return 2 * x + scope.param("bias", lambda key: jnp.ones(()))
+
+  def run(scope, x):
+    x = lift.jit(fn=double)(scope.push("a"), x)
+    x = lift.vmap(fn=double, variable_axes={"params": None}, split_rngs={})(scope.push("b"), x)
+    identity = lambda variables: variables  # noqa: E731
+    mapped = lift.map_variables(
+      fn=double, mapped_collections="params", map_in_fn=identity, map_out_fn=identity, init=True
+    )
+    x = mapped(scope.push("c"), x)
+    x = lift.remat_scan(body_fn=double, lengths=(2,))(scope.push("d"), x)
+    return lift.while_loop(lambda s, c: c.sum() < 99, double, scope=scope.push("e"), init=x)
+
+  y, variables = core(nn).init(run)(KEY, X)
+  return y, variables
 
 
 # Three ways to import.

@@ -152,6 +152,7 @@ The carry 'h' changes in nn.scan of body: it goes in as f32[4,3] and comes out
   as f32[8,3].
   module  /
   line    `return core.apply(lambda scope, x: core.lift.scan(body, length=2)(scope, x, None))({}, X)`
+  lifted  `return core.apply(lambda scope, x: core.lift.scan(body, length=2)(scope, x, None))({}, X)`
   mend    return what went in, with the same shape and dtype, or begin with a
           carry as the body returns it.""",
 )

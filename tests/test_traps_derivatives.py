@@ -280,8 +280,8 @@ def forward_function_without_residual() -> Any:
 @raises(
   errors.CarryError,
   """\
-The carry 'inputs' changes in nn.scan of Dense: it goes in as f32[4,3] and comes
-  out as f32[4,5].
+The carry 'inputs' changes in nn.remat_scan of Dense: it goes in as f32[4,3] and
+  comes out as f32[4,5].
   module  /Remat_scanDense_0
   line    `return init(lambda self, x: nn.remat_scan(nn.Dense, lengths=(2, 2))(5)(x))`
   lifted  `return init(lambda self, x: nn.remat_scan(nn.Dense, lengths=(2, 2))(5)(x))`

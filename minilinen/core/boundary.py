@@ -22,7 +22,7 @@ class Boundary:
 
   Attributes:
     kind: its name ("vmap").
-    target: what is lifted.
+    target: what is lifted; it has a `name`, and the `source` of the line that lifts.
     collections: what happens to the collections, in groups: one for each that goes in, and comes back.
     streams: what happens to the random streams, in groups.
     options: what else the user said.
@@ -31,7 +31,7 @@ class Boundary:
   """
 
   kind: str
-  target: Any = None
+  target: Any
   collections: tuple[Passing, ...] = ()
   streams: tuple[Passing, ...] = ()
   options: Mapping[str, Any] = field(default_factory=dict)
@@ -64,8 +64,9 @@ class Boundary:
   @functools.cached_property
   def at(self) -> errors.LiftedAt:
     """The boundary as messages speak of it."""
-    short = name_of(self.target).rpartition("<locals>.")[2].removesuffix(".__call__")
-    return errors.LiftedAt(self.kind, short, getattr(self.target, "lifted_at", None))
+    target = self.target
+    short = target.name.rpartition("<locals>.")[2].removesuffix(".__call__")
+    return errors.LiftedAt(target.by or self.kind, short, target.source)
 
 
 def passing(
@@ -108,8 +109,3 @@ def grouped(xs: Mapping[str, Any], passings: tuple[Passing, ...]) -> list[dict[s
 def told(passings: tuple[Passing, ...]) -> tuple[Passing, ...]:
   """Those that the trace tells of: all that take something."""
   return tuple(passing for passing in passings if passing.names or passing.all_but)
-
-
-def name_of(target: Any) -> str:
-  """What is lifted, by name: "Net.__call__"."""
-  return getattr(target, "__qualname__", type(target).__name__) if target is not None else ""

@@ -57,7 +57,7 @@ def _carry_error(crossing: Crossing, seen: Any) -> Exception | None:
       col = created[0][0]
       names = ["/".join(place[1:]) for place in created if place[0] == col]
       return errors.CarriedCollectionError(col, [repr(n) for n in names[:3]], boundary.at, path)
-  name = argument_names(boundary.target, 2)[1]
+  name = argument_names(boundary.target.fn, 2)[1]
   if jax.tree.structure(carry_in) != jax.tree.structure(carry_out):
     return errors.CarryError(
       f"The carry {name!r}", boundary.at, path, _in_words(carry_in), _in_words(carry_out)
@@ -218,7 +218,7 @@ def _static(crossing: Crossing, wrong: str, by_name: str = "") -> errors.StaticA
 
 
 def _names(crossing: Crossing) -> list[str]:
-  return argument_names(crossing.boundary.target, 1 + len(crossing.args))
+  return argument_names(crossing.boundary.target.fn, 1 + len(crossing.args))
 
 
 def _plain(args: Sequence[Any]) -> list[int]:

@@ -191,6 +191,16 @@ def call_method(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kw
       state.end_method()
 
 
+def call_body(self: Module, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+  """Runs the body behind a boundary: of what a call does, that which the call outside has not done."""
+  around = running.set(self)
+  try:
+    self._try_setup()
+    return fun(self, *args, **kwargs)
+  finally:
+    running.reset(around)
+
+
 def _better(error: Exception, self: Module, args: tuple[Any, ...]) -> Exception | None:
   """The error that says more, where Python or JAX speak of what they found inside of a layer or of a module.
 

@@ -1,20 +1,21 @@
-"""Lifted transforms for modules, each a line over the one of the same name in `core.lift`."""
+"""Lifted transforms: those of `core.lift`, which take modules too once `carried` has told them how a module crosses."""
 
+from minilinen.core.lift import add_metadata_axis as add_metadata_axis
+from minilinen.core.lift import checkpoint as checkpoint
+from minilinen.core.lift import cond as cond
+from minilinen.core.lift import custom_vjp as custom_vjp
+from minilinen.core.lift import fold_rngs as fold_rngs
+from minilinen.core.lift import grad as grad
+from minilinen.core.lift import jit as jit
+from minilinen.core.lift import jvp as jvp
+from minilinen.core.lift import map_variables as map_variables
+from minilinen.core.lift import remat as remat
+from minilinen.core.lift import remat_scan as remat_scan
+from minilinen.core.lift import scan as scan
+from minilinen.core.lift import switch as switch
+from minilinen.core.lift import value_and_grad as value_and_grad
+from minilinen.core.lift import vjp as vjp
+from minilinen.core.lift import vmap as vmap
+from minilinen.core.lift import while_loop as while_loop
 from minilinen.module.profile import named_call as named_call
-from minilinen.transforms.direct import cond as cond
-from minilinen.transforms.direct import custom_vjp as custom_vjp
-from minilinen.transforms.direct import grad as grad
-from minilinen.transforms.direct import jvp as jvp
-from minilinen.transforms.direct import switch as switch
-from minilinen.transforms.direct import value_and_grad as value_and_grad
-from minilinen.transforms.direct import vjp as vjp
-from minilinen.transforms.direct import while_loop as while_loop
-from minilinen.transforms.targets import add_metadata_axis as add_metadata_axis
-from minilinen.transforms.targets import checkpoint as checkpoint
-from minilinen.transforms.targets import fold_rngs as fold_rngs
-from minilinen.transforms.targets import jit as jit
-from minilinen.transforms.targets import map_variables as map_variables
-from minilinen.transforms.targets import remat as remat
-from minilinen.transforms.targets import remat_scan as remat_scan
-from minilinen.transforms.targets import scan as scan
-from minilinen.transforms.targets import vmap as vmap
+from minilinen.transforms import carried as carried

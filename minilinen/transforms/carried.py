@@ -1,15 +1,13 @@
 """Modules on their way across a boundary of `core.lift`, which knows scopes only.
 
-A lifted function takes the scopes out of the module, of its submodules and of the modules among the arguments
-(`outside`), lets `core.lift` transform the raw function over them, and inside runs it on copies bound to the inner
-scopes (`inside`). Every transform of modules is one of `core.lift` between these two.
+The scopes of the module, of its submodules and of the modules among the arguments cross; on the other side the user's
+function runs on copies of the modules, bound to the inner scopes. `core.lift` asks for that by two methods that
+modules get here: `__carry__` for a module that is passed, `__lift__` for a class that is lifted.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,50 +16,56 @@ from jax import core
 
 from minilinen import errors
 from minilinen.core.frozen_dict import FrozenDict
+from minilinen.core.lift.carriers import Stand
+from minilinen.core.lift.form import Form
+from minilinen.core.lift.targets import Target
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.attributes import map_modules
-from minilinen.module.context import running
+from minilinen.module.call import call_body, raw_method, wrapped
 from minilinen.module.module import Module
-from minilinen.tracing.source import Source
+from minilinen.tracing.recorder import current
+from minilinen.tracing.spec import describe
 
 
-class Skeleton:
-  """A module without its scopes, as static data of a pytree."""
+class Carried:
+  """A module on its way across a boundary, with the modules in its attributes and among the arguments.
 
-  __slots__ = ("module", "others", "scoped", "states")
+  Attributes:
+    module: the module.
+    others: those among the arguments.
+    scopes: the scopes of all that have one, the module's last.
+  """
 
-  def __init__(self, module: Module, others: tuple[Any, ...]):
+  def __init__(self, module: Module, others: Sequence[Module]):
     self.module = module
     self.others = others
-    self.scoped = _scoped_modules((others, module))
-    self.states = [m._state.copy() for m in self.scoped]  # a body may run twice: from the same start
-
-
-@jax.tree_util.register_pytree_node_class
-class Carried:
-  """The scopes of a skeleton's modules: what `pack` takes for a tree of scopes."""
-
-  def __init__(self, skeleton: Skeleton, scopes: tuple[Scope, ...]):
-    self.skeleton = skeleton
-    self.scopes = scopes
-
-  def tree_flatten(self) -> tuple[tuple[Scope, ...], Skeleton]:
-    return self.scopes, self.skeleton
-
-  @classmethod
-  def tree_unflatten(cls, skeleton: Skeleton, scopes: Iterable[Scope]) -> Carried:
-    return cls(skeleton, tuple(scopes))
+    self._scoped = _scoped_modules((others, module))
+    self._states = [m._state.copy() for m in self._scoped]  # a body may run twice: from the same start
+    self.scopes: list[Any] = [m.scope for m in self._scoped]
 
   @property
   def fingerprint(self) -> tuple[Any, ...]:
     """Equal if a body that was compiled for one does the same for the other; it holds no module."""
-    return tuple(_fingerprint(module) for module in self.skeleton.scoped)
+    return tuple(map(_fingerprint, self._scoped))
 
-  def open(self, base: type[Module] | None) -> tuple[Module, tuple[Any, ...]]:
-    """Copies of the module and of the modules in the arguments, bound to these scopes."""
+  def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
+    """Runs a function on copies of the modules that are bound to other scopes."""
+    module, others = self._open(scopes, target.base)
+
+    def real(x: Any) -> Any:
+      return others[x.index] if isinstance(x, Stand) else x
+
+    args, kwargs = jax.tree.map(real, (args, kwargs), is_leaf=lambda x: isinstance(x, Stand))
+    y = call_body(module, target.fn, args, kwargs)
+    self.module._state.take_names(module._state)
+    if any(isinstance(leaf, (Module, Variable)) for leaf in jax.tree.leaves(y)):
+      raise errors.TransformedMethodReturnValueError(target.fn.__name__)
+    return y
+
+  def _open(self, scopes: Sequence[Scope], base: type[Module] | None) -> tuple[Module, list[Module]]:
     copies: dict[int, Module] = {}
-    for outer, state, scope in zip(self.skeleton.scoped, self.skeleton.states, self.scopes):
-      copy = object.__new__(base if base is not None and outer is self.skeleton.module else type(outer))
+    for outer, state, scope in zip(self._scoped, self._states, scopes):
+      copy = object.__new__(base if base is not None and outer is self.module else type(outer))
       copy.__dict__.update(outer.__dict__)
       copy.__dict__.update(scope=scope, _state=state.copy())
       copy._forget_setup()
@@ -74,22 +78,64 @@ class Carried:
       for name, value in copy.__dict__.items():
         if name not in ("scope", "_state", "name"):
           copy.__dict__[name] = map_modules(inner, value)
-    others = tuple(copies.get(id(m), m) for m in self.skeleton.others)
-    return copies[id(self.skeleton.module)], others
+    return copies[id(self.module)], [copies.get(id(m), m) for m in self.others]
+
+  def gradients(self, form: Form, several: bool) -> Any:
+    """Gradients come as the collections of one scope; of `several` scopes as a list."""
+    crossing = [number for number in form.numbers() if number is not None]
+    if several:
+      return jax.tree.structure(crossing)
+    if len(crossing) > 1:
+      paths = [scope.path_text for scope, number in zip(self.scopes, form.numbers()) if number is not None]
+      raise errors.MultiScopeError(paths)
+    return jax.tree.structure(0)
+
+  def by_scope(self, form: Form, directions: Any) -> tuple[Any, ...]:
+    """What was given for one scope, or for several."""
+    return tuple(directions) if isinstance(directions, (list, tuple)) else (directions,)
 
 
-@jax.tree_util.register_static
-class Stand:
-  """Stands in the arguments for the module number `index` while they pass through JAX."""
+def carry(self: Module, args: Any, kwargs: Any, target: Target) -> tuple[Carried, Any, Any]:
+  """The way of a module across a boundary, and the arguments with stands in the place of modules that are bound.
 
-  def __init__(self, index: int):
-    self.index = index
+  Raises:
+    CallCompactUnboundModuleError: if the module isn't bound.
+  """
+  if self.scope is None:
+    raise errors.CallCompactUnboundModuleError(target.fn.__name__)
+  others: list[Module] = []
 
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, Stand) and self.index == other.index
+  def stand(suffix: str, module: Module) -> Any:
+    if module.scope is None:
+      return module
+    others.append(module)
+    return Stand(len(others) - 1, describe(module) if current() is not None else None)
 
-  def __hash__(self) -> int:
-    return self.index
+  args, kwargs = map_modules(stand, args), map_modules(stand, kwargs)
+  return Carried(self, others), args, kwargs
+
+
+def lift_class(cls: type[Module], transform: Callable[..., Any], prefix: str, methods: Any) -> type[Module]:
+  """A class with lifted methods.
+
+  Args:
+    cls: the class; inside, the module is one of it.
+    transform: lifts a function of a module, with options.
+    prefix: beginning of the new class's name.
+    methods: which methods are lifted: a name, several, or name -> options; `__call__` by default.
+  """
+  if methods is None or isinstance(methods, str):
+    methods = (methods or "__call__",)
+  if not isinstance(methods, Mapping):
+    methods = {name: {} for name in methods}
+  namespace: dict[str, Any] = {"lifted_class": True, "__module__": cls.__module__, "__doc__": cls.__doc__}
+  for name, options in methods.items():
+    namespace[name] = wrapped(transform(raw_method(getattr(cls, name)), **options))
+  return type(prefix + cls.__name__, (cls,), namespace)
+
+
+Module.__carry__ = carry  # type: ignore[attr-defined]
+Module.__lift__ = classmethod(lift_class)  # type: ignore[attr-defined]
 
 
 def _scoped_modules(value: Any) -> list[Module]:
@@ -137,77 +183,3 @@ def _comparable(value: Any) -> Any:
   except TypeError:
     return object()  # equal to nothing: better compiled again than wrong
   return value
-
-
-def here() -> Source:
-  """The line that calls a transform, whether anybody records or not: errors name it."""
-  frame = sys._getframe(2)
-  while frame.f_back is not None and frame.f_globals.get("__name__", "") in _OURS:
-    frame = frame.f_back
-  return Source(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
-
-
-_OURS = ("minilinen.transforms.targets", "minilinen.partitioning")
-
-
-def inside(
-  fn: Callable[..., Any], base: type[Module] | None = None, at: Source | None = None
-) -> Callable[..., Any]:
-  """A function of a module as one of what `outside` gives: what a lifted transform runs on the inner side.
-
-  Args:
-    fn: called as `fn(module, *args, **kwargs)`.
-    base: the class of the module inside, if it is another than outside.
-    at: the line that lifts it, for messages.
-  """
-
-  @functools.wraps(fn)
-  def run(carried: Carried, *args: Any, **kwargs: Any) -> Any:
-    module, others = carried.open(base)
-
-    def real(x: Any) -> Any:
-      return others[x.index] if isinstance(x, Stand) else x
-
-    args, kwargs = jax.tree.map(real, (args, kwargs), is_leaf=lambda x: isinstance(x, Stand))
-    around = running.set(module)
-    try:
-      module._try_setup()
-      y = fn(module, *args, **kwargs)
-    finally:
-      running.reset(around)
-    carried.skeleton.module._state.take_names(module._state)
-    if any(isinstance(leaf, (Module, Variable)) for leaf in jax.tree.leaves(y)):
-      raise errors.TransformedMethodReturnValueError(fn.__name__)
-    return y
-
-  run.lifted_at = at  # type: ignore[attr-defined]
-  return run
-
-
-def outside(
-  fn: Callable[..., Any], module: Any, args: Any, kwargs: Any, kind: str = "jit"
-) -> tuple[Carried, Any, Any]:
-  """The scopes of a module and of those among the arguments, and the arguments with stands in their place.
-
-  Args:
-    fn, kind: what is lifted, and by which transform, for messages.
-
-  Raises:
-    LiftedFunctionError: if `module` is no module.
-    CallCompactUnboundModuleError: if it isn't bound.
-  """
-  if not isinstance(module, Module):
-    raise errors.LiftedFunctionError(fn.__name__, module, kind)
-  if module.scope is None:
-    raise errors.CallCompactUnboundModuleError(fn.__name__)
-  others: list[Module] = []
-
-  def stand(suffix: str, module: Module) -> Any:
-    if module.scope is None:
-      return module
-    others.append(module)
-    return Stand(len(others) - 1)
-
-  args, kwargs = map_modules(stand, args), map_modules(stand, kwargs)
-  skeleton = Skeleton(module, tuple(others))
-  return Carried(skeleton, tuple(m.scope for m in skeleton.scoped)), args, kwargs  # type: ignore[misc]

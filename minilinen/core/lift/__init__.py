@@ -2,7 +2,6 @@
 
 from minilinen.core.lift.branches import cond, switch
 from minilinen.core.lift.compiled import checkpoint, fold_rngs, jit, remat
-from minilinen.core.lift.crossing import pack
 from minilinen.core.lift.gradients import custom_vjp, grad, jvp, value_and_grad, vjp
 from minilinen.core.lift.loops import remat_scan, scan, while_loop
 from minilinen.core.lift.mapping import (
@@ -14,6 +13,7 @@ from minilinen.core.lift.mapping import (
   swap_collection,
   vmap,
 )
+from minilinen.core.lift.packing import pack
 
 __all__ = [
   "Axes",

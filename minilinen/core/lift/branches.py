@@ -1,4 +1,4 @@
-"""Lifted branches: `cond` and `switch` run one of several functions of a scope, chosen by a value."""
+"""Lifted branches: `cond` and `switch` run one of several functions, chosen by a value."""
 
 from __future__ import annotations
 
@@ -10,48 +10,61 @@ import jax
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.targets import Target, also_called
 
 
+@also_called(scope="mdl")
 def cond(
   pred: Any,
   true_fun: Callable[..., Any],
   false_fun: Callable[..., Any],
-  scope: Any,
+  mdl: Any,
   *operands: Any,
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
 ) -> Any:
-  """`jax.lax.cond` for functions of a scope, at once. Both must give and create the same.
+  """`jax.lax.cond` for functions of a module or of a scope, at once. Both must give and create the same.
 
   Args:
     pred: a boolean scalar.
-    true_fun, false_fun: called as `fun(scope, *operands)`.
-    scope: a scope, or a pytree of them.
-    variables: the collections that exist inside.
-    rngs: the streams that exist inside.
+    true_fun, false_fun: called as `fun(module, *operands)`.
+    mdl: the module, a scope, or a pytree of scopes.
+    variables, rngs: the collections and streams that exist inside.
 
   Returns:
     What the chosen function gives.
+
+  >>> import jax, minilinen as nn
+  >>> class Net(nn.Module):
+  ...   @nn.compact
+  ...   def __call__(self, x, flip):
+  ...     self.variable("state", "calls", lambda: 0)
+  ...     def twice(net, x):
+  ...       return 2 * x
+  ...     return nn.cond(flip, twice, lambda net, x: x, self, x)
+  >>> Net().apply({"state": {"calls": 0}}, 3.0, True)
+  Array(6., dtype=float32, weak_type=True)
   """
-  return _choose("cond", jax.lax.cond, pred, (true_fun, false_fun), scope, operands, variables, rngs)
+  branches = Target.of(true_fun), Target.of(false_fun)
+  return _choose("cond", jax.lax.cond, pred, branches, mdl, operands, variables, rngs)
 
 
+@also_called(scope="mdl")
 def switch(
   index: Any,
   branches: Sequence[Callable[..., Any]],
-  scope: Any,
+  mdl: Any,
   *operands: Any,
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
 ) -> Any:
-  """`jax.lax.switch` for functions of a scope, at once. All must give and create the same.
+  """`jax.lax.switch` for functions of a module or of a scope, at once. All must give and create the same.
 
   Args:
     index: an integer scalar: which of the branches; clamped to those that there are.
-    branches: called as `branch(scope, *operands)`.
-    scope: a scope, or a pytree of them.
-    variables: the collections that exist inside.
-    rngs: the streams that exist inside.
+    branches: called as `branch(module, *operands)`.
+    mdl: the module, a scope, or a pytree of scopes.
+    variables, rngs: the collections and streams that exist inside.
 
   Returns:
     What the chosen branch gives.
@@ -60,32 +73,34 @@ def switch(
   def choose(index: Any, *rest: Any) -> Any:
     return jax.lax.switch(index, rest[: len(branches)], *rest[len(branches) :])
 
-  return _choose("switch", choose, index, tuple(branches), scope, operands, variables, rngs)
+  targets = tuple(map(Target.of, branches))
+  return _choose("switch", choose, index, targets, mdl, operands, variables, rngs)
 
 
 def _choose(
   kind: str,
   choose: Callable[..., Any],
   index: Any,
-  branches: tuple[Callable[..., Any], ...],
-  scope: Any,
+  targets: tuple[Target, ...],
+  mdl: Any,
   operands: tuple[Any, ...],
   variables: CollectionFilter,
   rngs: CollectionFilter,
 ) -> Any:
+  options = {"index": index, "branches": len(targets)}
+  boundary = Boundary(kind, targets[0], (passing(variables),), (passing(rngs),), options)
+
   def across(crossing: Crossing, variables: Groups, keys: Groups, *operands: Any) -> Any:
-    def chosen(number: int) -> Callable[..., Any]:
+    def chosen(number: int, target: Target) -> Callable[..., Any]:
       def body(*operands: Any) -> Any:
         with crossing.inside(variables, keys, operands, f"branch {number}") as inner:
-          y = inner.call(branches[number], *operands)
+          y = inner.call(target, *operands)
           return inner.leave(y)
 
-      return crossing.named(body, branches[number])
+      return crossing.named(body, target)
 
-    bodies = [chosen(number) for number in range(len(branches))]
+    bodies = [chosen(number, target) for number, target in enumerate(targets)]
     crossing.again = lambda: [jax.eval_shape(body, *operands) for body in bodies]
     return choose(index, *bodies, *operands)
 
-  options = {"index": index, "branches": len(branches)}
-  boundary = Boundary(kind, branches[0], (passing(variables),), (passing(rngs),), options)
-  return around(boundary, across)(scope, *operands)
+  return around(boundary, across)(mdl, *operands)

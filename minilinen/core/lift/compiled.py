@@ -12,6 +12,7 @@ from minilinen.configurations import config
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.lift.crossing import Crossing, Groups, around, spoken_of_as
+from minilinen.core.lift.targets import Liftable, lifted
 from minilinen.core.lifted_mistakes import warn_of_static_arrays
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
@@ -52,8 +53,9 @@ class _Counters:
     return 0
 
 
+@lifted("Jit", fn="target")
 def jit(
-  fn: Callable[..., Any],
+  target: Liftable,
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
   static_argnums: int | Iterable[int] = (),
@@ -61,24 +63,25 @@ def jit(
   donate_argnums: int | Iterable[int] = (),
   device: Any = None,
   backend: str | None = None,
-) -> Callable[..., Any]:
-  """`jax.jit` for a function of a scope. Random numbers are the same with and without it.
+  methods: Any = None,
+) -> Liftable:
+  """`jax.jit` for a module class, a method, or a function of a module or of a scope.
 
-  With the setting `jit_folds_rngs` keys are folded at the boundary, as Flax does: numbers change, and
-  equal layers share one compilation.
+  Random numbers are the same with and without it. With the setting `jit_folds_rngs` keys are folded at the boundary, as
+  Flax does: numbers change, and equal layers share one compilation.
 
   Args:
-    fn: called with a scope and the arguments.
-    variables: the collections that exist inside.
-    rngs: the streams that exist inside.
-    static_argnums: positions of static arguments; the scope is number 0.
+    target: what is compiled.
+    variables, rngs: the collections and streams that exist inside.
+    static_argnums: positions of static arguments; the module is number 0.
     static_argnames, donate_argnums, device, backend: as for `jax.jit`.
+    methods: of a class, which methods are compiled: a name, several, or name -> options; `__call__` by default.
   """
   static = _positions(static_argnums)
   names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
   boundary = Boundary(
     "jit",
-    fn,
+    target,
     (passing(variables),),
     (passing(rngs, "folded" if config.jit_folds_rngs else "same"),),
     static=(*static, *names),
@@ -89,12 +92,12 @@ def jit(
     crossing = static.crossing()
     assert crossing is not None
     with crossing.inside(variables, keys, args) as inner:
-      y = inner.call(fn, *args, **kwargs)
+      y = inner.call(target, *args, **kwargs)
       end = [_snapshot(scope.rng_counters) for scope in inner.scopes]
       return *inner.leave(y), _Counters(end)
 
   jitted = jax.jit(
-    spoken_of_as(fn, body),
+    spoken_of_as(boundary.target, body),
     static_argnums=(0, *(n + 2 for n in static)),
     static_argnames=names,
     donate_argnums=tuple(n + 2 for n in _positions(donate_argnums)),
@@ -113,23 +116,26 @@ def jit(
   return around(boundary, across)
 
 
+@lifted("Fold_rngs", fn="target")
 def fold_rngs(
-  fn: Callable[..., Any], variables: CollectionFilter = True, rngs: CollectionFilter = True
-) -> Callable[..., Any]:
+  target: Liftable, variables: CollectionFilter = True, rngs: CollectionFilter = True, methods: Any = None
+) -> Liftable:
   """Folds path and counter into the keys at this place, so that inside they no longer depend on it.
 
   That is what `jit` does under the setting `jit_folds_rngs`.
 
   Args:
-    fn: called with a scope and the arguments.
-    variables: the collections that exist inside.
-    rngs: the streams that exist inside.
+    target: a module class, a method, or a function of a module or of a scope.
+    variables, rngs: the collections and streams that exist inside.
+    methods: of a class, which methods are lifted; `__call__` by default.
   """
-  boundary = Boundary("fold_rngs", fn, (passing(variables),), (passing(rngs, "folded"),), takes_keywords=True)
+  boundary = Boundary(
+    "fold_rngs", target, (passing(variables),), (passing(rngs, "folded"),), takes_keywords=True
+  )
 
   def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
     with crossing.inside(variables, _fold_streams(crossing, keys), args) as inner:
-      y = inner.call(fn, *args, **kwargs)
+      y = inner.call(target, *args, **kwargs)
       return inner.leave(y)
 
   return around(boundary, across)
@@ -138,8 +144,8 @@ def fold_rngs(
 def _parts(crossing: Crossing) -> Any:
   """Everything that decides what a body does, besides the arrays that go in."""
   return (
-    crossing.fingerprint,
-    crossing.form.ways,
+    crossing.carrier.fingerprint,
+    crossing.form,
     tuple(
       (
         top.name if config.jit_folds_rngs else top.path,
@@ -192,25 +198,27 @@ def _hashable(value: Any) -> Any:
   return frozenset(value) if isinstance(value, (set, list, tuple)) else value
 
 
+@lifted("Checkpoint", fn="target")
 def remat(
-  fn: Callable[..., Any],
+  target: Liftable,
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
   concrete: bool = False,
   prevent_cse: bool = True,
   static_argnums: int | tuple[int, ...] = (),
   policy: Callable[..., bool] | None = None,
-) -> Callable[..., Any]:
-  """`jax.checkpoint` for a function of a scope: activations are computed again in the backward pass.
+  methods: Any = None,
+) -> Liftable:
+  """`jax.checkpoint` for a module class, a method, or a function of a module or of a scope.
 
   Args:
-    fn: called with a scope and the arguments.
-    variables: the collections that exist inside.
-    rngs: the streams that exist inside.
+    target: what is computed again in the backward pass.
+    variables, rngs: the collections and streams that exist inside.
     concrete: kept for compatibility; JAX no longer has it.
     prevent_cse: whether XLA is kept from sharing the two computations.
-    static_argnums: positions of static arguments; the scope is number 0.
+    static_argnums: positions of static arguments; the module is number 0.
     policy: which activations are kept, of `jax.checkpoint_policies`.
+    methods: of a class, which methods are lifted: a name, several, or name -> options; `__call__` by default.
 
   Raises:
     NotImplementedError: if `concrete` is True.
@@ -223,7 +231,7 @@ def remat(
 
   boundary = Boundary(
     "remat",
-    fn,
+    target,
     (passing(variables),),
     (passing(rngs),),
     {"policy": policy, "prevent_cse": prevent_cse},
@@ -234,7 +242,7 @@ def remat(
   def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
     def body(variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
       with crossing.inside(variables, keys, args) as inner:
-        y = inner.call(fn, *args, **kwargs)
+        y = inner.call(target, *args, **kwargs)
         return inner.leave(y)
 
     warn_of_static_arrays(crossing)

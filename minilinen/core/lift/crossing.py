@@ -25,13 +25,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
-
 from minilinen.core import home, lifted_mistakes
-from minilinen.core.boundary import Boundary, grouped, name_of, passing, told
+from minilinen.core.boundary import Boundary, grouped, told
 from minilinen.core.filters import CollectionFilter, in_filter, intersect_filters
 from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.lift.carriers import carried
 from minilinen.core.lift.form import Form
+from minilinen.core.lift.targets import Target
 from minilinen.core.meta import laid_out
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
@@ -43,8 +43,8 @@ Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Group by group, scope by scope: collection -> variables, or stream -> key."""
 
 
-def around(boundary: Boundary, across: Callable[..., Any]) -> Callable[..., Any]:
-  """A function of scopes, of one that carries variables and keys through JAX.
+def around(boundary: Boundary, across: Callable[..., Any]) -> Any:
+  """The user's function on the other side of a boundary, for one that carries variables and keys through JAX.
 
   Args:
     boundary: what passes, and how.
@@ -52,18 +52,18 @@ def around(boundary: Boundary, across: Callable[..., Any]) -> Callable[..., Any]
       of variables to write back.
 
   Returns:
-    A function `(scope_tree, *args, **kwargs)` of any pytree of scopes.
+    A function `(module, *args, **kwargs)`, or of a scope, or of any pytree of scopes.
   """
 
-  def lifted(scope_tree: Any, *args: Any, **kwargs: Any) -> Any:
+  def lifted(first: Any, *args: Any, **kwargs: Any) -> Any:
     if kwargs and not boundary.takes_keywords:
       message = f'kwargs are not supported in {boundary.kind}, so "{", ".join(kwargs)}" is(are) ignored'
       warnings.warn(message, RuntimeWarning, stacklevel=3)
       kwargs = {}
-    crossing = Crossing(boundary, scope_tree, args, kwargs)
+    crossing = Crossing(boundary, first, args, kwargs)
     with crossing.span() as span:
       try:
-        y, written = across(crossing, *crossing.groups(), *args, **kwargs)
+        y, written = across(crossing, *crossing.groups(), *crossing.through, **crossing.through_by_name)
       except Exception as error:
         better = lifted_mistakes.explained(error, crossing)
         if better is None:
@@ -74,49 +74,9 @@ def around(boundary: Boundary, across: Callable[..., Any]) -> Callable[..., Any]
         span.set(result=describe(y), variables=crossing.lifted_variables())
     return y
 
+  functools.update_wrapper(lifted, boundary.target.fn)
+  lifted.lifted = True  # type: ignore[attr-defined]
   return lifted
-
-
-def pack(
-  fn: Callable[..., Any],
-  in_variable_filters: Sequence[CollectionFilter],
-  out_variable_filters: Sequence[CollectionFilter],
-  rng_filters: Sequence[CollectionFilter],
-  name: str | None = None,
-  enable_kwargs: bool = False,
-) -> Callable[..., Any]:
-  """Makes a function of variables and keys into a function of scopes: for transforms of the user's own.
-
-  Args:
-    fn: called as `fn(scope_fn, repack_fn, variable_groups, rng_groups, *args, **kwargs)`; gives the result and the
-      groups of variables to write back, one for each out filter. `scope_fn(variable_groups, rng_groups)` makes inner
-      scopes, `repack_fn` of them gives the groups that leave.
-    in_variable_filters: which collections go in, grouped; a collection goes to the first that matches.
-    out_variable_filters: which collections come back, grouped.
-    rng_filters: which random streams go in, grouped; others do not exist inside.
-    name: name of the transform, for messages and the trace.
-    enable_kwargs: whether keyword arguments are passed on; otherwise they are dropped with a warning.
-
-  Returns:
-    A function `(scope_tree, *args, **kwargs)` of any pytree of scopes.
-  """
-  ins, outs = list(in_variable_filters), list(out_variable_filters)
-  both = [passing(f) for f in ins] if ins == outs else []
-  collections = both or [*(passing(f, out_of=False) for f in ins), *(passing(f, into=False) for f in outs)]
-  kind = name or getattr(fn, "__name__", "lift")
-  streams = tuple(map(passing, rng_filters))
-  boundary = Boundary(kind, None, tuple(collections), streams, takes_keywords=enable_kwargs)
-
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    def scope_fn(variables: Groups, keys: Groups, mutable_filter: CollectionFilter = True) -> Any:
-      return crossing.form.opened(crossing.inside(variables, keys, mutable=mutable_filter).scopes)
-
-    def repack_fn(scope_tree: Any) -> Groups:
-      return crossing.leave(crossing.form.inner_tops(scope_tree))
-
-    return fn(scope_fn, repack_fn, variables, keys, *args, **kwargs)
-
-  return around(boundary, across)
 
 
 class Crossing:
@@ -125,21 +85,24 @@ class Crossing:
   Attributes:
     boundary: what passes, and how.
     args, kwargs: of the call, as seen from outside.
-    form, tops: the outer scopes, and how the tree that was passed is made of them.
+    through, through_by_name: the same as they go through JAX.
+    carrier: what the function was called with first.
+    form, tops: the scopes that cross, and how others are found from them.
     target: the scope that is lifted; others came along.
-    fingerprint: equal for trees of scopes with which a body does the same.
     again: for messages: what the body makes of what it was given, found out by another run of it.
   """
 
-  def __init__(self, boundary: Boundary, scope_tree: Any, args: Any, kwargs: Any):
+  def __init__(self, boundary: Boundary, first: Any, args: tuple[Any, ...], kwargs: dict[str, Any]):
     self.boundary = boundary
     self.args = args
     self.kwargs = kwargs
-    self.form, self.tops = Form.of(scope_tree)
-    self.fingerprint = getattr(scope_tree, "fingerprint", self.form)
-    scopes = jax.tree.leaves(scope_tree)
+    self.carrier, self.through, self.through_by_name = carried(
+      first, args, kwargs, boundary.target, boundary.kind
+    )
+    scopes = self.carrier.scopes
     for scope in scopes:
       scope.check_valid()
+    self.form, self.tops = Form.of(scopes)
     self.target: Scope | None = scopes[-1] if scopes else None
     self.again: Callable[[], Any] | None = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
@@ -194,9 +157,9 @@ class Crossing:
               top.tree.store(col, top.path, name, value)
     self._note(groups, True)
 
-  def named(self, body: Callable[..., Any], fn: Any = None) -> Callable[..., Any]:
+  def named(self, body: Callable[..., Any], target: Target | None = None) -> Callable[..., Any]:
     """A body that JAX speaks of by what the user lifted."""
-    return spoken_of_as(fn or self.boundary.target, body)
+    return spoken_of_as(target or self.boundary.target, body)
 
   # The trace.
 
@@ -209,7 +172,7 @@ class Crossing:
       return
     b = self.boundary
     with recorder.span(
-      events.Lift, self.path, kind=b.kind, target=name_of(b.target), collections=told(b.collections),
+      events.Lift, self.path, kind=b.kind, target=b.target.name, collections=told(b.collections),
       streams=told(b.streams), options=describe(b.options), args=describe(self.args), kwargs=describe(self.kwargs),
       static=b.static,
     ) as draft:  # fmt: skip
@@ -244,48 +207,42 @@ class Inside:
 
   Attributes:
     scopes: one for each that crosses.
+    call: runs the user's function there: `call(target, *args, **kwargs)`.
   """
 
-  __slots__ = ("scopes", "_crossing", "_home", "_span", "_draft", "_about")
+  __slots__ = ("scopes", "call", "_crossing", "_running", "_span")
 
   def __init__(
     self, crossing: Crossing, variables: Groups, keys: Groups, args: Any, name: str, mutable: CollectionFilter
   ):
     self._crossing = crossing
-    self._about = args, name
-    self._span: Any = None
-    self._draft: Draft | None = None
     self.scopes = [_inner(crossing, i, variables, keys, mutable) for i in range(len(crossing.tops))]
-    self._home = home.Inside(self.scopes[0].tree) if self.scopes else contextlib.nullcontext()
+    self.call: Any = functools.partial(crossing.carrier.run, crossing.form.opened(self.scopes))
+    self._running: Any = home.Inside(self.scopes[0].tree) if self.scopes else contextlib.nullcontext()
+    recorder = current()
+    self._span = None if recorder is None else recorder.body(crossing.path, name, args=describe(args))
 
   def __enter__(self) -> Inside:
-    self._home.__enter__()
-    if (recorder := current()) is not None:
-      args, name = self._about
-      self._span = recorder.body(self._crossing.path, name, args=describe(args))
-      self._draft = self._span.__enter__()
+    self._running.__enter__()
+    if self._span is not None:
+      self._span.__enter__()
     return self
 
   def __exit__(self, *error: Any) -> None:
     if self._span is not None:
       self._span.__exit__(*error)
-    self._home.__exit__(*error)
-
-  def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Runs the user's function."""
-    y = fn(self._crossing.form.opened(self.scopes), *args, **kwargs)
-    if self._draft is not None:
-      self._draft.set(result=describe(y))
-    return y
+    self._running.__exit__(*error)
 
   def leave(self, y: Any) -> tuple[Any, Groups]:
     """The result, and the groups of variables that leave. The scopes end."""
+    if self._span is not None:
+      self._crossing.tell(result=describe(y))
     return y, self._crossing.leave(self.scopes)
 
 
-def spoken_of_as(fn: Any, body: Callable[..., Any]) -> Callable[..., Any]:
-  """A function that JAX calls by the name, file and line of another, in jaxprs, profiles and messages."""
-  functools.update_wrapper(body, fn)
+def spoken_of_as(target: Target, body: Callable[..., Any]) -> Callable[..., Any]:
+  """A body that JAX calls by the name, file and line of the user's function, in jaxprs, profiles and messages."""
+  functools.update_wrapper(body, target.fn)
   body.__signature__ = _ANY  # type: ignore[attr-defined]
   return body
 

@@ -1,13 +1,14 @@
 """Lifted derivatives: `vjp`, `jvp`, `value_and_grad`, `grad`, and `custom_vjp`.
 
-JAX differentiates with respect to arguments, and to a function inside `pack` the variables are arguments too: which
-collections count is a filter. Gradients with respect to variables come in the form of the scope that was
-passed: for one scope its collections, for a tuple of scopes a tuple of them.
+JAX differentiates with respect to arguments, and on the other side of a boundary the variables are arguments too:
+which collections count is a filter. Gradients with respect to variables come in the form of what was passed: for a
+module or a scope its collections, for a tuple of scopes a tuple of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,32 +17,37 @@ import jax.numpy as jnp
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.lift.carriers import Stand, carried
 from minilinen.core.lift.crossing import Crossing, Groups, around
 from minilinen.core.lift.form import Form
+from minilinen.core.lift.targets import Target, also_called
 from minilinen.core.lifted_mistakes import check_cotangents, check_directions, forward_error
 
 
+@also_called(scope="mdl")
 def vjp(
   fn: Callable[..., Any],
-  scope: Any,
+  mdl: Any,
   *primals: Any,
   has_aux: bool = False,
   reduce_axes: Sequence[str] = (),
   vjp_variables: CollectionFilter = "params",
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
+  multi_scope: bool = False,
 ) -> Any:
-  """`jax.vjp` of a function of a scope, at once.
+  """`jax.vjp` of a function of a module or of a scope, at once.
 
   Args:
-    fn: called as `fn(scope, *primals)`.
-    scope: a scope, or a pytree of them.
+    fn: called as `fn(module, *primals)`.
+    mdl: the module, a scope, or a pytree of scopes.
     *primals: where the derivative is taken.
     has_aux: whether `fn` gives a pair, of which the second is not differentiated.
     reduce_axes: kept for compatibility; JAX no longer has it.
     vjp_variables: the collections with respect to which it is differentiated, besides `primals`.
-    variables: the other collections that exist inside.
-    rngs: the streams that exist inside.
+    variables, rngs: the other collections, and the streams, that exist inside.
+    multi_scope: whether modules with scopes of their own may be among the `primals`; the gradients of the variables
+      then come in a list, one tree for each scope.
 
   Returns:
     The result and a function from its cotangent to `(cotangents of the variables, *cotangents of primals)`; with
@@ -49,9 +55,10 @@ def vjp(
 
   Raises:
     NotImplementedError: if `reduce_axes` is given.
+    MultiScopeError: if modules with scopes of their own take part and `multi_scope` is False.
   """
   _no_axes(reduce_axes)
-  return _pulled("vjp", fn, scope, primals, has_aux, vjp_variables, variables, rngs)
+  return _pulled("vjp", Target.of(fn), mdl, primals, has_aux, vjp_variables, variables, rngs, multi_scope)
 
 
 def _no_axes(reduce_axes: Sequence[str]) -> None:
@@ -61,85 +68,87 @@ def _no_axes(reduce_axes: Sequence[str]) -> None:
 
 def _pulled(
   kind: str,
-  fn: Callable[..., Any],
-  scope: Any,
+  target: Target,
+  mdl: Any,
   primals: tuple[Any, ...],
   has_aux: bool,
   vjp_variables: CollectionFilter,
   variables: CollectionFilter,
   rngs: CollectionFilter,
+  several: bool = True,
 ) -> Any:
   """`vjp`, as a boundary that is called by the name of what uses it."""
+  collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
+  boundary = Boundary(kind, target, collections, (passing(rngs),), {"has_aux": has_aux})
 
   def across(crossing: Crossing, groups: Groups, keys: Groups, *primals: Any) -> Any:
     wanted, others = unfreeze_all(groups[0]), groups[1]
 
     def body(wanted: Any, *primals: Any) -> Any:
       with crossing.inside((wanted, others), keys, primals) as inner:
-        y = inner.call(fn, *primals)
-        y, written = inner.leave(y)
+        y, written = inner.leave(inner.call(target, *primals))
       y, aux = y if has_aux else (y, None)
       return y, (aux, written)
 
+    handed_out = crossing.carrier.gradients(crossing.form, several)
     y, backward, (aux, written) = jax.vjp(crossing.named(body), wanted, *primals, has_aux=True)
-    pulled = jax.tree_util.Partial(_Pullback(crossing), backward)
+    pulled = jax.tree_util.Partial(_Pullback(handed_out), backward)
     return ((y, pulled, aux) if has_aux else (y, pulled)), written
 
-  collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
-  boundary = Boundary(kind, fn, collections, (passing(rngs),), {"has_aux": has_aux})
-  return around(boundary, across)(scope, *primals)
+  return around(boundary, across)(mdl, *primals)
 
 
+@dataclass(frozen=True)
 class _Pullback:
-  """The second half of a `vjp`, as static data: how the gradients of the variables are handed out."""
+  """The second half of a `vjp`, as static data: the pytree in which gradients of variables are handed out."""
 
-  def __init__(self, crossing: Crossing):
-    self.form = crossing.form
+  handed_out: Any
 
   def __call__(self, backward: Callable[..., Any], y_t: Any) -> tuple[Any, ...]:
     variables_t, *primals_t = backward(y_t)
-    return (self.form.tree(variables_t), *primals_t)
-
-  def __eq__(self, other: Any) -> bool:
-    return isinstance(other, _Pullback) and self.form == other.form
-
-  def __hash__(self) -> int:
-    return hash(self.form)
+    none = jax.tree.map(lambda x: None if _is_stand(x) else x, primals_t, is_leaf=_is_stand)
+    return jax.tree.unflatten(self.handed_out, variables_t), *none
 
 
+def _is_stand(x: Any) -> bool:
+  return isinstance(x, Stand)
+
+
+@also_called(scope="mdl")
 def value_and_grad(
   fn: Callable[..., Any],
-  scope: Any,
+  mdl: Any,
   *primals: Any,
   has_aux: bool = False,
   reduce_axes: Sequence[str] = (),
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
 ) -> Any:
-  """The value of a function of a scope, and its gradients with respect to its arguments (not the variables).
+  """The value of a function of a module or of a scope, and its gradients by its arguments (not the variables).
 
   Args:
-    fn: called as `fn(scope, *primals)`; gives a scalar.
-    has_aux, reduce_axes, variables, rngs: as for `vjp`.
+    fn: called as `fn(module, *primals)`; gives a scalar.
+    mdl, has_aux, reduce_axes, variables, rngs: as for `vjp`.
 
   Returns:
     `(value, gradients)`, with `has_aux` `((value, aux), gradients)`; one gradient for each of the `primals`.
   """
   _no_axes(reduce_axes)
-  return _value_and_grad("value_and_grad", fn, scope, primals, has_aux, variables, rngs)
+  return _value_and_grad("value_and_grad", Target.of(fn), mdl, primals, has_aux, variables, rngs)
 
 
 def _value_and_grad(
-  kind: str, fn: Callable[..., Any], scope: Any, primals: Any, has_aux: bool, variables: Any, rngs: Any
+  kind: str, target: Target, mdl: Any, primals: Any, has_aux: bool, variables: Any, rngs: Any
 ) -> Any:
-  y, backward, *aux = _pulled(kind, fn, scope, primals, has_aux, False, variables, rngs)
+  y, backward, *aux = _pulled(kind, target, mdl, primals, has_aux, False, variables, rngs)
   _, *grads = backward(jax.tree.map(jnp.ones_like, y))
   return ((y, *aux) if has_aux else y), tuple(grads)
 
 
+@also_called(scope="mdl")
 def grad(
   fn: Callable[..., Any],
-  scope: Any,
+  mdl: Any,
   *primals: Any,
   has_aux: bool = False,
   reduce_axes: Sequence[str] = (),
@@ -148,43 +157,47 @@ def grad(
 ) -> Any:
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
   _no_axes(reduce_axes)
-  value, grads = _value_and_grad("grad", fn, scope, primals, has_aux, variables, rngs)
+  value, grads = _value_and_grad("grad", Target.of(fn), mdl, primals, has_aux, variables, rngs)
   return (grads, value[1]) if has_aux else grads
 
 
+@also_called(scope="mdl")
 def jvp(
   fn: Callable[..., Any],
-  scope: Any,
+  mdl: Any,
   primals: Sequence[Any],
   tangents: Sequence[Any],
   variable_tangents: Any,
   variables: CollectionFilter = True,
   rngs: CollectionFilter = True,
-) -> tuple[Any, Any]:
-  """`jax.jvp` of a function of a scope, at once.
+) -> Any:
+  """`jax.jvp` of a function of a module or of a scope, at once.
 
   Args:
-    fn: called as `fn(scope, *primals)`.
-    scope: a scope, or a pytree of them.
+    fn: called as `fn(module, *primals)`.
+    mdl: the module, a scope, or a pytree of scopes.
     primals: where the derivative is taken.
     tangents: its direction, one for each of the `primals`.
     variable_tangents: the direction for the variables, collection -> variables; what is not there, or None, does not
-      change. For a pytree of scopes, a pytree of such dicts.
-    variables: the other collections that exist inside.
-    rngs: the streams that exist inside.
+      change. For a pytree of scopes a pytree of such dicts; where modules bring scopes of their own a list of them.
+    variables, rngs: the other collections, and the streams, that exist inside.
 
   Returns:
     The result and its tangent.
   """
-  by_scope = Form.of(scope)[0].tops(variable_tangents)
+  target = Target.of(fn)
+  carrier = carried(mdl, tuple(primals), {}, target, "jvp")[0]
+  by_scope = carrier.by_scope(Form.of(carrier.scopes)[0], variable_tangents)
   differentiated = {col for given in by_scope for col, tree in given.items() if tree}
+  collections = passing(differentiated, "differentiated", out_of=False), passing(variables)
+  boundary = Boundary("jvp", target, collections, (passing(rngs),))
 
   def across(crossing: Crossing, groups: Groups, keys: Groups, *primals: Any) -> Any:
     wanted, others = unfreeze_all(groups[0]), groups[1]
 
     def body(wanted: Any, *primals: Any) -> Any:
       with crossing.inside((wanted, others), keys, primals) as inner:
-        y = inner.call(fn, *primals)
+        y = inner.call(target, *primals)
         return inner.leave(y)
 
     directions = tuple(map(_direction, wanted, by_scope))
@@ -192,9 +205,7 @@ def jvp(
     (y, written), (y_t, _) = jax.jvp(crossing.named(body), (wanted, *primals), (directions, *tangents))
     return (y, y_t), written
 
-  collections = passing(differentiated, "differentiated", out_of=False), passing(variables)
-  boundary = Boundary("jvp", fn, collections, (passing(rngs),))
-  return around(boundary, across)(scope, *primals)
+  return around(boundary, across)(mdl, *primals)
 
 
 def custom_vjp(
@@ -204,42 +215,37 @@ def custom_vjp(
   grad_vars: CollectionFilter = "params",
   nondiff_argnums: int | Sequence[int] = (),
 ) -> Callable[..., Any]:
-  """`jax.custom_vjp` for a function of a scope: its gradient is what the user says.
+  """`jax.custom_vjp` for a function of a module or of a scope: its gradient is what the user says.
 
   Args:
-    fn: called as `fn(scope, *args)`.
+    fn: called as `fn(module, *args)`.
     forward_fn: called like `fn` instead of it where gradients are wanted; gives the result and what
       `backward_fn` needs, often by `vjp`.
     backward_fn: called as `backward_fn(*nondiff_args, residual, cotangent)`; gives
       `(cotangents of the variables, *cotangents of the args)`.
     grad_vars: the collections that have gradients.
-    nondiff_argnums: positions of arguments without gradients; the scope is number 0.
+    nondiff_argnums: positions of arguments without gradients; the module is number 0.
 
   Returns:
     A function like `fn`.
   """
+  target, forwards, backwards = map(Target.of, (fn, forward_fn, backward_fn))
   plain = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
-
-  boundary = Boundary(
-    "custom_vjp",
-    fn,
-    (passing(grad_vars, "differentiated", out_of=False), passing(True)),
-    (passing(True),),
-    {"forward_fn": forward_fn, "backward_fn": backward_fn},
-    plain,
-  )
+  collections = passing(grad_vars, "differentiated", out_of=False), passing(True)
+  options = {"forward_fn": forward_fn, "backward_fn": backward_fn}
+  boundary = Boundary("custom_vjp", target, collections, (passing(True),), options, plain)
 
   def across(crossing: Crossing, groups: Groups, keys: Groups, *args: Any) -> Any:
     wanted, others = unfreeze_all(groups[0]), groups[1]
 
     def body(wanted: Any, *args: Any) -> Any:
       with crossing.inside((wanted, others), keys, args) as inner:
-        y = inner.call(fn, *args)
+        y = inner.call(target, *args)
         return inner.leave(y)
 
     def forward(wanted: Any, *args: Any) -> Any:
       with crossing.inside((wanted, others), keys, args, "forward") as inner:
-        pair, written = inner.leave(inner.call(forward_fn, *args))
+        pair, written = inner.leave(inner.call(forwards, *args))
       if not isinstance(pair, tuple) or len(pair) != 2:
         raise forward_error(pair, boundary)
       return (pair[0], written), pair[1]
@@ -247,10 +253,11 @@ def custom_vjp(
     def backward(*args: Any) -> Any:
       *plain_args, residual, (y_t, _) = args
       variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
-      return check_cotangents(wanted, crossing.form.tops(variables_t), boundary), *args_t
+      given = crossing.carrier.by_scope(crossing.form, variables_t)
+      return check_cotangents(wanted, given, boundary), *args_t
 
     f = jax.custom_vjp(crossing.named(body), nondiff_argnums=plain)
-    f.defvjp(crossing.named(forward, forward_fn), crossing.named(backward, backward_fn))
+    f.defvjp(crossing.named(forward, forwards), crossing.named(backward, backwards))
     return f(wanted, *args)
 
   return around(boundary, across)

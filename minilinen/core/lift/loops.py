@@ -1,10 +1,11 @@
-"""Lifted loops: `scan` runs a function of a scope step by step, `while_loop` as long as a condition holds.
+"""Lifted loops: `scan` runs a module step by step, `while_loop` as long as a condition holds.
 
 `remat_scan` nests scans, so that the backward pass keeps few activations.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,29 +29,32 @@ from minilinen.core.lift.mapping import (
   split_streams,
   splits,
 )
+from minilinen.core.lift.targets import Liftable, Target, also_called, lifted
 from minilinen.tracing.events import Passing
 
 
+@lifted("Scan", fn="target")
 def scan(
-  fn: Callable[..., Any],
+  target: Liftable,
   variable_axes: Axes = FrozenDict(),
   variable_broadcast: CollectionFilter = False,
   variable_carry: CollectionFilter = False,
-  split_rngs: Mapping[CollectionFilter, bool] = FrozenDict(),
+  split_rngs: Mapping[Any, bool] = FrozenDict(),
   in_axes: Any = 0,
   out_axes: Any = 0,
   length: int | None = None,
   reverse: bool = False,
   unroll: int = 1,
-  _split_transpose: bool = False,
   data_transform: Callable[..., Any] | None = None,
   metadata_params: Mapping[Any, Any] = FrozenDict(),
+  methods: Any = None,
+  _split_transpose: bool = False,
   check_constancy_invariants: bool = True,
-) -> Callable[..., Any]:
-  """`jax.lax.scan` for a function of a scope.
+) -> Liftable:
+  """`jax.lax.scan` for a module class, a method, or a function of a module or of a scope.
 
   Args:
-    fn: called as `fn(scope, carry, *xs) -> (carry, ys)` with one slice of the `xs`.
+    target: called as `target(carry, *xs) -> (carry, ys)` with one slice of the `xs`.
     variable_axes: collections -> the axis on which each step has its own variables.
     variable_broadcast: collections that all steps share and none changes.
     variable_carry: collections that one step hands to the next.
@@ -60,79 +64,76 @@ def scan(
     reverse, unroll, _split_transpose: as for `jax.lax.scan`.
     data_transform: called on the variables and keys of each step before they go in.
     metadata_params: passed to the boxes' `add_axis` and `remove_axis`.
+    methods: of a class, which methods are lifted: a name, several, or name -> options; `__call__` by default.
     check_constancy_invariants: whether the body is traced once before the loop, for what is the same
       in every step; needed to create variables that are broadcast.
 
   Returns:
-    A function `(scope, carry, *xs) -> (carry, ys)`.
+    A class, or a function `(module, carry, *xs) -> (carry, ys)`.
   """
   streams = splits(split_rngs)
-  collections = (
-    passing(variable_broadcast, "broadcast"),
-    passing(variable_carry, "carry"),
-    *axes(variable_axes),
-  )
+  shared, carry = passing(variable_broadcast, "broadcast"), passing(variable_carry, "carry")
   options = {"in_axes": in_axes, "out_axes": out_axes, "reverse": reverse, "unroll": unroll}
-  boundary = Boundary("scan", fn, collections, streams, options)
+  boundary = Boundary("scan", target, (shared, carry, *axes(variable_axes)), streams, options)
   into, out_of = boundary.ins[2:], boundary.outs[2:]
+  all_in_axes = _scanned(into), tuple(0 if p.kind == "split" else broadcast for p in streams), in_axes
 
   def across(crossing: Crossing, groups: Groups, keys: Groups, init: Any, *args: Any) -> Any:
-    def step(constants: Any, carry: Any, variables: Groups, keys: Groups, args: Any) -> Any:
-      carried, carry = carry
+    def step(constants: Any, state: Any, variables: Groups, keys: Groups, args: Any) -> Any:
+      carried, carry = state
       groups = (constants, carried, *variables)
       if data_transform is not None:
         groups, keys = data_transform(groups, keys)
       with crossing.inside(groups, keys, (carry, *args)) as inner:
-        (carry, ys), out = inner.leave(inner.call(fn, carry, *args))
+        (carry, ys), out = inner.leave(inner.call(target, carry, *args))
       known = tuple({**before, **after} for before, after in zip(constants, out[0]))
       return known, (out[1], carry), (ys, out[2:])
 
-    constants, carried = groups[:2]
+    constants, state = groups[0], (groups[1], init)
     stacked = remove_axes(groups[2:], into, metadata_params)
-    axes_in = tuple(_scanned(p) for p in into)
-    steps = mapped_size((axes_in, in_axes), (stacked, args), length, "length")
+    steps = mapped_size((_scanned(into), in_axes), (stacked, args), length, "length")
     crossing.tell(length=steps)
     xs = stacked, split_streams(keys, streams, steps), args
-    all_axes = axes_in, tuple(0 if p.kind == "split" else broadcast for p in streams), in_axes
+    crossing.again = lambda: (
+      state,
+      jax.eval_shape(lambda: step(constants, state, *axes_scan.first_slices(all_in_axes, xs))[1]),
+    )
     loop = axes_scan.scan(
       crossing.named(step),
-      all_axes,
-      (out_axes, tuple(_scanned(p) for p in out_of)),
+      all_in_axes,
+      (out_axes, _scanned(out_of)),
       length=steps,
       reverse=reverse,
       unroll=unroll,
       _split_transpose=_split_transpose,
       check_constancy_invariants=check_constancy_invariants,
     )
-    state = carried, init
-    crossing.again = lambda: (
-      state, jax.eval_shape(lambda: step(constants, state, *axes_scan.first_slices(all_axes, xs))[1]),
-    )  # fmt: skip
     constants, (carried, carry), (ys, written) = loop(constants, state, *xs)
     return (carry, ys), (constants, carried, *add_axes(written, out_of, metadata_params))
 
   return around(boundary, across)
 
 
-def _scanned(passing: Passing) -> Any:
-  return passing.axis if passing.kind == "axis" else broadcast
+def _scanned(passings: Sequence[Passing]) -> tuple[Any, ...]:
+  return tuple(passing.axis if passing.kind == "axis" else broadcast for passing in passings)
 
 
+@also_called(scope="mdl")
 def while_loop(
   cond_fn: Callable[[Any, Any], Any],
   body_fn: Callable[[Any, Any], Any],
-  scope: Any,
+  mdl: Any,
   init: Any,
   carry_variables: CollectionFilter = False,
   broadcast_variables: CollectionFilter = True,
-  split_rngs: Mapping[CollectionFilter, bool] = FrozenDict(),
+  split_rngs: Mapping[Any, bool] = FrozenDict(),
 ) -> Any:
-  """`jax.lax.while_loop` for functions of a scope, at once.
+  """`jax.lax.while_loop` for functions of a module or of a scope, at once.
 
   Args:
-    cond_fn: called as `cond_fn(scope, carry)`; a boolean scalar. It can change no variable.
-    body_fn: called as `body_fn(scope, carry) -> carry`.
-    scope: a scope, or a pytree of them.
+    cond_fn: called as `cond_fn(module, carry)`; a boolean scalar. It can change no variable.
+    body_fn: called as `body_fn(module, carry) -> carry`.
+    mdl: the module, a scope, or a pytree of scopes.
     init: the first carry.
     carry_variables: collections that one step hands to the next; they must exist before the loop.
     broadcast_variables: collections that all steps share and none changes.
@@ -141,79 +142,88 @@ def while_loop(
   Returns:
     The last carry.
   """
-  collections = passing(carry_variables, "carry"), passing(broadcast_variables, "broadcast", out_of=False)
-  streams = splits(split_rngs)
+  condition, target = Target.of(cond_fn), Target.of(body_fn)
+  carried, shared = passing(carry_variables, "carry"), passing(broadcast_variables, "broadcast", out_of=False)
+  boundary = Boundary("while_loop", target, (carried, shared), splits(split_rngs), {"cond_fn": cond_fn})
 
   def across(crossing: Crossing, groups: Groups, keys: Groups, init: Any) -> Any:
     carried, shared = groups
 
     def goes_on(state: Any) -> Any:
-      step, (carried, carry) = state
-      now = fold_streams(keys, streams, step, -1)
+      number, (carried, carry) = state
+      now = fold_streams(keys, boundary.streams, number, -1)
       with crossing.inside((carried, shared), now, (carry,), "cond", mutable=False) as inner:
-        return inner.leave(inner.call(cond_fn, carry))[0]
+        y = inner.call(condition, carry)
+        return inner.leave(y)[0]
 
     def advance(state: Any) -> Any:
-      step, (carried, carry) = state
-      now = fold_streams(keys, streams, step, 1)
+      number, (carried, carry) = state
+      now = fold_streams(keys, boundary.streams, number, 1)
       with crossing.inside((carried, shared), now, (carry,)) as inner:
-        carry, (carried,) = inner.leave(inner.call(body_fn, carry))
-      return step + 1, (carried, carry)
+        carry, (carried,) = inner.leave(inner.call(target, carry))
+      return number + 1, (carried, carry)
 
-    state = 0, (carried, init)
-    crossing.again = lambda: (state[1], jax.eval_shape(advance, state)[1])
-    _, (carried, carry) = jax.lax.while_loop(crossing.named(goes_on, cond_fn), crossing.named(advance), state)
+    start = 0, (carried, init)
+    crossing.again = lambda: (start[1], jax.eval_shape(advance, start)[1])
+    state = jax.lax.while_loop(crossing.named(goes_on, condition), crossing.named(advance), start)
+    carried, carry = state[1]
     return carry, (carried,)
 
-  boundary = Boundary("while_loop", body_fn, collections, streams, {"cond_fn": cond_fn})
-  return around(boundary, across)(scope, init)
+  return around(boundary, across)(mdl, init)
 
 
+@lifted("Remat_scan", body_fn="target")
 def remat_scan(
-  body_fn: Callable[..., Any],
-  lengths: Sequence[int],
+  target: Liftable,
+  lengths: Sequence[int] = (),
   policy: Callable[..., bool] | None = None,
   variable_broadcast: CollectionFilter = False,
   variable_carry: CollectionFilter = False,
   variable_axes: Axes = FrozenDict({True: 0}),
-  split_rngs: Mapping[CollectionFilter, bool] = FrozenDict({True: True}),
-) -> Callable[..., Any]:
-  """Scans in scans, all but the innermost computed again in the backward pass.
+  split_rngs: Mapping[Any, bool] = FrozenDict({True: True}),
+) -> Liftable:
+  """A module many times in a row, by scans in scans, all but the innermost computed again in the backward pass.
 
   With d lengths of the d-th root of n, the backward pass of n steps keeps d times that many activations
   (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
 
   Args:
-    body_fn: called as `body_fn(scope, carry) -> carry`.
+    target: a module class, a method, or a function of a module or of a scope: called as `target(carry) -> carry`.
     lengths: of the scans, the outermost first; each adds a leading axis to the variables.
     policy: which activations are kept, of `jax.checkpoint_policies`.
     variable_broadcast, variable_carry, variable_axes, split_rngs: as for `scan`, for each of the scans.
 
   Returns:
-    A function `(scope, carry) -> carry`.
+    A class, or a function `(module, carry) -> carry`.
 
   Raises:
     ValueError: if there are no lengths.
+
+  >>> import jax, minilinen as nn
+  >>> Deep = nn.remat_scan(nn.Dense, lengths=(3, 4))
+  >>> Deep(5).init(jax.random.key(0), jax.numpy.ones((1, 5)))["params"]["kernel"].shape
+  (3, 4, 5, 5)
   """
   if not lengths:
     raise ValueError("remat_scan needs at least one length: lengths=(10,), or lengths=(3, 4) for 12 steps.")
-
-  @functools.wraps(body_fn)
-  def step(scope: Any, carry: Any) -> tuple[Any, tuple[()]]:
-    return inside(scope, carry), ()
-
-  inside = body_fn
+  each: Any = variable_broadcast, variable_carry, variable_axes, split_rngs
+  whole: Any = dataclasses.replace(target, by="remat_scan")  # type: ignore[type-var]
+  inside = whole.fn
   if len(lengths) > 1:
-    rest = remat_scan(
-      body_fn, lengths[1:], policy, variable_broadcast, variable_carry, variable_axes, split_rngs
-    )
-    inside = remat(rest, policy=policy, prevent_cse=False)
-  loop = scan(
-    step,
-    variable_axes=variable_axes,
-    variable_broadcast=variable_broadcast,
-    variable_carry=variable_carry,
-    split_rngs=split_rngs,
+    rest: Any = remat_scan(whole, lengths[1:], policy, *each)
+    inside = remat(dataclasses.replace(whole, fn=rest), policy=policy, prevent_cse=False)
+
+  @functools.wraps(whole.fn)
+  def step(module: Any, carry: Any) -> tuple[Any, tuple[()]]:
+    return inside(module, carry), ()
+
+  loop: Any = scan(
+    dataclasses.replace(whole, fn=step), variable_axes, variable_broadcast, variable_carry, split_rngs,
     length=lengths[0],
-  )
-  return functools.wraps(body_fn)(lambda scope, carry: loop(scope, carry)[0])
+  )  # fmt: skip
+
+  @functools.wraps(loop)
+  def run(module: Any, carry: Any) -> Any:
+    return loop(module, carry)[0]
+
+  return run  # type: ignore[return-value]

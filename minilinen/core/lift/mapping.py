@@ -18,6 +18,7 @@ from minilinen.core.filters import (
 )
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
 from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.targets import Liftable, lifted
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.tracing.events import Kind, Passing
@@ -135,33 +136,41 @@ def _sizes_in_words(axes: Any, trees: Any) -> list[str]:
   return [f"{size} ({where})" for size, where in found.items()]
 
 
+@lifted("Vmap", fn="target")
 def vmap(
-  fn: Callable[..., Any],
-  variable_axes: Axes,
-  split_rngs: Mapping[CollectionFilter, bool],
+  target: Liftable,
+  variable_axes: Axes = FrozenDict(),
+  split_rngs: Mapping[Any, bool] = FrozenDict(),
   in_axes: Any = 0,
   out_axes: Any = 0,
   axis_size: int | None = None,
   axis_name: str | None = None,
   spmd_axis_name: str | None = None,
   metadata_params: Mapping[Any, Any] = FrozenDict(),
-) -> Callable[..., Any]:
-  """`jax.vmap` for a function of a scope.
+  methods: Any = None,
+) -> Liftable:
+  """`jax.vmap` for a module class, a method, or a function of a module or of a scope.
 
   Args:
-    fn: called with a scope and arguments without the mapped axis.
+    target: what is lifted; it gets arguments without the mapped axis.
     variable_axes: collections -> the axis they have one entry per element on, or None if all
       elements share them. A collection that is not named does not exist inside.
     split_rngs: streams -> whether each element draws its own keys.
     in_axes, out_axes, axis_size, axis_name, spmd_axis_name: as for `jax.vmap`.
     metadata_params: passed to the boxes' `add_axis` and `remove_axis`.
+    methods: of a class, which methods are lifted: a name, several, or name -> options; `__call__` by default.
 
   Returns:
-    A function of a scope and arguments with the mapped axis.
+    A class, or a function with arguments that have the mapped axis.
+
+  >>> import jax, minilinen as nn
+  >>> Heads = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=4)
+  >>> Heads(3).init(jax.random.key(0), jax.numpy.ones((2, 5)))["params"]["kernel"].shape
+  (4, 5, 3)
   """
   streams = splits(split_rngs)
   boundary = Boundary(
-    "vmap", fn, axes(variable_axes), streams,
+    "vmap", target, axes(variable_axes), streams,
     options={"in_axes": in_axes, "out_axes": out_axes, "axis_name": axis_name},
   )  # fmt: skip
   into, out_of = (tuple(p.axis for p in passings) for passings in (boundary.ins, boundary.outs))
@@ -169,7 +178,7 @@ def vmap(
   def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any) -> Any:
     def body(variables: Groups, keys: Groups, args: Any) -> Any:
       with crossing.inside(variables, keys, args) as inner:
-        y = inner.call(fn, *args)
+        y = inner.call(target, *args)
         return inner.leave(y)
 
     variables = remove_axes(variables, boundary.ins, metadata_params)
@@ -189,51 +198,54 @@ def vmap(
   return around(boundary, across)
 
 
+@lifted("Map_variables", fn="target", map_in_fn="trans_in_fn", map_out_fn="trans_out_fn")
 def map_variables(
-  fn: Callable[..., Any],
-  mapped_collections: CollectionFilter,
-  map_in_fn: Callable[[Any], Any] = lambda variables: variables,
-  map_out_fn: Callable[[Any], Any] = lambda variables: variables,
+  target: Liftable,
+  mapped_collections: CollectionFilter = True,
+  trans_in_fn: Callable[[Any], Any] = lambda variables: variables,
+  trans_out_fn: Callable[[Any], Any] = lambda variables: variables,
   init: bool = False,
   mutable: bool = False,
   rngs: CollectionFilter = True,
   variables: CollectionFilter = True,
-) -> Callable[..., Any]:
-  """Lets a function of a scope see some of its variables through a function.
+  methods: Any = None,
+) -> Liftable:
+  """Lets a module, or a function of one or of a scope, see some of its variables through a function.
 
   Args:
-    fn: called with a scope in which the mapped collections went through `map_in_fn`.
+    target: a module class, a method or a function; inside, the mapped collections went through `trans_in_fn`.
     mapped_collections: which collections are mapped.
-    map_in_fn: from the variables outside to those inside (collection -> nested dict).
-    map_out_fn: the way back, for variables that are created or changed inside.
-    init: whether variables may be created inside: `fn` then runs once more, to make them.
+    trans_in_fn: from the variables outside to those inside (collection -> nested dict).
+    trans_out_fn: the way back, for variables that are created or changed inside.
+    init: whether variables may be created inside: the body then runs once more, to make them.
     mutable: whether changes of mapped variables are mapped back.
     rngs: the streams that exist inside.
     variables: the other collections that exist inside.
+    methods: of a class, which methods are lifted; `__call__` by default.
   """
   maps_back = mutable or init
   boundary = Boundary(
     "map_variables",
-    fn,
+    target,
     (passing(mapped_collections, "mapped", out_of=maps_back), passing(variables)),
     (passing(rngs),),
-    {"map_in_fn": map_in_fn, "map_out_fn": map_out_fn, "init": init, "mutable": mutable},
+    {"map_in_fn": trans_in_fn, "map_out_fn": trans_out_fn, "init": init, "mutable": mutable},
     takes_keywords=True,
   )
   writable = True if maps_back else subtract_filters(True, mapped_collections)
 
   def across(crossing: Crossing, groups: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    def body(target: Any, others: Any, mutable: CollectionFilter) -> Any:
-      with crossing.inside((target, others), keys, args, mutable=mutable) as inner:
-        y = inner.call(fn, *args, **kwargs)
+    def body(mapped: Any, others: Any, mutable: CollectionFilter) -> Any:
+      with crossing.inside((mapped, others), keys, args, mutable=mutable) as inner:
+        y = inner.call(target, *args, **kwargs)
         return inner.leave(y)
 
-    target, others = groups
+    mapped, others = groups
     if init and any(_may_write(top, mapped_collections) for top in crossing.tops):
-      _, (created, _) = body(target, others, True)
-      target = tuple(map(map_out_fn, created))
-    y, written = body(tuple(map_in_fn(unfreeze(tree)) for tree in target), others, writable)
-    return y, ((*map(map_out_fn, written[0]),), written[1]) if maps_back else written
+      _, (created, _) = body(mapped, others, True)
+      mapped = tuple(map(trans_out_fn, created))
+    y, written = body(tuple(trans_in_fn(unfreeze(tree)) for tree in mapped), others, writable)
+    return y, ((*map(trans_out_fn, written[0]),), written[1]) if maps_back else written
 
   return around(boundary, across)
 
@@ -242,7 +254,7 @@ def _may_write(scope: Scope, collections: CollectionFilter) -> bool:
   return not is_filter_empty(intersect_filters(scope.mutable, collections))
 
 
-def swap_collection(fn: Callable[..., Any], col_a: str, col_b: str) -> Callable[..., Any]:
+def swap_collection(fn: Liftable, col_a: str, col_b: str) -> Liftable:
   """Lets a function of a scope see two collections under each other's name."""
 
   def swap(variables: dict[str, Any]) -> dict[str, Any]:
@@ -252,20 +264,24 @@ def swap_collection(fn: Callable[..., Any], col_a: str, col_b: str) -> Callable[
   return map_variables(fn, (col_a, col_b), swap, swap, mutable=True)
 
 
+@lifted("Map_variables", fn="target")
 def add_metadata_axis(
-  fn: Callable[..., Any],
+  target: Liftable,
   variable_axes: Axes = FrozenDict(),
   metadata_params: Mapping[Any, Any] = FrozenDict(),
-) -> Callable[..., Any]:
+  methods: Any = None,
+) -> Liftable:
   """Gives the boxes of variables an axis more, as a transform would, and their values none.
 
   It is for code that stacks variables by itself: the boxes inside do not know of the axis.
 
   Args:
-    fn: called with a scope and the arguments.
+    target: a module class, a method, or a function of a module or of a scope.
     variable_axes: collections -> index of the axis in the boxes.
     metadata_params: passed to the boxes' `add_axis` and `remove_axis`.
+    methods: of a class, which methods are lifted; `__call__` by default.
   """
+  fn: Any = target
   for collection, box in zip(variable_axes, axes(variable_axes)):
 
     def map_in(tree: Any, box: Passing = box) -> Any:

@@ -1,0 +1,100 @@
+"""Carriers: what can be passed in the place of a scope.
+
+A pytree of scopes is its own carrier. Anything else, such as a module, has a method `__carry__(args, kwargs, target)`:
+it gives a carrier, and the arguments with stands in the place of whatever in them has scopes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jax
+
+from minilinen import errors
+from minilinen.core.lift.form import Form
+from minilinen.core.lift.targets import Target
+from minilinen.core.scope import Scope
+from minilinen.tracing.spec import Value
+
+
+@jax.tree_util.register_static
+class Stand:
+  """Stands in the arguments for something among them that has scopes, while they pass through JAX.
+
+  Attributes:
+    index: which of them.
+    described: for the trace: what it stands for, if somebody records.
+  """
+
+  def __init__(self, index: int, described: Value):
+    self.index = index
+    self.described = described
+
+  def __trace_describe__(self) -> Value:
+    return self.described
+
+  def __eq__(self, other: object) -> bool:
+    return isinstance(other, Stand) and self.index == other.index
+
+  def __hash__(self) -> int:
+    return self.index
+
+
+class Carrier(Protocol):
+  """What a crossing asks of a carrier.
+
+  Attributes:
+    scopes: all its scopes; the last one is the lifted module's own.
+  """
+
+  scopes: Sequence[Scope]
+
+  @property
+  def fingerprint(self) -> Any:
+    """Equal for carriers with which a body does the same; it can be hashed, and holds no scope."""
+    ...
+
+  def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
+    """Runs a function with other scopes in the place of its own."""
+
+  def gradients(self, form: Form, several: bool) -> Any:
+    """The pytree in which gradients are handed out, one for each scope that crosses; or if not `several`, for one."""
+
+  def by_scope(self, form: Form, directions: Any) -> tuple[Any, ...]:
+    """What the user gave in that form, for each scope that crosses."""
+    ...
+
+
+class ScopeTree:
+  """A scope, or a pytree of them."""
+
+  def __init__(self, tree: Any, target: Target, kind: str):
+    self.scopes: Sequence[Scope]
+    self.scopes, self.fingerprint = jax.tree.flatten(tree)
+    if not all(isinstance(scope, Scope) for scope in self.scopes):
+      raise errors.LiftedFunctionError(getattr(target.fn, "__name__", target.name), tree, target.by or kind)
+
+  def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
+    return target.fn(jax.tree.unflatten(self.fingerprint, scopes), *args, **kwargs)
+
+  def gradients(self, form: Form, several: bool) -> Any:
+    return jax.tree.structure(jax.tree.unflatten(self.fingerprint, form.numbers()))
+
+  def by_scope(self, form: Form, directions: Any) -> tuple[Any, ...]:
+    given = zip(form.numbers(), self.fingerprint.flatten_up_to(directions))
+    return tuple(value for number, value in given if number is not None)
+
+
+def carried(first: Any, args: Any, kwargs: Any, target: Target, kind: str) -> tuple[Carrier, Any, Any]:
+  """The carrier of what a lifted function was called with first, and the arguments on their way through JAX.
+
+  Args:
+    kind: name of the transform, for messages.
+
+  Raises:
+    LiftedFunctionError: if it is nothing that has scopes.
+  """
+  if hasattr(first, "__carry__"):
+    return first.__carry__(args, kwargs, target)
+  return ScopeTree(first, target, kind), args, kwargs

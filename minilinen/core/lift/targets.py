@@ -1,0 +1,102 @@
+"""What a transform lifts, and how it is called: with a class, a method, or a function of a module or of a scope.
+
+Every transform here is one function. `lifted` lets it take whatever can be lifted, and Flax's other names for its
+arguments. The core knows nothing of modules: a class that can be lifted has a method `__lift__`, and what can be passed
+in the place of a scope a method `__carry__`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from minilinen import errors
+from minilinen.tracing.source import Source, user_source
+
+Transform = TypeVar("Transform", bound=Callable[..., Any])
+Liftable = TypeVar("Liftable", bound=Callable[..., Any])
+"""A lifted class or method is typed as what it was made of: editors and type checkers know its fields and arguments."""
+
+
+@dataclass(frozen=True)
+class Target:
+  """What is lifted.
+
+  Attributes:
+    fn: the user's function.
+    base: the class of which it is a method, if a class was lifted: inside, the module is one of that class.
+    source: the line that lifts it.
+    by: the transform that was called, if it is another than the one that lifts.
+  """
+
+  fn: Callable[..., Any]
+  base: type[Any] | None = None
+  source: Source | None = None
+  by: str = ""
+
+  @staticmethod
+  def of(fn: Any) -> Target:
+    """A target of a function that is lifted in the user's line that is running."""
+    return fn if isinstance(fn, Target) else Target(fn, source=user_source(2))
+
+  @property
+  def name(self) -> str:
+    """The function's name: "Net.__call__"."""
+    return getattr(self.fn, "__qualname__", type(self.fn).__name__)
+
+
+def lifted(prefix: str, **also: str) -> Callable[[Transform], Transform]:
+  """Lets a transform of functions lift classes too.
+
+  Args:
+    prefix: beginning of a lifted class's name.
+    also: other names of arguments -> the argument: as Flax's core calls them.
+  """
+
+  def decorate(transform: Transform) -> Transform:
+    known = inspect.signature(transform)
+
+    @functools.wraps(transform)
+    def lift(*args: Any, **kwargs: Any) -> Any:
+      bound = known.bind(*args, **_renamed(kwargs, also))
+      target, options = bound.arguments.pop("target"), bound.arguments
+      methods = options.pop("methods", None)
+      if isinstance(target, Target):
+        return transform(target, **options)
+      source = user_source(2)
+      if isinstance(target, type) and hasattr(target, "__lift__"):
+
+        def one(fn: Callable[..., Any], **own: Any) -> Any:
+          return transform(Target(fn, target, source), **{**options, **_renamed(own, also)})
+
+        return target.__lift__(one, prefix, methods)
+      if not callable(target) or hasattr(target, "__carry__"):
+        instance = type(target).__name__ if hasattr(target, "__carry__") else ""
+        raise errors.TransformTargetError(target, transform.__name__, instance)
+      return transform(Target(target, source=source), **options)
+
+    lift.also_called = also  # type: ignore[attr-defined]
+    return lift  # type: ignore[return-value]
+
+  return decorate
+
+
+def also_called(**also: str) -> Callable[[Transform], Transform]:
+  """Gives arguments of a transform their other names in Flax's core."""
+
+  def decorate(transform: Transform) -> Transform:
+    @functools.wraps(transform)
+    def lift(*args: Any, **kwargs: Any) -> Any:
+      return transform(*args, **_renamed(kwargs, also))
+
+    lift.also_called = also  # type: ignore[attr-defined]
+    return lift  # type: ignore[return-value]
+
+  return decorate
+
+
+def _renamed(kwargs: dict[str, Any], also: dict[str, str]) -> dict[str, Any]:
+  return {also.get(name, name): value for name, value in kwargs.items()} if kwargs else kwargs
