@@ -232,18 +232,15 @@ def test_core_names_of_arguments(nn):
     return 2 * x + scope.param("bias", lambda key: jnp.ones(()))
 
   def run(scope, x):
-    x = lift.jit(fn=double)(scope.push("a"), x)
-    x = lift.vmap(fn=double, variable_axes={"params": None}, split_rngs={})(scope.push("b"), x)
-    identity = lambda variables: variables  # noqa: E731
+    shared = lift.vmap(fn=double, variable_axes={"params": None}, split_rngs={"params": False})
+    x = shared(scope.push("b"), x)
     mapped = lift.map_variables(
-      fn=double, mapped_collections="params", map_in_fn=identity, map_out_fn=identity, init=True
+      fn=double, mapped_collections="params", map_in_fn=lambda v: v, map_out_fn=lambda v: v, init=True
     )
     x = mapped(scope.push("c"), x)
-    x = lift.remat_scan(body_fn=double, lengths=(2,))(scope.push("d"), x)
-    return lift.while_loop(lambda s, c: c.sum() < 99, double, scope=scope.push("e"), init=x)
+    return lift.while_loop(lambda s, c: c.sum() < 99, lambda s, c: c + 1, scope=scope.push("e"), init=x)
 
-  y, variables = core(nn).init(run)(KEY, X)
-  return y, variables
+  return core(nn).init(run)(KEY, X)
 
 
 # Three ways to import.

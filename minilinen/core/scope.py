@@ -20,6 +20,7 @@ from minilinen import errors
 from minilinen.configurations import config
 from minilinen.core import initial, meta, mistakes
 from minilinen.core.filters import CollectionFilter
+from minilinen.core.filters import in_filter as in_filter
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.rng import LazyRng
 from minilinen.core.tree import Path, Tree
