@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import jax
-from oracle import KEY, KEY2, X, as_flax, same
+from oracle import KEY, KEY2, X, as_flax, equations, same
 
 
 @as_flax
@@ -73,3 +73,17 @@ def test_jit_of_two_modules_with_folded_keys():
     return Twice().init_with_output(KEY, X)
 
   same(program)
+
+
+def test_equations_that_are_compared_name_what_a_remat_saves_and_where_a_value_lies():
+  def saving(policy):
+    return equations(jax.make_jaxpr(jax.checkpoint(jax.numpy.sin, policy=policy))(1.0))
+
+  def placed(axes):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(axes))
+    return equations(jax.make_jaxpr(lambda x: jax.lax.with_sharding_constraint(x, place))(X))
+
+  policies = jax.checkpoint_policies
+  assert saving(policies.everything_saveable) != saving(policies.nothing_saveable)
+  assert placed("data") != placed(None)

@@ -23,6 +23,8 @@ from beartype.roar import BeartypeCallHintViolation
 from test_layers import LAYERS
 
 import minilinen as nn
+import viz
+from minilinen.aliases import ALIASES
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,14 +80,28 @@ def test_pyright_is_content_with_right_uses(reported: dict[str, dict[int, str]])
 
 # Annotations at run time.
 
-SPACES = [nn, nn.core, nn.core.lift, nn.partitioning, nn.initializers, nn.linear, nn.recurrent]
+SPACES = [
+  nn,
+  nn.core,
+  nn.core.lift,
+  nn.core.nn,
+  nn.partitioning,
+  nn.errors,
+  nn.tracing,
+  viz,
+  *ALIASES.values(),
+]
 
 
 def public(space: ModuleType) -> list[tuple[str, Any]]:
   """The classes and functions of a namespace, and the methods of the classes."""
   found = []
   for name, value in vars(space).items():
-    if name[0] == "_" or not callable(value) or not getattr(value, "__module__", "").startswith("minilinen"):
+    if (
+      name[0] == "_"
+      or not callable(value)
+      or not getattr(value, "__module__", "").startswith(("minilinen", "viz"))
+    ):
       continue
     found.append((name, value))
     if isinstance(value, type):
