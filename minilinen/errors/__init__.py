@@ -80,5 +80,5 @@ from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableN
 from minilinen.errors.scopes import SymbolicParamError as SymbolicParamError
 
 for _class in list(vars().values()):
-  if isinstance(_class, type):
+  if isinstance(_class, type) and issubclass(_class, Exception):
     _class.__module__ = __name__
