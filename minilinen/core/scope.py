@@ -19,8 +19,7 @@ import jax
 from minilinen import errors
 from minilinen.configurations import config
 from minilinen.core import initial, meta, mistakes
-from minilinen.core.filters import CollectionFilter
-from minilinen.core.filters import in_filter as in_filter
+from minilinen.core.filters import CollectionFilter, in_filter  # noqa: F401 (Flax has it here too)
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.rng import LazyRng
 from minilinen.core.tree import Path, Tree
