@@ -58,7 +58,7 @@ class AxisMetadata:
 
 def _module(module: Module | None, what: str) -> Module:
   found = module if module is not None else running.get()
-  if found is None:
+  if not isinstance(found, Module):
     raise errors.NoModuleCalledError(what)
   return found
 

@@ -47,12 +47,18 @@ def bind(
     ApplyScopeInvalidVariablesStructureError: if it has "params" inside "params".
     InvalidRngError: if a stream has no valid key.
   """
+  return _root(variables, _streams(rngs), mutable, flags)
+
+
+def _root(
+  variables: Mapping[str, Any],
+  streams: Mapping[str, Any],
+  mutable: CollectionFilter,
+  flags: Mapping[str, Any] | None,
+) -> Scope:
   _check_variables(variables)
-  if rngs is not None and not isinstance(rngs, Mapping):
-    rngs = {"params": rngs}
-  _check_streams(rngs or {})
   tree = {col: unfreeze(v) if in_filter(mutable, col) else v for col, v in variables.items()}
-  return Scope(tree, rngs or {}, mutable=mutable, flags=flags)
+  return Scope(tree, streams, mutable=mutable, flags=flags)
 
 
 def apply(
@@ -72,7 +78,8 @@ def apply(
 
   def run(variables: Mapping[str, Any], *args: Any, rngs: Any = None, **kwargs: Any) -> Any:
     with _run_span(fn, variables, rngs, mutable, flags) as done:
-      with bind(variables, rngs, mutable, flags).temporary() as root:
+      streams = _streams(rngs, fn, needed="initializing" in (flags or {}))
+      with _root(variables, streams, mutable, flags).temporary() as root:
         y = _called(fn, root, args, kwargs)
       if mutable is False:
         return y
@@ -104,7 +111,6 @@ def init(
   run = apply(fn, mutable=mutable, flags={"initializing": True, **(flags or {})})
 
   def run_init(rngs: Any, *args: Any, **kwargs: Any) -> Any:
-    _check_init_rngs(rngs)
     return run({}, *args, rngs=rngs, **kwargs)
 
   return run_init
@@ -196,14 +202,28 @@ def _check_variables(variables: Any) -> None:
     raise errors.ApplyScopeInvalidVariablesStructureError(variables)
 
 
-def _check_streams(rngs: Mapping[str, Any]) -> None:
+_INIT = "core.init(fn)(jax.random.key(0), x)"
+_INIT_OF_MODULE = 'model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)'
+
+
+def _streams(rngs: Any, fn: Any = None, needed: bool = False) -> Mapping[str, Any]:
+  """The random streams that a run is given; one key is the stream "params". This is where keys are checked.
+
+  Args:
+    rngs: a key, or stream -> key, or None.
+    fn: what runs, for messages.
+    needed: whether there must be a key, as for `init`.
+
+  Raises:
+    InvalidRngError: if a key is missing or none.
+  """
+  if not isinstance(rngs, Mapping):
+    if needed and not is_key(rngs):
+      module = getattr(fn, "module_name", "")
+      whose, right = (f"init of {module}", _INIT_OF_MODULE) if module else ("init", _INIT)
+      raise errors.InvalidRngError.no_key(whose, rngs, right)
+    rngs = {} if rngs is None else {"params": rngs}
   for name, key in rngs.items():
     if not isinstance(name, str) or not (isinstance(key, LazyRng) or is_key(key)):
       raise errors.InvalidRngError.of_stream(name, key)
-
-
-def _check_init_rngs(rngs: Any) -> None:
-  if isinstance(rngs, Mapping):
-    _check_streams(rngs)
-  elif not is_key(rngs):
-    raise errors.InvalidRngError.no_key("init", rngs, "core.init(fn)(jax.random.key(0), x)")
+  return rngs

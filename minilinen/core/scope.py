@@ -11,6 +11,7 @@ first argument.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -49,7 +50,7 @@ class Scope:
   """
 
   __slots__ = (
-    "tree", "path", "key_path", "parent", "reservations", "rng_counters", "_cursors", "__weakref__",
+    "tree", "path", "key_path", "parent", "reservations", "rng_counters", "__weakref__",
   )  # fmt: skip
 
   def __init__(
@@ -89,7 +90,6 @@ class Scope:
     self.parent = parent
     self.rng_counters = rng_counters
     self.reservations: dict[str, set[str | None]] = {}
-    self._cursors: dict[str, int] = {}
 
   # The tree, and names.
 
@@ -170,11 +170,8 @@ class Scope:
 
   def default_name(self, prefix: str) -> str:
     """The first free name of `prefix` and a number."""
-    number = self._cursors.get(prefix, 0)
-    while (name := f"{prefix}{number}") in self.reservations:
-      number += 1
-    self._cursors[prefix] = number
-    return name
+    numbered = (f"{prefix}{number}" for number in itertools.count())
+    return next(name for name in numbered if name not in self.reservations)
 
   # Children.
 

@@ -1,7 +1,6 @@
 """The class layer: `Module`, what its methods may be marked as, and functions that run modules."""
 
 from minilinen.core.scope import Variable
-from minilinen.module import attributes, call, running
 from minilinen.module.call import (
   InterceptorContext,
   compact,
@@ -9,13 +8,10 @@ from minilinen.module.call import (
   intercept_methods,
   nowrap,
 )
-from minilinen.module.module import Module, merge_param, share_scope
+from minilinen.module.life import share_scope
+from minilinen.module.module import Module, merge_param
 from minilinen.module.profile import disable_named_call, enable_named_call, named_call, override_named_call
 from minilinen.module.running import apply, init, init_with_output
-
-# What stands below `Module` speaks of it in annotations only; whoever resolves them (`typing.get_type_hints`) finds it.
-for _file in (attributes, call, running):
-  vars(_file)["Module"] = Module
 
 __all__ = [
   "InterceptorContext", "Module", "Variable", "apply", "compact", "compact_name_scope", "disable_named_call",

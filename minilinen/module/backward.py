@@ -7,22 +7,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from minilinen.core.filters import CollectionFilter
+from minilinen.module.running import ModuleRuns
 from minilinen.tracing import Trace, abstract
 from minilinen.tracing.recording import trace
 from minilinen.tracing.spec import is_array, separate
 
-if TYPE_CHECKING:
-  from minilinen.module.module import Module
-
 
 def trace_vjp(
-  module: Module,
+  module: ModuleRuns,
   rngs: Any,
   args: tuple[Any, ...],
   kwargs: dict[str, Any],

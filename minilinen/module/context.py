@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minilinen.in_force import InForce
+from minilinen.module.base import ModuleBase
 
-if TYPE_CHECKING:
-  from minilinen.module.module import Module
-
-running: ContextVar[Module | None] = ContextVar("minilinen.running", default=None)
+running: ContextVar[ModuleBase | None] = ContextVar("minilinen.running", default=None)
 """The module whose method is running, None where there is no parent."""
 
 interceptors: InForce[Callable[..., Any]] = InForce("interceptors")

@@ -1,18 +1,133 @@
-"""May be skipped: what an error must know of a module and of the one around it, found out when something is wrong."""
+"""May be skipped: what is said of a mistake in a class or in a call.
+
+Read it to know why an exception that left a module names it, or why one of Python's became one of ours. Nothing here
+runs unless something failed or a class is made.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import types
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from minilinen import errors
+from minilinen.module.base import ModuleBase
 from minilinen.module.context import running
-from minilinen.tracing.source import user_source
-
-if TYPE_CHECKING:
-  from minilinen.module.module import Module
+from minilinen.tracing.source import source_of, user_source
+from minilinen.tracing.spec import Spec, describe
 
 
-def unbound(module: Module, method: str) -> errors.CallCompactUnboundModuleError:
+def method_owner(cls: type[Any], name: str) -> str | None:
+  """The class, or the one it inherits from, in which a name is a method; None if there is none."""
+  for base in cls.__mro__:
+    if name in vars(base):
+      is_ours = base.__module__.startswith("minilinen.module")
+      is_method = isinstance(
+        vars(base)[name], (types.FunctionType, property) if is_ours else types.FunctionType
+      )
+      return ("Module" if is_ours else base.__name__) if is_method and base is not object else None
+  return None
+
+
+def hidden_methods(cls: type[Any], fields: Iterable[str]) -> tuple[tuple[str, str], ...]:
+  """The fields that a class declares which hide a method, each with the method's class.
+
+  A field's default may be a function. It is a method only if it was written in the class under the field's name.
+  """
+  found: list[tuple[str, str]] = []
+  for name in fields:
+    own = cls.__dict__.get(name)
+    if isinstance(own, types.FunctionType) and own.__qualname__ == f"{cls.__qualname__}.{name}":
+      found.append((name, cls.__name__))
+    else:
+      bases = (owner for base in cls.__mro__[1:] if (owner := method_owner(base, name)) is not None)
+      inherited = next((b for b in cls.__mro__[1:] if name in getattr(b, "__annotations__", {})), None)
+      owner = next(bases, None)
+      if owner is not None and inherited is None:
+        found.append((name, owner))
+  return tuple(found)
+
+
+def note_hidden(module: ModuleBase) -> None:
+  """Notes in the trace the methods of a module's class that its fields hide."""
+  cls = type(module)
+  for field, owner in cls._hidden:
+    where = module.scope.path_text if module.scope is not None else ""
+    errors.note(errors.HiddenMethodWarning(field, cls.__name__, owner, "field", where))
+
+
+def explain(error: Exception, module: ModuleBase, method: str, args: tuple[Any, ...]) -> None:
+  """Adds to an exception that leaves a method which module it left first, and with what inputs.
+
+  Raises:
+    Exception: the one that says more, where Python or JAX speak of what they found inside of a layer or of a module.
+  """
+  better = _better(error, module, args)
+  _say_where(better or error, module, method, args)
+  if better is not None:
+    raise better from None
+
+
+def _better(error: Exception, self: ModuleBase, args: tuple[Any, ...]) -> Exception | None:
+  """The error that says more: of an input which is no array, or a tuple that was a list when `setup` assigned it."""
+  if _is_input_at_fault(error, self, args):
+    path = self.scope.path_text if self.scope is not None else ""
+    return errors.LayerInputError(type(self).__name__, path, args[0])
+  if type(error) is AttributeError and type(error.obj) is tuple and error.name in _LIST_METHODS:
+    for name, value in vars(self).items():
+      if value is error.obj:
+        path = self.scope.path_text if self.scope is not None else ""
+        at = source_of(error)
+        better = errors.AppendAfterSetupError(error.name or "", name, type(self).__name__, path, at)
+        better.name, better.obj = error.name, error.obj
+        return better
+  return None
+
+
+def _is_input_at_fault(error: Exception, self: ModuleBase, args: tuple[Any, ...]) -> bool:
+  """Whether a layer of ours failed because its input is no array, or a number without axes."""
+  is_plain = not isinstance(error, errors.MinilinenError) and "module_path" not in vars(error)
+  if not args or not is_plain or not type(self)._is_layer:
+    return False
+  inputs = jax.tree.leaves(args[0]) if isinstance(args[0], (list, tuple)) else [args[0]]
+  if not all(map(_is_numeric, inputs)):
+    return True
+  return isinstance(error, IndexError) and not isinstance(args[0], (list, tuple)) and jnp.ndim(args[0]) == 0
+
+
+def _is_numeric(value: Any) -> bool:
+  if not hasattr(value, "shape"):
+    return isinstance(value, (bool, int, float, complex))
+  return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.number, jnp.bool_))
+
+
+_LIST_METHODS = ("append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse")
+
+
+def _say_where(error: Exception, self: ModuleBase, name: str, args: tuple[Any, ...]) -> None:
+  """Adds to an exception which module it left first, and with what inputs."""
+  if isinstance(error, RecursionError) or "module_path" in vars(error) or self.scope is None:
+    return
+  with contextlib.suppress(AttributeError):
+    vars(error)["module_path"] = self.scope.path
+    inputs = ", ".join(_in_short(arg) for arg in args)
+    if isinstance(error, (errors.ScopeParamShapeError, errors.SymbolicParamError)):
+      error.learn(inputs=f", for inputs ({inputs})")
+    error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
+
+
+def _in_short(arg: Any) -> str:
+  if isinstance(arg, str):
+    return f"{arg[:40]!r}, a str and no array"
+  described = describe(arg)
+  return str(described) if isinstance(described, (Spec, bool, int, float)) else type(arg).__name__
+
+
+def unbound(module: ModuleBase, method: str) -> errors.CallCompactUnboundModuleError:
   """The error for a compact method without variables: of a model, or of a module that is no part of the one running."""
   around, cls = running.get(), type(module).__name__
   if around is None or around.scope is None:
@@ -24,13 +139,13 @@ def unbound(module: Module, method: str) -> errors.CallCompactUnboundModuleError
   )
 
 
-def module_for_method(model: Module, method: Any) -> errors.CallCompactUnboundModuleError:
+def module_for_method(model: ModuleBase, method: Any) -> errors.CallCompactUnboundModuleError:
   """The error for a module that was passed as `method=`."""
   attribute = next((name for name, value in vars(model).items() if value is method), "")
   return errors.CallCompactUnboundModuleError.of_method(type(method).__name__, attribute)
 
 
-def submodule_in_a_plain_method(child: Module, parent: Module) -> errors.AssignSubModuleError:
+def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors.AssignSubModuleError:
   """The error for a module made in a method that is neither `setup` nor compact."""
   at = user_source(2)
   name = at.function.rpartition(".")[2] if at is not None else ""
@@ -39,7 +154,9 @@ def submodule_in_a_plain_method(child: Module, parent: Module) -> errors.AssignS
   )
 
 
-def frozen(module: Module, name: str, value: Any, is_module: bool) -> errors.SetAttributeFrozenModuleError:
+def frozen(
+  module: ModuleBase, name: str, value: Any, is_module: bool
+) -> errors.SetAttributeFrozenModuleError:
   """The error for an attribute that is set where a module is frozen: while it runs, or from outside."""
   what = "field" if name in module.__dataclass_fields__ else "submodule" if is_module else "attribute"
   return errors.SetAttributeFrozenModuleError(

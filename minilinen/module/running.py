@@ -10,24 +10,23 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from minilinen import core, errors
 from minilinen.core.filters import CollectionFilter, DenyList
-from minilinen.core.rng import is_key
 from minilinen.core.scope import Scope
 from minilinen.module import mistakes
+from minilinen.module.base import ModuleBase
 from minilinen.module.call import capturing, intercept_methods
+from minilinen.module.life import ModuleLife
+from minilinen.module.variables import ModuleVariables
 from minilinen.tracing.trace import Trace
-
-if TYPE_CHECKING:
-  from minilinen.module.module import Module
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
 Capture = bool | Callable[..., bool]
 
 
-class RunMethods:
+class ModuleRuns(ModuleVariables):
   """The methods of a module that run it from outside."""
 
   def apply(
@@ -55,7 +54,7 @@ class RunMethods:
       The method's result; with `mutable`, the result and the mutable collections.
     """
     _check_instance(self, "apply")
-    run = apply(method, self, mutable, capture_intermediates)  # type: ignore[arg-type]
+    run = _running(core.apply, self, method, mutable, capture_intermediates)
     return run(variables, *args, rngs=rngs, **kwargs)
 
   def init_with_output(
@@ -80,8 +79,7 @@ class RunMethods:
       The method's result and the variables.
     """
     _check_instance(self, "init_with_output")
-    _check_rngs(self, rngs)
-    return init_with_output(method, self, mutable, capture_intermediates)(rngs, *args, **kwargs)  # type: ignore[arg-type]
+    return _running(core.init, self, method, mutable, capture_intermediates)(rngs, *args, **kwargs)
 
   def init(
     self,
@@ -94,7 +92,7 @@ class RunMethods:
   ) -> Mapping[str, Any]:
     """The variables that a call of the module needs; as `init_with_output` without the output."""
     _check_instance(self, "init")
-    return RunMethods.init_with_output(
+    return ModuleRuns.init_with_output(
       self, rngs, *args, method=method, mutable=mutable, capture_intermediates=capture_intermediates, **kwargs
     )[1]
 
@@ -112,8 +110,7 @@ class RunMethods:
       LazyInitError: if a variable depends on the value of such an argument.
     """
     _check_instance(self, "lazy_init")
-    _check_rngs(self, rngs)
-    return core.lazy_init(_method_of_scope(self, method, False), mutable=mutable)(rngs, *args, **kwargs)
+    return _running(core.lazy_init, self, method, mutable)(rngs, *args, **kwargs)
 
   def bind(
     self,
@@ -130,7 +127,7 @@ class RunMethods:
       mutable: the collections that may change; read them from the bound module's `variables`.
     """
     _check_instance(self, "bind")
-    return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)  # type: ignore[attr-defined]
+    return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)
 
   def unbind(self) -> tuple[Self, Mapping[str, Any]]:
     """A bound module taken apart: the module without variables, and its variables.
@@ -138,9 +135,9 @@ class RunMethods:
     Raises:
       CallUnbindOnUnboundModuleError: if it isn't bound.
     """
-    if self.scope is None:  # type: ignore[attr-defined]
+    if self.scope is None:
       raise errors.CallUnbindOnUnboundModuleError()
-    return self.clone(_deep_clone=True, _reset_names=True, name=None), self.variables  # type: ignore[attr-defined]
+    return self.clone(_deep_clone=True, _reset_names=True, name=None), self.variables
 
   def trace(
     self,
@@ -159,7 +156,7 @@ class RunMethods:
     """
     from minilinen.tracing.recording import trace
 
-    run = functools.partial(RunMethods.init_with_output, self, method=method, mutable=mutable)
+    run = functools.partial(ModuleRuns.init_with_output, self, method=method, mutable=mutable)
     return trace(run)(rngs, *args, **kwargs)
 
   def tabulate(
@@ -193,9 +190,9 @@ class RunMethods:
 
     method = kwargs.pop("method", None)
     if compute_vjp_flops:
-      trace = trace_vjp(self, rngs, args, kwargs, method, mutable)  # type: ignore[arg-type]
+      trace = trace_vjp(self, rngs, args, kwargs, method, mutable)
     else:
-      trace = RunMethods.trace(self, rngs, *args, method=method, mutable=mutable, **kwargs)
+      trace = ModuleRuns.trace(self, rngs, *args, method=method, mutable=mutable, **kwargs)
     return viz.tabulate(
       trace,
       depth=depth,
@@ -214,9 +211,9 @@ class RunMethods:
     show_repeated: bool = False,
     mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
     **kwargs: Any,
-  ) -> dict[str, Module]:
+  ) -> dict[str, ModuleRuns]:
     """The path of every submodule that a call reaches, and the submodule, unbound."""
-    found: dict[str, Module] = {}
+    found: dict[str, ModuleRuns] = {}
 
     def note(next_fun: Any, args: Any, kwargs: Any, told: Any) -> Any:
       if told.module.scope is not None:
@@ -226,24 +223,42 @@ class RunMethods:
       return next_fun(*args, **kwargs)
 
     with intercept_methods(note):
-      RunMethods.trace(self, rngs, *args, mutable=mutable, **kwargs)
+      ModuleRuns.trace(self, rngs, *args, mutable=mutable, **kwargs)
     return found
 
 
-def _method_of_scope(module: Any, method: Any, capture: Capture) -> Callable[..., Any]:
-  """A method of a module as a function of a scope.
+def _running(
+  how: Callable[..., Callable[..., Any]],
+  module: Any,
+  method: Callable[..., Any] | str | None,
+  mutable: CollectionFilter,
+  capture: Capture = False,
+) -> Callable[..., Any]:
+  """A method of a module as `how` runs functions of a scope: `core.init`, `core.apply` or `core.lazy_init`.
 
   Raises:
-    ApplyModuleInvalidMethodError: if it is none.
+    ApplyModuleInvalidMethodError: if `method` is no method of it.
   """
-  fn = unbound_method(module, method)
+  if capture is not False:
+    mutable = core.union_filters(mutable, "intermediates")
+  return how(_Method(module, unbound_method(module, method), capture), mutable=mutable)
 
-  def run(scope: Scope, *args: Any, **kwargs: Any) -> Any:
-    with capturing(capture):
-      return fn(module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
 
-  run.module_name = type(module).__name__  # type: ignore[attr-defined]
-  return run
+def _check_instance(module: Any, called: str) -> None:
+  if not isinstance(module, ModuleBase):
+    raise errors.InvalidInstanceModuleError(module, called)
+
+
+class _Method:
+  """A function of a scope: it runs a method on a clone of a module that is bound to the scope."""
+
+  def __init__(self, module: ModuleLife, fn: Callable[..., Any], capture: Capture):
+    self.module_name = type(module).__name__
+    self._module, self._fn, self._capture = module, fn, capture
+
+  def __call__(self, scope: Scope, *args: Any, **kwargs: Any) -> Any:
+    with capturing(self._capture):
+      return self._fn(self._module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
 
 
 def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
@@ -258,7 +273,7 @@ def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
   method = getattr(method, "__func__", method)
   if not callable(method) or isinstance(method, type):
     raise errors.ApplyModuleInvalidMethodError(method)
-  if hasattr(type(method), "_call_is_wrapped"):
+  if isinstance(method, ModuleBase):
     raise mistakes.module_for_method(module, method)
   return method
 
@@ -273,46 +288,29 @@ def _no_such_method(module: Any, name: str) -> Exception:
   return errors.ApplyModuleInvalidMethodError(name, known)
 
 
-def _with_captures(mutable: CollectionFilter, capture: Capture) -> CollectionFilter:
-  return mutable if capture is False else core.union_filters(mutable, "intermediates")
-
-
-def _check_instance(module: Any, called: str) -> None:
-  if not isinstance(module, RunMethods):
-    raise errors.InvalidInstanceModuleError(module, called)
-
-
-def _check_rngs(module: Any, rngs: Any) -> None:
-  if not isinstance(rngs, Mapping) and not is_key(rngs):
-    right = 'model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)'
-    raise errors.InvalidRngError.no_key(f"init of {type(module).__name__}", rngs, right)
-
-
 def apply(
   fn: Callable[..., Any],
-  module: Module,
+  module: ModuleVariables,
   mutable: CollectionFilter = False,
   capture_intermediates: Capture = False,
 ) -> Callable[..., Any]:
   """A function `fn(module, *args)` as a function of variables: `apply(fn, module)(variables, *args, rngs=...)`."""
-  run = _method_of_scope(module, fn, capture_intermediates)
-  return core.apply(run, mutable=_with_captures(mutable, capture_intermediates))
+  return _running(core.apply, module, fn, mutable, capture_intermediates)
 
 
 def init_with_output(
   fn: Callable[..., Any],
-  module: Module,
+  module: ModuleVariables,
   mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
   capture_intermediates: Capture = False,
 ) -> Callable[..., Any]:
   """A function `fn(module, *args)` as one that creates variables: it gives the result and the variables."""
-  run = _method_of_scope(module, fn, capture_intermediates)
-  return core.init(run, mutable=_with_captures(mutable, capture_intermediates))
+  return _running(core.init, module, fn, mutable, capture_intermediates)
 
 
 def init(
   fn: Callable[..., Any],
-  module: Module,
+  module: ModuleVariables,
   mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
   capture_intermediates: Capture = False,
 ) -> Callable[..., Any]:

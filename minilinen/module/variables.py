@@ -1,25 +1,24 @@
 """What a method of a module says about variables and keys: `param`, `variable`, `sow`, `make_rng` ...
 
 Each is a question to the module's scope, after a look whether the module may ask it here and whether the name is
-free. `Module` inherits these methods.
+free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.core.home import stopping_collection, stopping_writes
-from minilinen.core.scope import Scope, Variable
-from minilinen.module.state import ModuleState
+from minilinen.core.scope import Variable
+from minilinen.module.life import ModuleLife
 from minilinen.tracing import events
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import current
-from minilinen.tracing.source import first_mention
 from minilinen.tracing.spec import describe
 
 T = TypeVar("T")
@@ -29,40 +28,8 @@ def _append(xs: Any, x: Any) -> Any:
   return (*xs, x)
 
 
-class VariableMethods:
+class ModuleVariables(ModuleLife):
   """The methods of a module that speak of variables and keys."""
-
-  if TYPE_CHECKING:  # an instance has them, but they are no annotations of the user's class
-    scope: Scope | None
-    _state: ModuleState
-
-  def _bound(self, what: str) -> Scope:
-    if self.scope is None:
-      raise ValueError(
-        f"Can't {what} on unbound modules: {type(self).__name__} has no variables here. Call it inside init or"
-        " apply, or on model.bind(variables)."
-      )
-    return self.scope
-
-  @property
-  def _initialization_allowed(self) -> bool:
-    return not self._state.initialized or self._state.in_setup or self._state.in_compact
-
-  def _claim(self, kind: str, name: str, collection: str | None) -> None:
-    """Checks that a name is free for a new variable or submodule.
-
-    Raises:
-      NameInUseError: if it isn't.
-    """
-    scope = self.scope
-    assert scope is not None
-    if scope.name_reserved(name, collection):
-      child = self._state.children.get(name)
-      used_by = f"a variable of {child!r}" if isinstance(child, str) else "a submodule"
-      at = first_mention(type(self), name)
-      raise errors.NameInUseError(
-        kind, name, type(self).__name__, path=scope.path_text, used_by=used_by, at=at
-      )
 
   def param(
     self, name: str, init_fn: Callable[..., Any], *init_args: Any, unbox: bool = True, **init_kwargs: Any
@@ -83,7 +50,6 @@ class VariableMethods:
     self._may_declare("Parameters")
     self._claim("param", name, "params")
     value = self._bound("access parameters").param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
-    self._state.children[name] = "params"
     return value
 
   def variable(
@@ -114,7 +80,6 @@ class VariableMethods:
     variable = self._bound("access variables").variable(
       col, name, init_fn, *init_args, unbox=unbox, **init_kwargs
     )
-    self._state.children[name] = col
     return variable
 
   def _may_declare(self, what: str) -> None:
@@ -205,7 +170,6 @@ class VariableMethods:
         stored = scope.get_variable(col, name)
       else:
         scope.reserve(name, col)
-        self._state.children[name] = col
         stored = init_fn()
       scope.put_variable(col, name, reduce_fn(stored, value))
     return accepted
@@ -227,7 +191,6 @@ class VariableMethods:
     scope = self._bound("store variables")
     if scope.is_mutable_collection(collection) and not scope.has_variable(collection, name):
       scope.reserve(name, collection)
-      self._state.children[name] = collection
       scope.put_variable(collection, name, jax.tree.map(jnp.zeros_like, value))
     accepted = collection in scope.tree.variables
     if (recorder := current()) is not None:
