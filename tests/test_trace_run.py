@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from jax.core import Tracer
 
+import minilinen as nn
+from minilinen import tracing
 from minilinen.tracing import Key, Opaque, Read, Spec, SpecError, Trace, current, replay_key
 from minilinen.tracing.recording import record, trace
 from minilinen.tracing.spec import describe
@@ -246,3 +248,48 @@ def test_replaying_asks_for_the_stream_and_a_known_step():
 def test_only_a_function_can_be_traced():
   with pytest.raises(TypeError, match=r"takes a function that runs modules, as model\.init, but got 3"):
     trace(3)  # type: ignore[arg-type]
+
+
+def test_a_creation_says_what_made_the_variable_and_with_which_keys():
+  def noise(stream: Any, size: int) -> Any:
+    return jax.random.normal(stream("noise"), (size,)) + jax.random.normal(stream("noise"), (size,))
+
+  class M(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      self.make_rng("noise")
+      self.variable("stats", "n", noise, self.make_rng, size=3)
+      return nn.Dense(2)(x)
+
+  trace = nn.trace(M().init)({"params": jax.random.key(0), "noise": jax.random.key(1)}, "f32[1,4]")
+  n, kernel, bias = trace.events(tracing.Create)
+  assert [trace.records[order].counter for order in n.keys] == [2, 3]
+  assert n.initializer is not None and n.initializer.type.endswith("noise") and n.kwargs == {"size": 3}
+  assert [(k.path, k.stream, k.counter) for k in map(trace.records.__getitem__, kernel.keys)] == [
+    (("Dense_0",), "params", 1)
+  ]
+  assert (
+    kernel.initializer.type.endswith(".variance_scaling.<locals>.init")
+    and "mode=fan_in" in kernel.initializer.text
+  )
+  assert kernel.args == ((4, 2), tracing.Opaque("dtype", "float32")) and len(bias.keys) == 1
+  assert Trace.from_json(trace.to_json()) == trace
+  (name,) = trace.events(tracing.Name)
+  assert (name.path, name.parent) == (("Dense_0",), tracing.ModuleRef("M", tracing.Path()))
+
+
+def test_a_lift_says_whose_method_it_lifts():
+  class Net(nn.Module):
+    @nn.remat
+    def inner(self, x: Any) -> Any:
+      return x
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      y = nn.jit(nn.Dense)(2)(self.inner(x))
+      return nn.remat(lambda self, y: y)(self, y)
+
+  found = nn.trace(Net().init)(jax.random.key(0), "f32[1,4]")
+  assert [(lift.kind, lift.module, lift.method) for lift in found.lifts] == [
+    ("remat", "Net", "inner"), ("jit", "Dense", "__call__"), ("remat", "Net", "<lambda>"),
+  ]  # fmt: skip

@@ -122,7 +122,7 @@ def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
       continue
     if isinstance(record, Lift):
       if call is not None and entry is not None and _lifts_whole(record, call, entry):
-        entry.module, entry.lifts = _target_class(record), (*entry.lifts, record)
+        entry.module, entry.lifts = record.module, (*entry.lifts, record)
       else:
         lifts = (*lifts, record)
     elif isinstance(record, Call):
@@ -133,12 +133,7 @@ def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
 
 def _lifts_whole(lift: Lift, call: Call, entry: Entry) -> bool:
   """Whether a transform is what a lifted module does when it is called, and not a part of what it does."""
-  method = lift.target.rpartition(".")[2]
-  return lift.path == call.path and method == call.method == entry.method
-
-
-def _target_class(lift: Lift) -> str:
-  return lift.target.split(".")[-2] if "." in lift.target else lift.target
+  return lift.path == call.path and lift.method == call.method == entry.method
 
 
 def _entered(

@@ -20,6 +20,7 @@ from minilinen.core.rng import LazyRng
 from minilinen.jax_internals import is_staged
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import current, initializing
+from minilinen.tracing.spec import describe, made_by
 
 Init = Callable[..., Any]
 
@@ -81,6 +82,18 @@ def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
   for dimension in shape:
     if not isinstance(dimension, int) and _is_symbol(dimension):
       raise errors.SymbolicParamError(name, str(path), shape, dimension)
+
+
+def place() -> int:
+  """Where somebody records, how far the record has come: before a variable is made."""
+  return 0 if (recorder := current()) is None else recorder.place()
+
+
+def told(since: int, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+  """What the trace shall know of how a variable was made; `since` is the `place` from before."""
+  recorder = current()
+  keys = recorder.keys_since(since) if recorder is not None else ()
+  return dict(initializer=made_by(init_fn), args=describe(args), kwargs=describe(kwargs), keys=keys)
 
 
 def _is_symbol(size: Any) -> bool:

@@ -290,23 +290,19 @@ class Scope:
       recorder.event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
     self.tree.store(col, self.path, name, value)
 
-  def _create(self, col: str, name: str, value: Any) -> None:
+  def _create(self, col: str, name: str, value: Any, since: int, made: tuple[Any, Any, Any]) -> None:
     if not self.tree.is_here():
       mistakes.warn_of_leak(self.tree, self.path, col, name, value)
     self.tree.store(col, self.path, name, value)
     if (recorder := current()) is not None:
       content, axes = boxed(describe(meta.laid_out(value)))
-      recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes)
+      told = initial.told(since, *made)
+      recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes, **told)
 
   def variable(
-    self,
-    col: str,
-    name: str,
-    init_fn: Callable[..., Any] | None = None,
-    *init_args: Any,
-    unbox: bool = True,
+    self, col: str, name: str, init_fn: Callable[..., Any] | None = None, *init_args: Any, unbox: bool = True,
     **init_kwargs: Any,
-  ) -> Variable[Any]:
+  ) -> Variable[Any]:  # fmt: skip
     """A reference to a variable, which is created if it isn't there and may be.
 
     Args:
@@ -326,7 +322,8 @@ class Scope:
           raise mistakes.collection_not_found(self.tree, self.path, col, name, init_fn is not None)
         here = self.tree.read(col, self.path)
         raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here, init_fn is not None)
-      self._create(col, name, initial.first_value(init_fn, init_args, init_kwargs))
+      since, made = initial.place(), (init_fn, init_args, init_kwargs)
+      self._create(col, name, initial.first_value(*made), since, made)
     return Variable(self, col, name, unbox=unbox)
 
   def param(
@@ -348,8 +345,9 @@ class Scope:
     self.reserve(name, "params")
     value = self.get_variable("params", name, _MISSING)
     if value is _MISSING:
-      value = self._new_parameter(name, init_fn, init_args, init_kwargs)
-      self._create("params", name, value)
+      since, made = initial.place(), (init_fn, init_args, init_kwargs)
+      value = self._new_parameter(name, *made)
+      self._create("params", name, value, since, made)
     else:
       expected = initial.initial_shapes(init_fn, init_args, init_kwargs)
       mismatch = initial.check_shapes(name, self.path, value, expected)

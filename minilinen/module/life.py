@@ -23,6 +23,7 @@ from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
 from minilinen.module.context import running
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
+from minilinen.tracing.spec import describe
 from minilinen.tracing.source import first_mention
 
 # Tree -> id of a module from outside -> its clone: what is shared outside stays shared inside. A clone keeps
@@ -278,7 +279,8 @@ def register(self: ModuleLife, name: str, value: Any) -> None:
 def record_name(module: ModuleLife, how: str) -> None:
   """Notes in the trace that a submodule got its name."""
   if (recorder := current()) is not None and module.scope is not None:
-    recorder.event(events.Name, module.scope.path, module=type(module).__name__, how=how)
+    parent = describe(module.parent)
+    recorder.event(events.Name, module.scope.path, module=type(module).__name__, how=how, parent=parent)
 
 
 def _in_use(collections: Iterable[str | None]) -> str:

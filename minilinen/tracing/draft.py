@@ -80,6 +80,8 @@ def _records(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
   for order in range(len(numbered) - 1, -1, -1):
     draft, span = numbered[order]
     known: dict[str, Any] = {"order": order, "span": span, **draft.fields}
+    if "keys" in known:
+      known["keys"] = tuple(key.order for key in known["keys"])
     if issubclass(draft.kind, Span):
       known["items"] = tuple(reversed(inside.pop(order, ())))
     inside.setdefault(span, []).append(draft.kind(**known))

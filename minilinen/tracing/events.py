@@ -18,7 +18,7 @@ from typing import Literal
 
 from minilinen.tracing.paths import Path as Path
 from minilinen.tracing.source import Source
-from minilinen.tracing.spec import Value
+from minilinen.tracing.spec import ModuleRef, Opaque, Value
 from minilinen.tracing.told import Told
 
 
@@ -50,10 +50,10 @@ class Span(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Span):
-  """One `init`, `apply` or `bind`: a scope tree from its root.
+  """One `init` or `apply`: a scope tree from its root. What happens in a bound module stands outside of all runs.
 
   Attributes:
-    name: "init", "apply", "bind" or "lazy_init".
+    name: "init" (also that of a `lazy_init`) or "apply".
     module: class name of the root module, "" for a function of a scope.
     given: the variables passed in, collection -> nested dict of specs.
     result: the variables handed back, in the same form.
@@ -157,6 +157,8 @@ class Lift(Span):
   Attributes:
     kind: the transform's name: "vmap", "scan", "remat", "jit", "map_variables" ...
     target: what was lifted, "Class.method" or a function's name.
+    module: class of the module whose method or function that is, "" if it is a function of scopes.
+    method: name of the method or function.
     collections, streams: what happens to them.
     length: the number of times the body runs, None where that has no meaning.
     options: everything else the user said: in_axes, out_axes, reverse, policy ...
@@ -167,6 +169,8 @@ class Lift(Span):
 
   kind: str
   target: str = ""
+  module: str = ""
+  method: str = ""
   collections: tuple[Passing, ...] = ()
   streams: tuple[Passing, ...] = ()
   length: int | str | None = None
@@ -205,11 +209,12 @@ class Name(Record):
   """A submodule got its name; `path` is the new module's, `how` says by whom.
 
   `how` is "automatic" (Dense_0), "explicit" (name=...), "attribute" (self.x = ...
-  in setup) or "adopted" (a module passed in as a field).
+  in setup) or "adopted" (a module passed in as a field). `parent` is the module that it is one of.
   """
 
   module: str
   how: str
+  parent: ModuleRef | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,10 +227,22 @@ class Variable(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Create(Variable):
-  """A variable came to be. `axes` are the axis names of its box, if it has one."""
+  """A variable came to be.
+
+  Attributes:
+    value: what it holds.
+    axes: the axis names of its box, if it has one.
+    initializer: what made it: the function's qualified name, and what that was made from.
+    args, kwargs: what the initializer was given, besides a key.
+    keys: the orders of the `Key`s that were drawn for it.
+  """
 
   value: Value
   axes: Value = None
+  initializer: Opaque | None = None
+  args: tuple[Value, ...] = ()
+  kwargs: dict[str, Value] = field(default_factory=dict)
+  keys: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,10 +283,10 @@ class Key(Record):
   Attributes:
     stream: the stream asked for.
     served: the stream that answered ("params" may serve for another).
-    counter: how many keys this scope drew from the stream before.
-    steps: how the key is derived from the stream's root key, in order. A step is
-      ("fold", part, part ...) with names and numbers, ("fold_sep", part ...) for the
-      same with parts kept apart in the hash, or ("split", n).
+    counter: how many keys this scope has drawn from the stream, this one counted: the first has 1.
+    steps: how the key is derived from the stream's root key, in order. A step is ("fold", part, part ...) with
+      names and numbers, ("fold_sep", part ...) for the same with parts kept apart in the hash, ("split", n), or
+      ("step", sign): the number of the step of a `while_loop` is folded in, times the sign.
     value: spec of the key.
   """
 

@@ -19,7 +19,7 @@ from minilinen.in_force import Block, InForce
 from minilinen.tracing.draft import Draft, frozen, settle
 from minilinen.tracing.equations import marks
 from minilinen.tracing.equations.leaves import write
-from minilinen.tracing.events import Body, Lift, Path, Record, Span
+from minilinen.tracing.events import Body, Key, Lift, Path, Record, Span
 from minilinen.tracing.source import user_source
 from minilinen.tracing.states import Arrays, trees_of_arrays
 from minilinen.tracing.trees import Traced, Tree, trees_of_program
@@ -77,14 +77,22 @@ class Recorder:
     """The span that is open and has no open span in it."""
     return self._open[-1]
 
+  def keys_since(self, place: int) -> tuple[Draft, ...]:
+    """The keys that were drawn in the innermost span since it had so many items."""
+    return tuple(draft for draft in self._items()[place:] if draft.kind is Key)
+
+  def place(self) -> int:
+    """How many items the innermost span has."""
+    return len(self._items())
+
+  def _items(self) -> list[Draft]:
+    return self._open[-1].items if self._open else self.items
+
   def event(self, kind: type[Record], path: Iterable[str], /, **fields: Any) -> None:
     """Adds an event."""
     fields["path"] = Path(path)
     fields["source"] = user_source(2)
-    self._add(Draft(kind, fields))
-
-  def _add(self, draft: Draft) -> None:
-    (self._open[-1].items if self._open else self.items).append(draft)
+    self._items().append(Draft(kind, fields))
 
   def span(self, kind: type[Span], path: Iterable[str], /, **fields: Any) -> _Opened:
     """Opens a span for the length of a `with` block; an exception closes it too, with its text."""
@@ -170,7 +178,7 @@ class _Opened:
 
   def __enter__(self) -> Draft:
     if self._new:
-      self._recorder._add(self._draft)
+      self._recorder._items().append(self._draft)
     self._recorder._open.append(self._draft)
     return self._draft
 

@@ -8,6 +8,7 @@ into what JAX traces with.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -301,6 +302,37 @@ def _opaque(value: Any) -> Opaque:
   if isinstance(name, str):
     return Opaque(type(value).__name__, name)
   return Opaque(type(value).__name__, "" if type(value).__repr__ is object.__repr__ else _short(repr(value)))
+
+
+def made_by(function: Any) -> Opaque:
+  """A function by its full name and what it was made from: an initializer with its settings.
+
+  >>> made_by(functools.partial(jax.numpy.full, fill_value=2))
+  Opaque(type='jax.numpy.full', text='fill_value=2')
+  """
+  given = _closed_over(function)
+  while (inner := getattr(function, "__wrapped__", getattr(function, "func", None))) is not None:
+    function, given = inner, {**_closed_over(inner), **given}
+  name = getattr(function, "__qualname__", type(function).__qualname__)
+  home = getattr(function, "__module__", None) or type(function).__module__
+  return Opaque(f"{home}.{name}", ", ".join(f"{key}={text}" for key, text in given.items()))
+
+
+def _closed_over(function: Any) -> dict[str, str]:
+  """What a function closes over, or a partial sets, as far as it is said in a word or two."""
+  cells = getattr(function, "__closure__", None) or ()
+  given: dict[str, Any] = {}
+  if isinstance(function, functools.partial):
+    given = {**{str(i): arg for i, arg in enumerate(function.args)}, **function.keywords}
+  for name, cell in zip(getattr(getattr(function, "__code__", None), "co_freevars", ()), cells):
+    with contextlib.suppress(ValueError):  # a cell that is still empty
+      given[name] = cell.cell_contents
+  words = {
+    name: describe(value) for name, value in given.items() if value is not None and not callable(value)
+  }
+  return {
+    name: value.text if isinstance(value, Opaque) else _short(str(value)) for name, value in words.items()
+  }
 
 
 def _short(text: str) -> str:

@@ -42,6 +42,7 @@ class Carried:
     self._scoped = _scoped_modules((others, module))
     self._states = [m._state.copy() for m in self._scoped]  # a body may run twice: from the same start
     self.scopes: list[Any] = [m.scope for m in self._scoped]
+    self.class_name = type(module).__name__
 
   @property
   def fingerprint(self) -> tuple[Any, ...]:

@@ -46,9 +46,11 @@ class Carrier(Protocol):
 
   Attributes:
     scopes: all its scopes; the last one is the lifted module's own.
+    class_name: the lifted module's class, "" if it is none.
   """
 
   scopes: Sequence[Scope]
+  class_name: str
 
   @property
   def fingerprint(self) -> Any:
@@ -68,6 +70,8 @@ class Carrier(Protocol):
 
 class ScopeTree:
   """A scope, or a pytree of them."""
+
+  class_name = ""
 
   def __init__(self, tree: Any, target: Target, kind: str):
     self.scopes: Sequence[Scope]

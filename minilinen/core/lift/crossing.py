@@ -171,8 +171,10 @@ class Crossing:
       yield None
       return
     b = self.boundary
+    module = b.target.base.__name__ if b.target.base is not None else self.carrier.class_name
     with recorder.span(
-      events.Lift, self.path, kind=b.kind, target=b.target.name, collections=told(b.collections),
+      events.Lift, self.path, kind=b.kind, target=b.target.name, module=module,
+      method=getattr(b.target.fn, "__name__", ""), collections=told(b.collections),
       streams=told(b.streams), options=describe(b.options), args=describe(self.args), kwargs=describe(self.kwargs),
       static=b.static,
     ) as draft:  # fmt: skip
