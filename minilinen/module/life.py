@@ -23,8 +23,8 @@ from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
 from minilinen.module.context import running
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
-from minilinen.tracing.spec import describe
 from minilinen.tracing.source import first_mention
+from minilinen.tracing.spec import describe
 
 # Tree -> id of a module from outside -> its clone: what is shared outside stays shared inside. A clone keeps
 # the module that it is of, so that its id stays its own; nothing here keeps a clone or a scope.
