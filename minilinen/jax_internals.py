@@ -6,6 +6,7 @@ If a new JAX moves one of them, this is the only file to mend.
 from __future__ import annotations
 
 import os
+import sys
 import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -225,3 +226,41 @@ def transform_of(trace: Any) -> str:
   used_for = getattr(getattr(getattr(trace, "frame", None), "debug_info", None), "traced_for", None)
   known = _BY_CLASS.get(type(trace).__name__) or _BY_USE.get(str(used_for))
   return known or (f"jax.{used_for}" if used_for else "a JAX transform")
+
+
+# Where JAX looks into its caches for functions that it has traced before.
+
+
+def _module_of(thing: Any) -> Any:
+  return sys.modules[thing.__module__]
+
+
+def tracing_functions() -> dict[str, tuple[Any, str]] | None:
+  """Where JAX keeps the functions that lead to the tracing of another, which is their argument `fun`.
+
+  "jit" traces for `jax.jit`, with the function's `jax.jit` and its arguments behind it, "run" runs what came of that;
+  "body" traces for all transforms, and "checkpoint" for `jax.checkpoint`. None if this JAX has them no more.
+
+  Returns:
+    For each the module and the name.
+  """
+  pjit = _module_of(jax.jit(lambda: None).lower)
+  found = {
+    "jit": (pjit, "_infer_params"),
+    "run": (pjit, "_run_python_pjit"),
+    "body": (_module_of(partial_eval.DynamicJaxprTracer), "trace_to_jaxpr"),
+    "checkpoint": (_module_of(jax.checkpoint), "_trace_to_jaxpr"),
+  }
+  return found if all(hasattr(module, name) for module, name in found.values()) else None
+
+
+def without_fast_path(run: tuple[Any, ...]) -> tuple[Any, ...]:
+  """What "run" gave, without that by which the next call would not ask Python any more."""
+  outs, flat, tree, args, jaxpr, _, *rest = run
+  return (outs, flat, tree, args, jaxpr, None, *rest)
+
+
+def switch(name: str) -> Any:
+  """A value of this thread's that is part of the keys by which calls of jitted functions go without Python."""
+  kind: Any = type(jax.make_user_context()._obj)
+  return kind(name, None, include_in_jit_key=True, include_in_trace_context=False)

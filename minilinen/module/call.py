@@ -23,7 +23,6 @@ from minilinen.module.base import ModuleBase
 from minilinen.module.context import captures, interceptors, running
 from minilinen.module.variables import ModuleVariables
 from minilinen.tracing import events
-from minilinen.tracing.caches import caches_aside, caches_back
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.spec import describe
 
@@ -250,7 +249,7 @@ def _recorded(
   with recorder.span(
     events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
     method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
-  ) as draft, recorder.marking(draft), caches_back() if cls._is_layer else caches_aside(recorder.number):  # fmt: skip
+  ) as draft, recorder.marking(draft):  # fmt: skip
     mistakes.note_hidden(self)
     y = run(self, *args, **kwargs)
     draft.set(result=describe(y))

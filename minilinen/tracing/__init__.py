@@ -2,7 +2,7 @@
 
 Read in this order: `source` (a line of the user's code), `paths` (where something is), `globs` (patterns over paths),
 `spec` (an array without its numbers), `events` (every record there is), `draft` (records in the making), `recorder`
-(collects them while somebody records), `caches` (what JAX remembers, put aside meanwhile), `tree` (the variable
+(collects them while somebody records), `caches` (what JAX traced before, seen all the same), `tree` (the variable
 tree, from the events), `document` and `serialize` (JSON), `trace` (the tree of records), `replay` (keys, from their
 derivation), `recording` (`nn.trace`, `nn.record`).
 Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and

@@ -59,7 +59,7 @@ class Recorder:
   """Collects records in order. One recorder serves one thread, and no two have the same `number`.
 
   If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
-  the program with the names of its inputs.
+  the program with the names of its inputs. `emitted` grows with each event.
   """
 
   def __init__(self, marking: bool = False) -> None:
@@ -67,6 +67,7 @@ class Recorder:
     self.thread = threading.get_ident()
     self.items: list[Draft] = []
     self.marked: list[Draft] | None = [] if marking else None
+    self.emitted = 0
     self.runs: list[Traced] = []
     self.arrays = Arrays()
     self.program: tuple[Any, Sequence[str]] = (None, ())
@@ -92,6 +93,7 @@ class Recorder:
     """Adds an event."""
     fields["path"] = Path(path)
     fields["source"] = user_source(2)
+    self.emitted += 1
     self._items().append(Draft(kind, fields))
 
   def span(self, kind: type[Span], path: Iterable[str], /, **fields: Any) -> _Opened:
@@ -177,6 +179,7 @@ class _Opened:
     self._new = new
 
   def __enter__(self) -> Draft:
+    self._recorder.emitted += 1
     if self._new:
       self._recorder._items().append(self._draft)
     self._recorder._open.append(self._draft)

@@ -1,7 +1,7 @@
 """Recording a run: `nn.record()` for code that really runs, `nn.trace(fn)` for code that should not.
 
-Both open a recorder for this thread, and both make JAX forget for their length which jitted functions it has
-traced already: a function that JAX finds in its cache is not run by Python, and what is in it would be missed.
+Both open a recorder for this task, and both have JAX trace for their length what it has traced already: a function
+that JAX finds in its cache is not run by Python, and what is in it would be missed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from minilinen.tracing.caches import caches_aside
+from minilinen.tracing import caches
 from minilinen.tracing.equations.leaves import take_out
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, in_words, recording
@@ -24,13 +24,13 @@ from minilinen.tracing.trace import Trace
 
 @contextlib.contextmanager
 def record() -> Iterator[Trace]:
-  """Records what modules do in a `with` block, in this thread.
+  """Records what modules do in a `with` block, in this task of this thread.
 
   Inside the block and after an exception the trace shows what there is so far. A recording inside
   a recording takes the events for itself: the outer one does not see them.
 
-  Functions that JAX has compiled before are traced and compiled once more, as their insides
-  would be missed otherwise; a function called twice in the block is seen once.
+  Functions that JAX has compiled before are traced once more each time they are called, as their insides would be
+  missed otherwise; they are not compiled again.
 
   >>> with record() as trace:
   ...   pass
@@ -45,7 +45,7 @@ def record() -> Iterator[Trace]:
 def _record(recorder: Recorder) -> Iterator[Trace]:
   trace = Trace(recorder=recorder)
   try:
-    with recording(recorder), caches_aside(recorder.number):
+    with recording(recorder), caches.opened(recorder):
       yield trace
   except BaseException as error:
     trace._end(error=in_words(error))

@@ -415,18 +415,20 @@ def _parse_dtype(text: str, name: str) -> Any:
     raise SpecError(text, f"{name!r} is no dtype{hint} (short names are {', '.join(known)})") from None
 
 
+_SYMBOLS = jax.export.SymbolicScope()
+"""One for all: in a scope of its own each "b" would be another, and JAX keeps for ever what it traced for it."""
+
+
 def abstract(tree: Any) -> Any:
   """Arrays and spec strings in a pytree as `ShapeDtypeStruct`s; everything else as it is.
 
-  All spec strings of the tree share one scope of symbolic dimensions, so "b" is the same
-  b everywhere. Python numbers, booleans and other objects stay, and so does the order of dicts: a model may
-  branch on the ones and loop over the others.
+  All spec strings share one scope of symbolic dimensions, so "b" is the same b everywhere. Python numbers, booleans
+  and other objects stay, and so does the order of dicts: a model may branch on the ones and loop over the others.
   """
-  scope = jax.export.SymbolicScope()
 
   def leaf(value: Any) -> Any:
     if isinstance(value, str) and looks_like_spec(value):
-      return parse_spec(value, scope)
+      return parse_spec(value, _SYMBOLS)
     if isinstance(value, (np.ndarray, np.generic)):
       return jax.ShapeDtypeStruct(value.shape, jax.dtypes.canonicalize_dtype(value.dtype))
     if isinstance(value, jax.Array) and not isinstance(value, Tracer):

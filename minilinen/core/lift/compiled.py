@@ -16,7 +16,6 @@ from minilinen.core.lift.targets import Liftable, lifted
 from minilinen.core.lifted_mistakes import warn_of_static_arrays
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
-from minilinen.tracing.recorder import current
 
 
 class _Static:
@@ -156,7 +155,6 @@ def _parts(crossing: Crossing) -> Any:
       for top in crossing.tops
     ),
     tuple(config.as_dict().items()),
-    recorder.number if (recorder := current()) is not None else 0,  # who records wants the body traced again
   )
 
 
