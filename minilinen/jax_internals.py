@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -18,6 +18,8 @@ from jax import api_util, core
 from jax.extend import core as extend_core
 from jax.extend import linear_util, source_info_util
 from jax.interpreters import ad, batching, mlir, partial_eval
+
+T = TypeVar("T")
 
 
 def run_known(fn: Callable[..., list[Any]], unknown: list[Any]) -> list[tuple[Any, Any]]:
@@ -233,6 +235,13 @@ def transform_of(trace: Any) -> str:
 
 def _module_of(thing: Any) -> Any:
   return sys.modules[thing.__module__]
+
+
+def kept_weakly(kind: type[T]) -> type[T]:
+  """A class whose objects, as parameters of equations, JAX's caches don't keep alive."""
+  core = getattr(_module_of(partial_eval.DynamicJaxprTracer), "core", None)
+  getattr(core, "weakref_cache_key_types", set()).add(kind)
+  return kind
 
 
 def tracing_functions() -> dict[str, tuple[Any, str]] | None:

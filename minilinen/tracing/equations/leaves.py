@@ -21,6 +21,7 @@ Place = tuple[str, ...]
 _NAME = "leaves"
 
 
+@jax_internals.kept_weakly
 @dataclass(eq=False)
 class Leaves:
   """The leaves of one tree of variables, as a run was given it or made it.
