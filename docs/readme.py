@@ -41,7 +41,8 @@ GROUPS = [
   (
     "The namespace",
     [
-      f"minilinen/{name}.py" for name in ("checking", "summary", "kw_only_dataclasses", "aliases", "__init__")
+      f"minilinen/{name}.py"
+      for name in ["checking", "pictures", "summary", "kw_only_dataclasses", "aliases", "__init__"]
     ],
   ),
   ("Pictures", ["viz/*.py"]),
@@ -132,9 +133,10 @@ def _imports(file: Path) -> set[Path]:
   for node in ast.parse(file.read_text()).body:
     if isinstance(node, ast.Import):
       found |= {_file(alias.name) for alias in node.names} - {None}  # type: ignore[operator]
-    elif isinstance(node, ast.ImportFrom) and node.module:
-      whole = _file(node.module)
-      found |= {_file(f"{node.module}.{alias.name}") or whole for alias in node.names} - {None}  # type: ignore[operator]
+    elif isinstance(node, ast.ImportFrom):
+      package = ".".join(file.relative_to(ROOT).parts[:-1]) if node.level else ""
+      module = ".".join(filter(None, (package, node.module)))
+      found |= {_file(f"{module}.{alias.name}") or _file(module) for alias in node.names} - {None}  # type: ignore[operator]
   return found
 
 

@@ -17,21 +17,26 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import jax
 from rich.console import Console
 
 import minilinen as nn
-import viz
 from minilinen import demo
 from minilinen.core.filters import CollectionFilter
 from minilinen.errors import MinilinenError
 from minilinen.module.backward import trace_vjp
+from minilinen.pictures import pictures
 from minilinen.target import TargetError, load_model
 from minilinen.tracing import Call, SpecError, Trace, TraceFileError
 from minilinen.tracing.source import source_of
 from minilinen.tracing.spec import looks_like_spec, parse_spec
+
+if TYPE_CHECKING:
+  import viz
+else:
+  viz = pictures()
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

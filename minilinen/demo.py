@@ -10,17 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 from rich.console import Console
 from rich.rule import Rule
 
 import minilinen as nn
-import viz
 from minilinen.examples.digits import CNN, Epoch, load_digits, new_state, train, train_step
 from minilinen.examples.resnet import ResNet
 from minilinen.examples.transformer import Transformer
+from minilinen.pictures import pictures
 from minilinen.tracing import Trace
+
+if TYPE_CHECKING:
+  import viz
+else:
+  viz = pictures()
 
 SUFFIXES = (".txt", ".svg", ".html", ".json")
 

@@ -1,4 +1,7 @@
-"""The table of a model as a function of its arguments: `nn.tabulate(model, key)(x)` is `model.tabulate(key, x)`."""
+"""The table of a model: `model.tabulate(key, x)`, and as a function of the arguments `nn.tabulate(model, key)(x)`.
+
+A table is drawn by `viz`, of which the class layer below knows nothing: the method is put on `Module` here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Any
 
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.module import Module
+from minilinen.module.backward import trace_vjp
+from minilinen.module.running import ModuleRuns
+from minilinen.pictures import pictures
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
 
@@ -54,3 +60,53 @@ def tabulate(
     )  # fmt: skip
 
   return table
+
+
+def _tabulate(
+  self: ModuleRuns,
+  rngs: Any,
+  *args: Any,
+  depth: int | None = None,
+  show_repeated: bool = False,
+  mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+  console_kwargs: Mapping[str, Any] | None = None,
+  table_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
+  column_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
+  compute_flops: bool = False,
+  compute_vjp_flops: bool = False,
+  **kwargs: Any,
+) -> str:
+  """A table of the module's calls and variables, as text; nothing is computed.
+
+  Args:
+    rngs: a key or stream -> key.
+    *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
+    depth: how many levels of submodules have rows of their own.
+    show_repeated: whether every call of a module has its own row.
+    mutable: the collections that are created.
+    console_kwargs, table_kwargs, column_kwargs: for rich's `Console`, `Table` and `add_column`.
+    compute_flops: whether there is a column with the FLOPs of the forward pass.
+    compute_vjp_flops: whether there is one with those of the forward and the backward pass.
+  """
+  method = kwargs.pop("method", None)
+  if compute_vjp_flops:
+    trace = trace_vjp(self, rngs, args, kwargs, method, mutable)
+  else:
+    trace = ModuleRuns.trace(self, rngs, *args, method=method, mutable=mutable, **kwargs)
+  return (
+    pictures()
+    .tabulate(
+      trace,
+      depth=depth,
+      show_repeated=show_repeated,
+      console_kwargs=console_kwargs,
+      table_kwargs=table_kwargs,
+      column_kwargs=column_kwargs,
+      compute_flops=compute_flops,
+      compute_vjp_flops=compute_vjp_flops,
+    )
+    .text()
+  )
+
+
+Module.tabulate = _tabulate

@@ -41,27 +41,49 @@ def imports_of(path):
     if isinstance(node, ast.Import):
       for name in node.names:
         yield node.lineno, name.name
-    elif isinstance(node, ast.ImportFrom) and node.module:
+    elif isinstance(node, ast.ImportFrom):
+      package = module_of(path.parent / "__init__.py") if node.level else ""
+      base = ".".join(filter(None, (package, node.module)))
       for name in node.names:
-        inner = f"{node.module}.{name.name}"
+        inner = f"{base}.{name.name}"
         is_module = (ROOT / inner.replace(".", "/")).is_dir() or (
           ROOT / f"{inner.replace('.', '/')}.py"
         ).exists()
-        yield node.lineno, inner if is_module else node.module
-
-
-# Each runs only when it is called: minilinen draws by viz.
-UPWARD = {
-  ("minilinen.module.running", "viz"),
-}
+        yield node.lineno, inner if is_module else base
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_imports_point_down(path):
   module = module_of(path)
   for line, imported in imports_of(path):
-    if imported.split(".")[0] in ("minilinen", "viz") and (module, imported) not in UPWARD:
+    if imported.split(".")[0] in ("minilinen", "viz"):
       assert floor(imported) <= floor(module), f"{path}:{line} imports {imported}, which stands above it"
+
+
+def circles(imports):
+  """The files that import each other in a circle or stand between such, of a dict from file to what it imports."""
+  left = {module: set(imported) - {module} for module, imported in imports.items()}
+  while True:
+    ends = {module for module in left if not left[module] & left.keys()}
+    ends |= {module for module in left if not any(module in imported for imported in left.values())}
+    if not ends:
+      return set(left)
+    left = {module: imported for module, imported in left.items() if module not in ends}
+
+
+def test_no_files_import_each_other():
+  """File by file, inside a floor too, also where only type checkers read an import."""
+  assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
+  assert "viz.items" in {name for _, name in imports_of(ROOT / "viz" / "house.py")}  # by `from .items import`
+  found = circles({module_of(path): {name for _, name in imports_of(path)} for path in FILES})
+  assert found <= CIRCLES, f"these files import each other: {sorted(found - CIRCLES)}"
+
+
+# To be undone: a trace writes itself by a codec that makes traces, and a crossing explains its own mistakes.
+CIRCLES = {
+  "minilinen.tracing.document", "minilinen.tracing.serialize", "minilinen.tracing.trace",
+  "minilinen.core.lift.crossing", "minilinen.core.lifted_mistakes",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import flax
@@ -273,6 +275,44 @@ from minilinen.core.scope import Scope as S, CollectionFilter
 assert minilinen.linear.Dense is Dense is minilinen.Dense and S is Scope
 """
   subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_files_of_the_user_with_names_of_ours(tmp_path):
+  """A script beside which files stand that Python finds before ours."""
+  for name in (
+    "viz",
+    "trace",
+    "config",
+    "configurations",
+    "tracing",
+    "core",
+    "errors",
+    "keys",
+    "layers",
+    "module",
+  ):
+    (tmp_path / f"{name}.py").write_text("mine = True")
+  root = Path(minilinen.__file__).parent.parent
+  (tmp_path / "script.py").write_text(f"""
+import sys
+from pathlib import Path
+sys.path.insert(1, {str(root)!r})
+import viz, jax
+import minilinen as nn
+assert viz.mine and sys.modules["viz"] is viz
+print(nn.Dense(3).tabulate(jax.random.key(0), "f32[2,4]"))
+print(nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[2,4]"))
+from minilinen.cli import main
+main(["tabulate", "minilinen:Dense(3)", "-i", "f32[2,4]"])
+import viz
+assert viz.mine
+""")
+  env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+  done = subprocess.run(
+    [sys.executable, str(tmp_path / "script.py")], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count("Dense") >= 3
 
 
 # nn.tabulate, named calls, kw_only_dataclasses.

@@ -9,7 +9,7 @@ by suffix. A new view is a function from a `Trace` or a variable tree to an inte
 which the back ends (`viz.terminal`) know how to draw.
 """
 
-from viz.errors import (
+from .errors import (
   CostsMissingError,
   DotMissingError,
   GraphMissingError,
@@ -20,13 +20,13 @@ from viz.errors import (
   UnknownKindError,
   VizError,
 )
-from viz.front_door import render
-from viz.graph_view import GraphView, graph
-from viz.outline import Cell, Column, Outline, Row
-from viz.table_view import tabulate
-from viz.timeline_view import timeline
-from viz.variables import tree
-from viz.view import OutlineView, View
+from .front_door import render
+from .graph_view import GraphView, graph
+from .outline import Cell, Column, Outline, Row
+from .table_view import tabulate
+from .timeline_view import timeline
+from .variables import tree
+from .view import OutlineView, View
 
 __all__ = [
   "Cell",

@@ -13,9 +13,10 @@ from minilinen.tracing import Trace
 from minilinen.tracing.equations.cost import Cost, Share
 from minilinen.tracing.equations.work import Count
 from minilinen.tracing.events import Path
-from viz.errors import CostsMissingError
-from viz.outline import Cell, Column
-from viz.words import brief_count
+
+from .errors import CostsMissingError
+from .outline import Cell, Column
+from .words import brief_count
 
 FLOPS, VJP_FLOPS, SHARE = "\0flops", "\0vjp_flops", "\0share"
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import graphviz
 
-from viz.errors import DotMissingError
-from viz.house import Box, Network
+from .errors import DotMissingError
+from .house import Box, Network
 
 _FONT = "Helvetica"
 _GRAPH = {

@@ -15,8 +15,9 @@ from minilinen.tracing import Trace
 from minilinen.tracing.equations.program import FORWARD, Equation
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Spec
-from viz.house import Arrow, Box, House, Network, Place
-from viz.words import printable, value_text
+
+from .house import Arrow, Box, House, Network, Place
+from .words import printable, value_text
 
 
 @dataclass(eq=False)

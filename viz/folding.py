@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from viz.words import printable
+from .words import printable
 
 
 @dataclass(eq=False, slots=True)

@@ -11,12 +11,13 @@ from typing import Any
 
 import minilinen
 from minilinen.tracing.trace import Trace
-from viz.errors import NothingToDrawError, UnknownKindError
-from viz.graph_view import graph
-from viz.table_view import tabulate
-from viz.timeline_view import timeline
-from viz.variables import tree
-from viz.view import View
+
+from .errors import NothingToDrawError, UnknownKindError
+from .graph_view import graph
+from .table_view import tabulate
+from .timeline_view import timeline
+from .variables import tree
+from .view import View
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,18 @@ from typing import Any
 from rich.console import RenderableType
 
 from minilinen.tracing import Trace
-from viz import dot
-from viz.costs import NO_COSTS
-from viz.errors import DotMissingError, GraphMissingError, NothingToDrawError
-from viz.flow import Flow
-from viz.folding import folded
-from viz.house import Box, House, Network
-from viz.items import class_name, module_branch, sum_up
-from viz.modules import models
-from viz.outline import Cell, Column, Outline, Row
-from viz.terminal import renderable
-from viz.view import View
+
+from . import dot
+from .costs import NO_COSTS
+from .errors import DotMissingError, GraphMissingError, NothingToDrawError
+from .flow import Flow
+from .folding import folded
+from .house import Box, House, Network
+from .items import class_name, module_branch, sum_up
+from .modules import models
+from .outline import Cell, Column, Outline, Row
+from .terminal import renderable
+from .view import View
 
 
 def graph(trace: Trace, depth: int | None = None, *, fold: bool = True, rows: int | None = 20) -> GraphView:

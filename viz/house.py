@@ -13,9 +13,10 @@ from typing import Any
 
 from minilinen.tracing.equations.program import Owner
 from minilinen.tracing.paths import ROOT, Path
-from viz.folding import Shown
-from viz.items import Item, class_name, lift_details, lift_text, outputs_text
-from viz.modules import Model
+
+from .folding import Shown
+from .items import Item, class_name, lift_details, lift_text, outputs_text
+from .modules import Model
 
 
 @dataclass(frozen=True)

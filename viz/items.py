@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from minilinen.tracing.equations.cost import Share
 from minilinen.tracing.events import Lift
 from minilinen.tracing.spec import boxed
-from viz.costs import Costs
-from viz.folding import Branch, preorder
-from viz.modules import Entry, Model, ModuleNode
-from viz.words import Amount, amount, arguments, names_text, passing_text, value_text, variables_text
+
+from .costs import Costs
+from .folding import Branch, preorder
+from .modules import Entry, Model, ModuleNode
+from .words import Amount, amount, arguments, names_text, passing_text, value_text, variables_text
 
 NO_SHARE = Share()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-from viz.outline import EMPTY, Cell, Outline, guides
+from .outline import EMPTY, Cell, Outline, guides
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from minilinen.tracing.globs import matches
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import boxed
 from minilinen.tracing.trace import Trace
-from viz.costs import SHARE, Costs
-from viz.costs import costs as costs_of
-from viz.errors import NoMatchError, NothingToDrawError, UnknownColumnError
-from viz.folding import Branch, Shown, folded, preorder
-from viz.items import (
+
+from .costs import SHARE, Costs
+from .costs import costs as costs_of
+from .errors import NoMatchError, NothingToDrawError, UnknownColumnError
+from .folding import Branch, Shown, folded, preorder
+from .items import (
   Item,
   class_name,
   inputs_text,
@@ -29,11 +30,11 @@ from viz.items import (
   outputs_text,
   sum_up,
 )
-from viz.layout import cut_end
-from viz.modules import Model, models
-from viz.outline import Cell, Column, Outline, Row
-from viz.view import OutlineView
-from viz.words import Amount, printable, value_text, variables_text
+from .layout import cut_end
+from .modules import Model, models
+from .outline import Cell, Column, Outline, Row
+from .view import OutlineView
+from .words import Amount, printable, value_text, variables_text
 
 
 def tabulate(

@@ -17,8 +17,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from viz.layout import Fitted, cut_end, fit
-from viz.outline import Outline
+from .layout import Fitted, cut_end, fit
+from .outline import Outline
 
 _LIFTS = (
   "scan|vmap|remat|checkpoint|jit|map_variables|while_loop|cond|switch|vjp|jvp|grad|value_and_grad|custom_vjp"

@@ -29,11 +29,12 @@ from minilinen.tracing.events import (
   Write,
 )
 from minilinen.tracing.trace import Trace
-from viz.errors import NothingToDrawError
-from viz.folding import Branch, Shown, folded
-from viz.outline import Cell, Column, Outline, Row
-from viz.view import OutlineView
-from viz.words import arguments, several, value_text
+
+from .errors import NothingToDrawError
+from .folding import Branch, Shown, folded
+from .outline import Cell, Column, Outline, Row
+from .view import OutlineView
+from .words import arguments, several, value_text
 
 
 def timeline(

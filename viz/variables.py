@@ -19,11 +19,12 @@ from minilinen.tracing.globs import matches
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Node, Opaque, Spec, Value, boxed, describe
 from minilinen.tracing.trace import Trace
-from viz.errors import NoMatchError, NothingToDrawError
-from viz.folding import Branch, Shown, folded, natural, preorder
-from viz.outline import Cell, Column, Outline, Row
-from viz.view import OutlineView
-from viz.words import Amount, amount, bytes_text, value_text
+
+from .errors import NoMatchError, NothingToDrawError
+from .folding import Branch, Shown, folded, natural, preorder
+from .outline import Cell, Column, Outline, Row
+from .view import OutlineView
+from .words import Amount, amount, bytes_text, value_text
 
 
 def tree(

@@ -16,9 +16,9 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from viz.errors import SuffixError
-from viz.outline import Outline
-from viz.terminal import console, renderable
+from .errors import SuffixError
+from .outline import Outline
+from .terminal import console, renderable
 
 _FILE_WIDTH = 120
 _FONTS = "Menlo,'DejaVu Sans Mono',consolas,'Courier New',monospace"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from minilinen import core, errors
 from minilinen.core.filters import CollectionFilter, DenyList
@@ -20,6 +20,7 @@ from minilinen.module.base import ModuleBase
 from minilinen.module.call import capturing, intercept_methods
 from minilinen.module.life import ModuleLife
 from minilinen.module.variables import ModuleVariables
+from minilinen.tracing.recording import trace
 from minilinen.tracing.trace import Trace
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
@@ -154,55 +155,25 @@ class ModuleRuns(ModuleVariables):
       *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
       method, mutable: as for `init`.
     """
-    from minilinen.tracing.recording import trace
-
     run = functools.partial(ModuleRuns.init_with_output, self, method=method, mutable=mutable)
     return trace(run)(rngs, *args, **kwargs)
 
-  def tabulate(
-    self,
-    rngs: Any,
-    *args: Any,
-    depth: int | None = None,
-    show_repeated: bool = False,
-    mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
-    console_kwargs: Mapping[str, Any] | None = None,
-    table_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
-    column_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
-    compute_flops: bool = False,
-    compute_vjp_flops: bool = False,
-    **kwargs: Any,
-  ) -> str:
-    """A table of the module's calls and variables, as text; nothing is computed.
+  if TYPE_CHECKING:  # attached by `minilinen.summary`, which knows what a table is
 
-    Args:
-      rngs: a key or stream -> key.
-      *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
-      depth: how many levels of submodules have rows of their own.
-      show_repeated: whether every call of a module has its own row.
-      mutable: the collections that are created.
-      console_kwargs, table_kwargs, column_kwargs: for rich's `Console`, `Table` and `add_column`.
-      compute_flops: whether there is a column with the FLOPs of the forward pass.
-      compute_vjp_flops: whether there is one with those of the forward and the backward pass.
-    """
-    import viz
-    from minilinen.module.backward import trace_vjp
-
-    method = kwargs.pop("method", None)
-    if compute_vjp_flops:
-      trace = trace_vjp(self, rngs, args, kwargs, method, mutable)
-    else:
-      trace = ModuleRuns.trace(self, rngs, *args, method=method, mutable=mutable, **kwargs)
-    return viz.tabulate(
-      trace,
-      depth=depth,
-      show_repeated=show_repeated,
-      console_kwargs=console_kwargs,
-      table_kwargs=table_kwargs,
-      column_kwargs=column_kwargs,
-      compute_flops=compute_flops,
-      compute_vjp_flops=compute_vjp_flops,
-    ).text()
+    def tabulate(
+      self,
+      rngs: Any,
+      *args: Any,
+      depth: int | None = None,
+      show_repeated: bool = False,
+      mutable: CollectionFilter = _ALL_BUT_INTERMEDIATES,
+      console_kwargs: Mapping[str, Any] | None = None,
+      table_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
+      column_kwargs: Mapping[str, Any] = types.MappingProxyType({}),
+      compute_flops: bool = False,
+      compute_vjp_flops: bool = False,
+      **kwargs: Any,
+    ) -> str: ...
 
   def module_paths(
     self,
