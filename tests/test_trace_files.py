@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from test_trace_records import small_trace
 
-from minilinen.tracing import Trace, TraceFileError
+import minilinen as nn
+import viz
+from minilinen.tracing import Run, Trace, TraceFileError
 
 
 def test_a_trace_reads_back_from_its_file(tmp_path: Path):
@@ -22,7 +27,7 @@ def test_a_trace_reads_back_from_its_file(tmp_path: Path):
 def test_a_file_is_plain_json_with_a_line_for_each_record():
   text = small_trace().to_json()
   plain = json.loads(text)
-  assert (plain["format"], plain["version"]) == ("minilinen.trace", 1)
+  assert (plain["format"], plain["version"]) == ("minilinen.trace", 2)
   assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
   assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
   assert text.isascii()
@@ -47,22 +52,26 @@ def record_changed(**fields: Any) -> str:
     ('{"format": "other"}', 'it is no trace: it lacks "format": "minilinen.trace"'),
     (small_trace().to_json()[:700], "it is cut off after 700 characters"),
     (small_trace().to_json().replace('"Key"', "Key"), "it is damaged: Expecting value"),
-    (changed(lambda p: p.update(version=2)), "it is of version 2, and this minilinen reads version 1"),
+    (
+      changed(lambda p: p.update(version=1)),
+      "it is of an older minilinen: it is of version 1, and this one reads version 2",
+    ),
+    (changed(lambda p: p.update(version=[])), "it is of another minilinen"),
     (changed(lambda p: p.pop("names")), "its entry 'names' is missing or no list"),
     (changed(lambda p: p.pop("args")), "it lacks the entry 'args'"),
-    (changed(lambda p: p.update(args=3)), "its entry 'args' is 3, which is of the wrong type"),
+    (changed(lambda p: p.update(args=3)), "its entry 'args' is damaged (3 is no list)"),
     (changed(lambda p: p.update(extra=3)), "it has the unknown entry 'extra'"),
-    (changed(lambda p: p.update(sources=[[1]])), "its sources are damaged"),
-    (changed(lambda p: p["names"].insert(0, [5, "x"])), "is damaged (there is no path"),
+    (changed(lambda p: p.update(sources=[[1]])), "one of its sources is damaged ([1] is no list of 3)"),
+    (changed(lambda p: p["names"].insert(0, [5, "x"])), "there is no path"),
     (changed(lambda p: p["records"].insert(0, 5)), "its record 0 is of the unknown kind None"),
     (record_changed(record="Creat"), "its record 5 is of the unknown kind 'Creat'. Did you mean 'Create'?"),
     (record_changed(span=4), "its record 5 (Create) stands in 4, which is no open span"),
-    (record_changed(path=99), "its record 5 (Create) is damaged (there is no path 99)"),
+    (record_changed(path=99), "its record 5 (Create) is damaged (its field 'path': there is no path 99)"),
     (record_changed(colour="red"), "its record 5 (Create) is damaged (Create has no field 'colour')"),
-    (record_changed(name=7), "its record 5 (Create) is damaged (its field 'name' is 7)"),
-    (record_changed(value={"spec": {"shape": [3]}}), "its record 5 (Create) is damaged"),
-    (record_changed(value={"matrix": 1}), "(a value of the unknown kind 'matrix')"),
-    (record_changed(value=[1]), "(a list that says not what it is)"),
+    (record_changed(name=7), "its record 5 (Create) is damaged (its field 'name': 7 is no str)"),
+    (record_changed(value={"Spec": [3]}), "its record 5 (Create) is damaged"),
+    (record_changed(value={"matrix": 1}), "its field 'value': a value of the unknown kind 'matrix'"),
+    (record_changed(value=[1]), "its field 'value': a list that says not what it is"),
     (
       changed(lambda p: p["records"][5].pop("collection")),
       "missing 1 required keyword-only argument: 'collection'",
@@ -99,3 +108,49 @@ def test_wherever_a_file_is_cut_off_it_is_said(share: float):
   text = small_trace().to_json()
   with pytest.raises(TraceFileError, match=r"cut off|damaged"):
     Trace.from_json(text[: int(len(text.rstrip()) * share)])
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Any:
+  """Every place in a document, the deepest first."""
+  items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+  for key, inside in items:
+    yield from places(inside, (*path, key))
+  if path:
+    yield path
+
+
+WRONG = [None, True, -5, float("inf"), float("nan"), "", "@", [], {}, [[]], {"a": 1}, [1, [2]]]
+
+
+def test_a_damaged_file_is_refused_or_can_be_drawn():
+  text = nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]").to_json()
+  cases = [(place, wrong) for place in places(json.loads(text)) for wrong in WRONG]
+  refused = 0
+  for place, wrong in random.Random(1).sample(cases, 400):
+    whole = inside = json.loads(text)
+    for key in place[:-1]:
+      inside = inside[key]
+    inside[place[-1]] = wrong
+    try:
+      trace = Trace.from_json(json.dumps(whole))
+    except TraceFileError:
+      refused += 1
+      continue
+    for kind in ("table", "tree", "graph", "trace"):
+      str(viz.render(trace, kind))
+    str(trace.cost()), str(trace.check()), trace.to_json()
+  assert refused > 200
+
+
+def test_the_same_trace_has_the_same_bytes():
+  texts = {nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]").to_json() for _ in range(3)}
+  assert len(texts) == 1
+  assert " at 0x" not in texts.pop()
+
+
+def test_traces_are_compared_by_their_records():
+  a, b = (nn.trace(nn.Dense(3).init)(jax.random.key(0), size) for size in ("f32[b,5]", "f32[2,5]"))
+  assert a != b and a.at(b=2) == b and a.at(b=2).program == b.program
+  first = a.records[0]
+  assert isinstance(first, Run)
+  assert Trace((replace(first, jitted=3),), name="init") != Trace((first,), name="init")

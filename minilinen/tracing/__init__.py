@@ -3,7 +3,7 @@
 Read in this order: `source` (a line of the user's code), `paths` (where something is), `globs` (patterns over paths),
 `spec` (an array without its numbers), `events` (every record there is), `draft` (records in the making), `recorder`
 (collects them while somebody records), `caches` (what JAX traced before, seen all the same), `tree` (the variable
-tree, from the events), `document` and `serialize` (JSON), `trace` (the tree of records), `replay` (keys, from their
+tree, from the events), `codec` and `files` (JSON), `trace` (the tree of records), `replay` (keys, from their
 derivation), `recording` (`nn.trace`, `nn.record`).
 Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and
 `checks`, the mistakes that a trace shows.
@@ -34,11 +34,11 @@ from minilinen.tracing.events import (
   Variable,
   Write,
 )
+from minilinen.tracing.files import TraceFileError
 from minilinen.tracing.globs import matches
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.replay import replay_key
-from minilinen.tracing.serialize import TraceFileError
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import (
   ModuleRef,

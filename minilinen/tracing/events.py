@@ -13,7 +13,8 @@ order. An event is a point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from minilinen.tracing.paths import Path as Path
@@ -313,3 +314,16 @@ class Caught(Record):
   """
 
   told: Told
+
+
+def nested(flat: Iterable[Record]) -> tuple[Record, ...]:
+  """Records that stand depth first, with those that stand in a span inside of it.
+
+  Over a list and not over itself, so that the depth of the nesting is no limit.
+  """
+  inside: dict[int, list[Record]] = {}
+  for record in reversed([*flat]):
+    if isinstance(record, Span):
+      record = replace(record, items=tuple(reversed(inside.pop(record.order, ()))))
+    inside.setdefault(record.span, []).append(record)
+  return tuple(reversed(inside.pop(-1, ())))

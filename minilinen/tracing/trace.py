@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from minilinen import spelling
-from minilinen.tracing import checks, document, serialize, tree
+from minilinen.tracing import checks, codec, files, tree
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.cost import Cost, cost_of
 from minilinen.tracing.equations.program import Equation, Program, read_program
 from minilinen.tracing.equations.reach import Unused, unused
-from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span
+from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, nested
 from minilinen.tracing.globs import matches
+from minilinen.tracing.plain import same, with_numbers
 from minilinen.tracing.recorder import Recorder
 from minilinen.tracing.spec import Value
 from minilinen.tracing.tree import Found
@@ -355,14 +357,22 @@ class Trace:
     Raises:
       DimensionMissingError: if a dimension has none.
     """
-    whole = document.with_numbers(document.document(self), lambda size: formula.at(size, dimensions))
-    return Trace(**document.read(whole))
+
+    def numbers(value: Any) -> Any:
+      return with_numbers(value, lambda size: formula.at(size, dimensions))
+
+    saved = {f.name: numbers(getattr(self._saved(), f.name)) for f in fields(codec.Saved)}
+    return Trace(nested(map(numbers, self.records)), **saved)
 
   # Keeping it.
 
+  def _saved(self) -> codec.Saved:
+    program = self.program if self.has_equations else None
+    return codec.Saved(self.name, self.args, self.kwargs, self.result, self.error, self.trees, program)
+
   def to_json(self) -> str:
-    """The trace as JSON text, one record a line; `serialize` says how it is built."""
-    return serialize.dumps(self)
+    """The trace as JSON text, one record a line; `codec` says how it is built."""
+    return codec.encoded(self._saved(), self.records)
 
   @staticmethod
   def from_json(text: str) -> Trace:
@@ -371,7 +381,7 @@ class Trace:
     Raises:
       TraceFileError: if the text is no trace, is cut off, or is of another version.
     """
-    return Trace(**serialize.loads(text))
+    return _trace_of(*files.loads(text))
 
   def save(self, file: str | os.PathLike[str]) -> None:
     """Writes the trace to a file, as JSON."""
@@ -386,17 +396,20 @@ class Trace:
     Raises:
       TraceFileError: if the file holds no trace, is cut off, or is of another version.
     """
-    return Trace(**serialize.load(file))
+    return _trace_of(*files.load(file))
 
   def __eq__(self, other: object) -> bool:
     if not isinstance(other, Trace):
       return NotImplemented
-    return document.document(self, comparing=True) == document.document(other, comparing=True)
+    names = [f.name for f in fields(codec.Saved) if f.name != "program"]
+    return same(self.records, other.records) and all(
+      same(getattr(self, name), getattr(other, name)) for name in names
+    )
 
   __hash__ = None  # type: ignore[assignment]
 
   def __reduce__(self) -> tuple[Any, ...]:
-    return _from_document, (document.document(self),)
+    return Trace.from_json, (self.to_json(),)
 
   def __repr__(self) -> str:
     records = self.records
@@ -424,8 +437,8 @@ def depth_first(items: Iterable[Record]) -> Iterator[Record]:
       stack.append(iter(record.items))
 
 
-def _from_document(whole: dict[str, Any]) -> Trace:
-  return Trace(**document.read(whole))
+def _trace_of(saved: codec.Saved, items: tuple[Record, ...]) -> Trace:
+  return Trace(items, **{f.name: getattr(saved, f.name) for f in fields(saved)})
 
 
 def _counted(n: int, what: str) -> str:
