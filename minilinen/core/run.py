@@ -25,6 +25,7 @@ from minilinen.core.scope import Scope
 from minilinen.tracing import events
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.spec import describe
+from minilinen.tracing.tracebacks import entry
 
 
 def bind(
@@ -76,6 +77,7 @@ def apply(
     `mutable` is not False the result and the mutable collections.
   """
 
+  @entry
   def run(variables: Mapping[str, Any], *args: Any, rngs: Any = None, **kwargs: Any) -> Any:
     with _run_span(fn, variables, rngs, mutable, flags) as done:
       streams = _streams(rngs, fn, needed="initializing" in (flags or {}))
@@ -110,6 +112,7 @@ def init(
   """
   run = apply(fn, mutable=mutable, flags={"initializing": True, **(flags or {})})
 
+  @entry
   def run_init(rngs: Any, *args: Any, **kwargs: Any) -> Any:
     return run({}, *args, rngs=rngs, **kwargs)
 
@@ -128,6 +131,7 @@ def lazy_init(
   """
   run = init(fn, mutable=mutable, flags=flags)
 
+  @entry
   def run_lazy_init(rngs: Any, *args: Any, **kwargs: Any) -> Any:
     leaves, treedef = jax.tree.flatten((args, kwargs))
     unknown = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.ShapeDtypeStruct)}

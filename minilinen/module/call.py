@@ -25,6 +25,7 @@ from minilinen.module.variables import ModuleVariables
 from minilinen.tracing import events
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.spec import describe
+from minilinen.tracing.tracebacks import hide_frames
 
 # What a decorator gives is typed as the method it was given: editors and type checkers know its arguments.
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -129,9 +130,14 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
 
   @functools.wraps(fun)
   def method(*args: Any, **kwargs: Any) -> Any:
-    if args and isinstance(args[0], ModuleVariables):
+    if not args or not isinstance(args[0], ModuleVariables):
+      return fun(*args, **kwargs)
+    try:
       return call_method(args[0], fun, args[1:], kwargs)
-    return fun(*args, **kwargs)
+    except Exception as error:
+      if running.get() is None:  # It was called from outside.
+        hide_frames(error)
+      raise
 
   vars(method)["raw_method"] = fun
   return method

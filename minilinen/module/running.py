@@ -22,6 +22,7 @@ from minilinen.module.life import ModuleLife
 from minilinen.module.variables import ModuleVariables
 from minilinen.tracing.recording import trace
 from minilinen.tracing.trace import Trace
+from minilinen.tracing.tracebacks import entry
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
 Capture = bool | Callable[..., bool]
@@ -30,6 +31,7 @@ Capture = bool | Callable[..., bool]
 class ModuleRuns(ModuleVariables):
   """The methods of a module that run it from outside."""
 
+  @entry
   def apply(
     self,
     variables: Mapping[str, Any],
@@ -58,6 +60,7 @@ class ModuleRuns(ModuleVariables):
     run = _running(core.apply, self, method, mutable, capture_intermediates)
     return run(variables, *args, rngs=rngs, **kwargs)
 
+  @entry
   def init_with_output(
     self,
     rngs: Any,
@@ -82,6 +85,7 @@ class ModuleRuns(ModuleVariables):
     _check_instance(self, "init_with_output")
     return _running(core.init, self, method, mutable, capture_intermediates)(rngs, *args, **kwargs)
 
+  @entry
   def init(
     self,
     rngs: Any,
@@ -97,6 +101,7 @@ class ModuleRuns(ModuleVariables):
       self, rngs, *args, method=method, mutable=mutable, capture_intermediates=capture_intermediates, **kwargs
     )[1]
 
+  @entry
   def lazy_init(
     self,
     rngs: Any,
@@ -113,6 +118,7 @@ class ModuleRuns(ModuleVariables):
     _check_instance(self, "lazy_init")
     return _running(core.lazy_init, self, method, mutable)(rngs, *args, **kwargs)
 
+  @entry
   def bind(
     self,
     variables: Mapping[str, Any],
@@ -130,6 +136,7 @@ class ModuleRuns(ModuleVariables):
     _check_instance(self, "bind")
     return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)
 
+  @entry
   def unbind(self) -> tuple[Self, Mapping[str, Any]]:
     """A bound module taken apart: the module without variables, and its variables.
 
@@ -140,6 +147,7 @@ class ModuleRuns(ModuleVariables):
       raise errors.CallUnbindOnUnboundModuleError()
     return self.clone(_deep_clone=True, _reset_names=True, name=None), self.variables
 
+  @entry
   def trace(
     self,
     rngs: Any,
@@ -175,6 +183,7 @@ class ModuleRuns(ModuleVariables):
       **kwargs: Any,
     ) -> str: ...
 
+  @entry
   def module_paths(
     self,
     rngs: Any,

@@ -20,6 +20,7 @@ from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, in_words, recording
 from minilinen.tracing.spec import abstract, describe, is_array, separate
 from minilinen.tracing.trace import Trace
+from minilinen.tracing.tracebacks import entry
 
 
 @contextlib.contextmanager
@@ -77,6 +78,7 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
       f"trace takes a function that runs modules, as model.init, but got {fn!r}: trace(model.init)(key, x)."
     )
 
+  @entry
   @functools.wraps(fn)
   def traced(*args: Any, **kwargs: Any) -> Trace:
     args, kwargs = abstract((args, kwargs))

@@ -52,6 +52,7 @@ _HOMES = (
 )
 
 _internal: dict[str, bool] = {}
+_hidden: dict[str, bool] = {}
 _known: dict[tuple[str, int, str], Source] = {}
 _places: dict[tuple[str, str, int, int], Source] = {}
 
@@ -135,6 +136,18 @@ def _is_users(code: types.CodeType) -> bool:
   if internal is None:
     internal = _internal[file] = _is_internal(file)
   return not internal and not (file == "<string>" and code.co_qualname.startswith("__create_fn__"))
+
+
+def is_hidden(code: types.CodeType) -> bool:
+  """Whether tracebacks go without this code: minilinen's, viz's, JAX's, or what a dataclass got for a constructor."""
+  file = code.co_filename
+  if file == "<string>":
+    return code.co_qualname.startswith("__create_fn__")
+  hidden = _hidden.get(file)
+  if hidden is None:
+    path = os.path.abspath(file)
+    hidden = _hidden[file] = path.startswith(_HOMES[:4]) and not path.startswith(_EXAMPLES)
+  return hidden
 
 
 def user_source(depth: int = 1) -> Source | None:
