@@ -14,6 +14,7 @@ from minilinen.module import Module
 from minilinen.module.backward import trace_vjp
 from minilinen.module.running import ModuleRuns
 from minilinen.pictures import pictures
+from minilinen.tracing.tracebacks import entry
 
 _ALL_BUT_INTERMEDIATES = DenyList("intermediates")
 
@@ -62,6 +63,7 @@ def tabulate(
   return table
 
 
+@entry
 def _tabulate(
   self: ModuleRuns,
   rngs: Any,
