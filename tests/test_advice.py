@@ -479,6 +479,193 @@ ADVICE = [
     ["code calls itself without end"],
     ("nested", "setrecursionlimit"),
   ),
+  # Where Python would speak.
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Inner(nn.Module):
+      features: int
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(self.features)(x)
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return Inner()(x)
+    Net().init(key, x)
+    """,
+    [
+      "Inner.__init__() missing 1 required positional argument: 'features'",
+      "<program>:10 in Net",
+      "right Inner(features=...)",
+    ],
+  ),
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4, use_biass=False)(x)
+    Net().init(key, x)
+    """,
+    ["Did you mean 'use_bias'?", "right use_bias=...", "expects Dense(features, use_bias=True,"],
+    mended="""
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4, use_bias=False)(x)
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, train):
+        return x
+    Net().init(key, x)
+    """,
+    ["missing 1 required positional argument: 'train'", "right model.init(key, ..., train=...)"],
+    ("model.apply",),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, train):
+        return x
+    Net().init(key, x, train=True)
+    """,
+  ),
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dropout(0.5)(x, determinstic=True)
+    Net().apply({}, x)
+    """,
+    ["module /Dropout_0", "Did you mean 'deterministic'?", "<program>:5 in Net.__call__"],
+    ("take it away",),
+  ),
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Net(nn.Module):
+      def __call__(self, x):
+        return x
+    Net().apply({}, x, train=True)
+    """,
+    ["take it away, or let Net.__call__ take it"],
+    ("Did you mean", "right"),
+  ),
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Net(nn.Module):
+      def __init__(self, size):
+        self.size = size
+      def __call__(self, x):
+        return x
+    Net(3).init(key, x)
+    """,
+    ["Net has a constructor of its own", "as fields (size: ...)"],
+    ("take it away",),
+    """
+    class Net(nn.Module):
+      size: int
+      def __call__(self, x):
+        return x
+    Net(3).init(key, x)
+    """,
+  ),
+  Advice(
+    errors.UnhashableFieldError,
+    "class Net(nn.Module):\n  sizes: list\nhash(Net([4]))",
+    ["'sizes' is [4]", "write it as a tuple"],
+  ),
+  Advice(
+    errors.UnhashableFieldError,
+    "class Net(nn.Module):\n  table: object\nhash(Net(x))",
+    ["'table' is f32[2,3]", "argument of the method"],
+    ("tuple",),
+  ),
+  Advice(
+    ValueError,
+    "class Net(nn.Module):\n  table: object\njax.jit(lambda m, x: m.apply({}, x), static_argnums=0)(Net(x), x)",
+    ["Net cannot be hashed, which JAX does with what is static: its field 'table' is f32[2,3]"],
+  ),
+  Advice(
+    errors.AxisNameError,
+    """
+    model = nn.BatchNorm(use_running_average=False, axis_name="batch")
+    model.apply(model.init(key, x), x, mutable=["batch_stats"])
+    """,
+    ["BatchNorm in '/' works across the axis 'batch'", 'axis_name="batch")(x)'],
+    mended="""
+    model = nn.BatchNorm(use_running_average=False, axis_name="batch")
+    variables = model.init(key, x)
+    jax.vmap(lambda x: model.apply(variables, x, mutable=["batch_stats"]), axis_name="batch")(x)
+    """,
+  ),
+  # Where JAX speaks: a note below.
+  Advice(
+    jax.errors.TracerBoolConversionError,
+    """
+    class Net(nn.Module):
+      def __call__(self, x):
+        return x if x.sum() > 0 else -x
+    jax.jit(Net().apply)({}, x)
+    """,
+    ["Net in '/' asks for the number", "<program>:4 in Net.__call__", "jnp.where(condition, a, b)"],
+  ),
+  Advice(
+    jax.errors.TracerBoolConversionError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, train):
+        return x if train else -x
+    nn.jit(Net)().apply({}, x, True)
+    """,
+    ["right nn.jit(Net, static_argnums=(2,))"],
+    mended="""
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, train):
+        return x if train else -x
+    nn.jit(Net, static_argnums=(2,))().apply({}, x, True)
+    """,
+  ),
+  Advice(
+    jax.errors.TracerIntegerConversionError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, times):
+        for _ in range(times):
+          x = x + 1
+        return x
+    nn.remat(Net)().apply({}, x, 3)
+    """,
+    ["'times' is 3, and not static", "right nn.remat(Net, static_argnums=(2,))"],
+    mended="""
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, times):
+        for _ in range(times):
+          x = x + 1
+        return x
+    nn.remat(Net, static_argnums=(2,))().apply({}, x, 3)
+    """,
+  ),
+  Advice(
+    TypeError,
+    "class Net(nn.Module):\n  def __call__(self, x, n):\n    return jnp.ones((n,))\njax.jit(Net().apply)({}, x, 3)",
+    ["a size must be a number of Python's"],
+    ("jnp.where",),
+  ),
   # Lifted transforms: the one that was used.
   Advice(
     errors.TransformTargetError,
@@ -533,3 +720,45 @@ def test_advice(advice: Advice) -> None:
   )
   if advice.mended:
     assert run(advice.mended) == ([], [])
+
+
+def _no_answer(self: Any, *args: Any) -> Any:
+  raise ZeroDivisionError("nobody asks an exception of mine")
+
+
+@pytest.mark.parametrize(
+  "base", [Exception, TypeError, ValueError, NameError, AttributeError, RecursionError]
+)
+@pytest.mark.parametrize(
+  ("around", "method"),
+  [(around, "__str__") for around in ("", "nn.jit", "nn.remat", "scan")]
+  + [("", "__getattr__"), ("", "add_note")],
+)
+def test_an_exception_that_cannot_be_asked_arrives_as_it_is(base: Any, around: str, method: str) -> None:
+  """Recorded or not. Where JAX traces, it adds a note to what it lets through, which only `__str__` has no part in."""
+  kind = type("Odd", (base,), {method: _no_answer})
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any, _: Any = None) -> Any:
+      raise kind()
+
+  lifted: Any = {"": Net, "nn.jit": nn.jit(Net), "nn.remat": nn.remat(Net), "scan": nn.scan(Net)}[around]
+
+  class Outer(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return lifted()(x, x)
+
+  def recorded(key: Any, x: Any) -> Any:
+    with nn.record():
+      return Outer().init(key, x)
+
+  ways = [Outer().init, recorded, *([nn.trace(Outer().init)] if method == "__str__" else [])]
+  for way in ways:
+    arrived: Any = None
+    try:
+      way(jax.random.key(0), jnp.ones((2, 3)))
+    except Exception as error:
+      arrived = type(error)
+    assert arrived is kind

@@ -44,8 +44,8 @@ def said_by(program: str) -> set[str]:
           return {finding.kind for finding in value}
       else:
         exec(compile(ast.Module([last], []), "<program>", "exec"), names)
-    except errors.MinilinenError as error:
-      return {type(error).__name__}
+    except Exception as error:
+      return {type(getattr(error, "trap", error)).__name__}
   return {warning.category.__name__ for warning in shown}
 
 

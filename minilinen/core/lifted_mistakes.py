@@ -34,17 +34,23 @@ def explained(error: Exception, crossing: Crossing) -> Exception | None:
   """
   if isinstance(error, errors.MinilinenError):
     return None
-  if isinstance(error, (jax.errors.ConcretizationTypeError, ValueError)):
-    told = _static_trap(error, crossing) if not hasattr(error, "trap") else None
+  kept = vars(error)
+  if type(error) is ValueError or isinstance(error, _CONCRETE):
+    told = None
+    if not isinstance(kept.get("trap"), errors.StaticArgumentWarning):
+      told = _static_trap(error, crossing)
     if told is not None:
-      error.trap = told  # type: ignore[attr-defined]
+      kept["trap"] = told
       error.add_note(str(told))
-  elif isinstance(error, TypeError) and crossing.again is not None and not hasattr(error, "crossed"):
-    error.crossed = True  # type: ignore[attr-defined]
+  elif isinstance(error, TypeError) and crossing.again is not None and "crossed" not in kept:
+    kept["crossed"] = True
     better = _CHANGED.get(crossing.boundary.kind, _carry_error)
     with contextlib.suppress(Exception), recording(Recorder()):  # whoever records has seen it
       return better(crossing, crossing.again())
   return None
+
+
+_CONCRETE = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
 
 
 def _carry_error(crossing: Crossing, seen: Any) -> Exception | None:
@@ -201,17 +207,25 @@ def _static_trap(error: Exception, crossing: Crossing) -> errors.StaticArgumentW
   if crossing.boundary.kind not in ("jit", "remat"):
     return None
   numbers = [n for n in static if isinstance(n, int)]
-  if "static_argnums" in str(error) and any(n > len(args) for n in numbers):
-    return _static(crossing, f"there is no argument number {max(numbers)}.", next(iter(crossing.kwargs), ""))
-  plain = [n for n in _plain(args) if n not in static]
-  if isinstance(error, jax.errors.ConcretizationTypeError) and plain:
-    return _static(crossing, f"{_names(crossing)[plain[0]]!r} is {args[plain[0] - 1]!r}, and not static.")
+  if type(error) is ValueError:
+    if "static_argnums" not in str(error) or all(n <= len(args) for n in numbers):
+      return None
+    by_name = next(iter(crossing.kwargs), "")
+    return _static(crossing, f"there is no argument number {max(numbers)}.", by_name=by_name)
+  kinds = (bool, str, int) if isinstance(error, jax.errors.TracerIntegerConversionError) else (bool, str)
+  plain = [n for n in _plain(args, kinds) if n not in static]
+  if plain:
+    return _static(
+      crossing, f"{_names(crossing)[plain[0]]!r} is {args[plain[0] - 1]!r}, and not static.", plain
+    )
   return None
 
 
-def _static(crossing: Crossing, wrong: str, by_name: str = "") -> errors.StaticArgumentWarning:
+def _static(
+  crossing: Crossing, wrong: str, plain: Sequence[int] = (), by_name: str = ""
+) -> errors.StaticArgumentWarning:
   numbers = [n for n in crossing.boundary.static if isinstance(n, int)]
-  names, plain = _names(crossing), _plain(crossing.args)
+  names, plain = _names(crossing), plain or _plain(crossing.args)
   return errors.StaticArgumentWarning(
     crossing.boundary.at, names, numbers, wrong, plain, crossing.path_text, by_name
   )
@@ -221,9 +235,9 @@ def _names(crossing: Crossing) -> list[str]:
   return argument_names(crossing.boundary.target.fn, 1 + len(crossing.args))
 
 
-def _plain(args: Sequence[Any]) -> list[int]:
+def _plain(args: Sequence[Any], kinds: tuple[type[Any], ...] = (bool, str)) -> list[int]:
   """The positions of the arguments that are settings and not data, so should be static."""
-  return [n for n, arg in enumerate(args, 1) if isinstance(arg, (bool, str)) or callable(arg)]
+  return [n for n, arg in enumerate(args, 1) if isinstance(arg, kinds) or callable(arg)]
 
 
 def _holds_array(value: Any) -> bool:

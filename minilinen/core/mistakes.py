@@ -136,7 +136,7 @@ def warn_of_served(tree: Tree, path: Path, stream: str) -> None:
 
 def too_deep(error: RecursionError) -> errors.NestingTooDeepError | None:
   """The error for modules in modules, too many of them; a function that calls itself is named in a note instead."""
-  if isinstance(error, errors.NestingTooDeepError) or getattr(error, "__notes__", None):
+  if type(error) is not RecursionError or "__notes__" in vars(error):
     return None
   steps, step = [], error.__traceback__
   while step is not None:

@@ -23,6 +23,10 @@ from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
 from minilinen.errors.findings import RetracedWarning as RetracedWarning
 from minilinen.errors.findings import UncalledModuleWarning as UncalledModuleWarning
 from minilinen.errors.findings import UnusedVariableWarning as UnusedVariableWarning
+from minilinen.errors.foreign import ArgumentsError as ArgumentsError
+from minilinen.errors.foreign import AxisNameError as AxisNameError
+from minilinen.errors.foreign import TracedValueWarning as TracedValueWarning
+from minilinen.errors.foreign import UnhashableFieldError as UnhashableFieldError
 from minilinen.errors.lifts import BranchesDifferError as BranchesDifferError
 from minilinen.errors.lifts import CarriedCollectionError as CarriedCollectionError
 from minilinen.errors.lifts import CarryError as CarryError

@@ -17,7 +17,7 @@ from minilinen import errors
 from minilinen.configurations import config
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Tree
-from minilinen.module import mistakes
+from minilinen.module import foreign, mistakes
 from minilinen.module.attributes import PLAIN, frozen, map_modules, modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
 from minilinen.module.context import running
@@ -214,7 +214,10 @@ class ModuleLife(ModuleBase):
         return clones[key]
 
       attributes = {k: v if k == "parent" else map_modules(deep, v) for k, v in attributes.items()}
-    return type(self)(**attributes)
+    try:
+      return type(self)(**attributes)
+    except TypeError as error:
+      raise foreign.of_constructor(error, self) from None
 
   def copy(self, *, parent: Any = UNSPECIFIED, name: str | None = None, **updates: Any) -> Self:
     """A new module with the same settings, made here: its parent is the module that is running.

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from minilinen import errors
+from minilinen.module import foreign
 from minilinen.module.base import ModuleBase
 from minilinen.module.context import running
 from minilinen.tracing.source import source_of, user_source
@@ -63,11 +64,15 @@ def note_hidden(module: ModuleBase) -> None:
 def explain(error: Exception, module: ModuleBase, method: str, args: tuple[Any, ...]) -> None:
   """Adds to an exception that leaves a method which module it left first, and with what inputs.
 
+  The text of an exception is the user's affair: one whose own methods raise when they are asked arrives as it is.
+
   Raises:
     Exception: the one that says more, where Python or JAX speak of what they found inside of a layer or of a module.
   """
-  better = _better(error, module, args)
-  _say_where(better or error, module, method, args)
+  better = None
+  with contextlib.suppress(Exception):
+    better = _better(error, module, args)
+    _say_where(better or error, module, method, args)
   if better is not None:
     raise better from None
 
@@ -85,7 +90,7 @@ def _better(error: Exception, self: ModuleBase, args: tuple[Any, ...]) -> Except
         better = errors.AppendAfterSetupError(error.name or "", name, type(self).__name__, path, at)
         better.name, better.obj = error.name, error.obj
         return better
-  return None
+  return None if "module_path" in vars(error) else foreign.explained(error, self)
 
 
 def _is_input_at_fault(error: Exception, self: ModuleBase, args: tuple[Any, ...]) -> bool:
@@ -112,12 +117,11 @@ def _say_where(error: Exception, self: ModuleBase, name: str, args: tuple[Any, .
   """Adds to an exception which module it left first, and with what inputs."""
   if isinstance(error, RecursionError) or "module_path" in vars(error) or self.scope is None:
     return
-  with contextlib.suppress(AttributeError):
-    vars(error)["module_path"] = self.scope.path
-    inputs = ", ".join(_in_short(arg) for arg in args)
-    if isinstance(error, (errors.ScopeParamShapeError, errors.SymbolicParamError)):
-      error.learn(inputs=f", for inputs ({inputs})")
-    error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
+  vars(error)["module_path"] = self.scope.path
+  inputs = ", ".join(_in_short(arg) for arg in args)
+  if isinstance(error, (errors.ScopeParamShapeError, errors.SymbolicParamError)):
+    error.learn(inputs=f", for inputs ({inputs})")
+  error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
 
 
 def _in_short(arg: Any) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from minilinen import errors
-from minilinen.module import mistakes
+from minilinen.module import foreign, mistakes
 from minilinen.module.base import ModuleBase
 from minilinen.module.call import wrap_methods
 from minilinen.module.running import ModuleRuns
@@ -48,7 +48,10 @@ class Module(ModuleRuns):
       return
     if "parent" in own or "name" in own:
       raise errors.ReservedModuleAttributeError(own)
-    dataclasses.dataclass(cls, unsafe_hash="__hash__" not in cls.__dict__, repr=False, kw_only=kw_only)
+    own_hash = "__hash__" in cls.__dict__
+    dataclasses.dataclass(cls, unsafe_hash=not own_hash, repr=False, kw_only=kw_only)
+    if not own_hash:
+      foreign.explain_hash_of(cls)
     cls.__dataclass_fields__ = _in_linens_order(cls, kw_only)
     cls._hidden = mistakes.hidden_methods(cls, own)
     for name, owner in cls._hidden:

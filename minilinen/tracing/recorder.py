@@ -195,6 +195,9 @@ class _Opened:
 
 
 def in_words(error: BaseException) -> str:
-  """An exception in one line: its class and the first line of its text."""
-  text = str(error).strip()
+  """An exception in one line: its class and the first line of its text, if it can give one."""
+  try:
+    text = str(error).strip()
+  except Exception:
+    text = ""
   return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

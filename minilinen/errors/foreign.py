@@ -1,0 +1,99 @@
+"""What Python and JAX say of a mistake, said with the module, the user's line and the mend.
+
+Each is of the class that Python raises, so whoever catches that catches it. JAX's own errors stay as they are: what
+`TracedValueWarning` says stands in a note below them. `minilinen.module.foreign` finds out the facts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minilinen.errors.base import MinilinenError, MinilinenWarning
+
+
+class ArgumentsError(MinilinenError, TypeError):
+  """A module, or a method of it, was called with other arguments than it takes.
+
+  Example:
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return nn.Dense(4, use_baias=False)(x)
+    Net().init(key, x)
+  """
+
+  takes = ("says", "path", "source")
+  expected = "{called}({arguments})"
+
+  own = "take it away, or let {called} take it."
+  constructor = (
+    "{module} has a constructor of its own, and minilinen makes modules anew from their fields: declare the settings "
+    "as fields ({field}), and compute what follows from them in setup."
+  )
+
+
+class UnhashableFieldError(MinilinenError, TypeError):
+  """A module with a field that cannot be hashed is hashed, as JAX does with what is static.
+
+  Example:
+    class Net(nn.Module):
+      sizes: list
+    hash(Net([4, 5]))
+  """
+
+  says = (
+    "{module} cannot be hashed, which JAX does with what is static: its field {field!r} is {value:words}."
+  )
+  mend = "{mend_it}."
+
+  def __init__(self, module: str, field: str, value: Any):
+    mend = "pass an array as an argument of the method, or keep it in a variable"
+    if isinstance(value, (list, set)):
+      mend = f"write it as a tuple: {field}=(...)"
+    elif isinstance(value, dict):
+      mend = f"write it as nn.FrozenDict({field}), or as a tuple of pairs"
+    super().__init__(module=module, field=field, value=value, mend_it=mend)
+
+
+class AxisNameError(MinilinenError, NameError):
+  """A module works across an axis by its name, and no map around it has one of that name.
+
+  Example:
+    model = nn.BatchNorm(use_running_average=False, axis_name="batch")
+    model.apply(model.init(key, x), x, mutable=["batch_stats"])
+  """
+
+  takes = ("axis", "module", "path", "source")
+  says = (
+    "unbound axis name: {axis}. {module} in {path!r} works across the axis {axis!r}, and no map around it has an axis "
+    "of that name."
+  )
+  right = 'jax.vmap(lambda x: model.apply(variables, x), axis_name="{axis}")(x)'
+  mend = "jax.pmap and jax.shard_map name axes too. Where nothing is mapped, leave out the name of the axis."
+
+
+class TracedValueWarning(MinilinenWarning):
+  """A module asks for the number behind a value that JAX is tracing. It stands in a note below JAX's error.
+
+  Example:
+    class Net(nn.Module):
+      def __call__(self, x):
+        return x if x.sum() > 0 else -x
+    jax.jit(Net().apply)({}, x)
+  """
+
+  takes = ("module", "path", "source")
+  says = "{module} in {path!r} asks for the number behind a value that JAX traces here: there is none yet."
+
+  mends = {  # noqa: RUF012
+    "TracerBoolConversionError": (
+      "choose with jnp.where(condition, a, b) or nn.cond(condition, f, g, self, x). A flag must be static where JAX "
+      "traces: jax.jit(f, static_argnames=...), or static_argnums of nn.jit and nn.remat."
+    ),
+    "TracerArrayConversionError": "compute with jax.numpy instead of numpy; print with jax.debug.print.",
+    "NonConcreteBooleanIndexError": "keep the shape: jnp.where(mask, x, 0) instead of x[mask].",
+    "": "a size must be a number of Python's: a field of the module, x.shape, or an argument that is static.",
+  }
+
+  def __init__(self, module: str, path: str, source: Any, kind: str = ""):
+    super().__init__(module, path, source, mend=self.mends.get(kind, self.mends[""]))
