@@ -61,3 +61,9 @@ def test_the_program_in_the_docstring_leads_to_the_class(cls: type[Any]) -> None
 def test_said_by_sees_what_a_program_leads_to() -> None:
   assert said_by("nn.Dense(4).init(key, x)") == set()
   assert said_by("nn.Dense(4)(x)") == {"CallCompactUnboundModuleError"}
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_a_class_that_only_user_code_raises_says_why_it_is_there(cls: type[Any]) -> None:
+  if program_of(cls).startswith(("raise", "nn.errors.warn")):
+    assert cls in (errors.MinilinenError, errors.MinilinenWarning) or "by Flax's name" in (cls.__doc__ or "")

@@ -18,11 +18,6 @@ import jax.numpy as jnp
 import mistakes
 import numpy as np
 import pytest
-import test_traps_axes
-import test_traps_carries
-import test_traps_derivatives
-import test_traps_lifts
-import test_traps_modules
 from mistakes import Case, run
 
 import minilinen as nn
@@ -917,21 +912,6 @@ def test_readable_at_80_columns(case: tuple[type[Exception], str, Callable[[], A
     return
   for line in case[1].splitlines():
     assert len(line) <= 80 or line.startswith(("  right", "  wrong", "  line", "in module")), line
-
-
-def test_every_class_is_raised() -> None:
-  """By a program above, or its docstring says why it is there all the same."""
-  classes = {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.MinilinenError)}
-  traps = (
-    test_traps_axes,
-    test_traps_carries,
-    test_traps_derivatives,
-    test_traps_lifts,
-    test_traps_modules,
-  )
-  cases = [*CASES, *(case for trap in traps for case in trap.CASES)]
-  missing = classes - {case[0] for case in cases} - {errors.MinilinenError}
-  assert all("by Flax's name" in (c.__doc__ or "") for c in missing), missing
 
 
 def test_errors_say_where_as_data() -> None:
