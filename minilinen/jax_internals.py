@@ -203,14 +203,6 @@ def outer_trace(trace: Any) -> Any:
   return getattr(trace, "parent_trace", None)
 
 
-def jitting_trace() -> Any:
-  """The innermost `jax.jit` that is under way, None if there is none."""
-  trace = current_trace()
-  while trace is not None and transform_of(trace) != "jax.jit":
-    trace = outer_trace(trace)
-  return trace
-
-
 def trace_of(tracer: Any) -> Any:
   """The transform that a tracer belongs to."""
   return getattr(tracer, "_trace", None)

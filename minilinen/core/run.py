@@ -8,14 +8,12 @@ user passes, runs the function in it, and hands back the collections that were m
 from __future__ import annotations
 
 import contextlib
-import itertools
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 
-from minilinen import errors, jax_internals
+from minilinen import errors
 from minilinen.core import mistakes
 from minilinen.core.filters import CollectionFilter, filter_in_words, in_filter
 from minilinen.core.frozen_dict import unfreeze
@@ -23,7 +21,7 @@ from minilinen.core.known import DependsOnInput, known_outputs
 from minilinen.core.rng import LazyRng, is_key
 from minilinen.core.scope import Scope
 from minilinen.tracing import events
-from minilinen.tracing.recorder import Recorder, current
+from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import describe
 from minilinen.tracing.tracebacks import entry
 
@@ -149,26 +147,6 @@ def lazy_init(
   return run_lazy_init
 
 
-class _Jits:
-  """Numbers for what `jax.jit` traces, in the order in which it is met. What is over is forgotten."""
-
-  def __init__(self) -> None:
-    self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-    self._count = itertools.count(1)
-
-  def number(self) -> int:
-    """The number of the innermost `jax.jit` that is under way, 0 if there is none."""
-    trace = jax_internals.jitting_trace()
-    if trace is None:
-      return 0
-    if trace not in self._known:
-      self._known[trace] = next(self._count)
-    return self._known[trace]
-
-
-_jits: weakref.WeakKeyDictionary[Recorder, _Jits] = weakref.WeakKeyDictionary()
-
-
 @contextlib.contextmanager
 def _run_span(
   fn: Callable[..., Any], variables: Any, rngs: Any, mutable: CollectionFilter, flags: Any
@@ -184,7 +162,7 @@ def _run_span(
     module=getattr(fn, "module_name", ""),
     given=describe(variables),
     mutable=filter_in_words(mutable),
-    jitted=_jits.setdefault(recorder, _Jits()).number(),
+    jitted=recorder.jitted,
     streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
   ) as draft:
     recorder.given(draft, variables)

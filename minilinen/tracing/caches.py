@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from minilinen import jax_internals
 from minilinen.tracing.recorder import Recorder, current
@@ -48,6 +49,7 @@ def opened(recorder: Recorder) -> Iterator[None]:
   finally:
     _hooks.close(recorder)
     _clones.pop(recorder, None)
+    _signatures.pop(recorder, None)
 
 
 class _Hooks:
@@ -105,8 +107,28 @@ _hooks = _Hooks()
 
 
 def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) -> Any:
-  may = current() is not None and (_runs_modules(fun) or _passes_modules(args, kwargs))
-  return _with_events(original, fun, jit, args, kwargs) if may else original(fun, jit, args, kwargs)
+  recorder = current()
+  if recorder is None or not (_runs_modules(fun) or _passes_modules(args, kwargs)):
+    return original(fun, jit, args, kwargs)
+  around, recorder.jitted = recorder.jitted, _number_of(recorder, fun, jit, args, kwargs)
+  try:
+    return _with_events(original, fun, jit, args, kwargs)
+  finally:
+    recorder.jitted = around
+
+
+def _number_of(recorder: Recorder, fun: Any, jit: Any, args: Any, kwargs: Any) -> int:
+  """A number for what JAX traces once: a function with arguments of certain shapes, however often we trace it."""
+  static = set(getattr(jit, "static_argnums", ())), set(getattr(jit, "static_argnames", ()))
+  plain = [x for n, x in (*enumerate(args), *kwargs.items()) if n in static[0] or n in static[1]]
+  others = [x for n, x in (*enumerate(args), *kwargs.items()) if n not in static[0] and n not in static[1]]
+  leaves, structure = jax.tree.flatten(others)
+  key = (id(fun), str(plain), structure, *((np.shape(x), getattr(x, "dtype", type(x))) for x in leaves))
+  numbers = _signatures.setdefault(recorder, {})
+  return numbers.setdefault(key, (len(numbers) + 1, fun))[0]
+
+
+_signatures: weakref.WeakKeyDictionary[Recorder, dict[Any, tuple[int, Any]]] = weakref.WeakKeyDictionary()
 
 
 def _trace_body(original: Any, fun: Any, *args: Any, **kwargs: Any) -> Any:

@@ -60,7 +60,8 @@ class Run(Span):
     result: the variables handed back, in the same form.
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
-    jitted: number of the innermost `jax.jit` that was tracing when the run began, 0 if there was none.
+    jitted: number of what the innermost `jax.jit` was tracing when the run began, by function and shapes of its
+      arguments; 0 if there was none.
     tree: number of the variable tree that it ran on, among `Trace.trees`.
   """
 

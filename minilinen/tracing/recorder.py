@@ -60,6 +60,7 @@ class Recorder:
 
   If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
   the program with the names of its inputs. `emitted` grows with each event.
+  `jitted` is the number of what `jax.jit` is tracing, by function and shapes; 0 if it traces nothing.
   """
 
   def __init__(self, marking: bool = False) -> None:
@@ -68,6 +69,7 @@ class Recorder:
     self.items: list[Draft] = []
     self.marked: list[Draft] | None = [] if marking else None
     self.emitted = 0
+    self.jitted = 0
     self.runs: list[Traced] = []
     self.arrays = Arrays()
     self.program: tuple[Any, Sequence[str]] = (None, ())
