@@ -847,9 +847,7 @@ def box_stacked_without_a_name() -> Any:
   """\
 The axes ('batch', 'batch') have a name more than once: batch.
   line    `return nn.logical_to_mesh_axes(("batch", "batch"), [("batch", "data")])`
-  right   with nn.logical_axis_rules([("batch", "data"), ("mlp", "model")]): ...
-  mend    name each axis of an array once, with None for those that stay whole,
-          and give a rule for each name.""",
+  mend    name each axis of an array once, with None for those that stay whole.""",
 )
 def logical_axis_twice() -> Any:
   return nn.logical_to_mesh_axes(("batch", "batch"), [("batch", "data")])

@@ -47,7 +47,11 @@ class LogicalAxisError(MinilinenError, ValueError):
   def twice(cls, names: Sequence[Any], twice: Sequence[Any]) -> LogicalAxisError:
     """For a name that two axes of an array have."""
     return cls(
-      "The axes {names} have a name more than once: {twice:listed}.", names=tuple(names), twice=twice
+      "The axes {names} have a name more than once: {twice:listed}.",
+      right="",
+      mend="name each axis of an array once, with None for those that stay whole.",
+      names=tuple(names),
+      twice=twice,
     )
 
   @classmethod
