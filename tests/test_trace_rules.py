@@ -25,6 +25,7 @@ from minilinen.core import meta
 from minilinen.tracing import Trace, current, describe, replay_key
 from minilinen.tracing.events import Body, Call, Create, Key, Lift, Name, Read, Run, Span, Write
 from minilinen.tracing.recording import record, trace
+from minilinen.tracing.tree import leaves
 
 # Some of these models share a key or a stream on purpose, so that replayed keys show it.
 pytestmark = pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")
@@ -500,3 +501,30 @@ def test_a_step_of_training_is_traced():
     step(variables["params"], X)
   assert [c.module for c in recorded.calls()] == ["Mlp", "Dense", "Dense"]
   assert jnp.isfinite(step(variables["params"], X)[1])
+
+
+@every_model
+def test_the_states_of_a_trace_lead_from_nothing_to_its_variables(name: str):
+  module, rngs, args = MODELS[name]()
+
+  def twice(rngs: Any, *args: Any) -> Any:
+    variables = module.init(rngs, *args)
+    return module.apply(variables, *args, rngs=rngs, mutable=True)
+
+  found = trace(twice)(rngs, *args)
+  states = list(found.states())
+  assert [r.order for r, _ in states] == [r.order for r in found]
+  made = None
+  for r, tree in states:
+    if isinstance(r, Run):
+      assert tree == {}
+      made = found.variables(r)
+    assert made is not None and places(tree) <= places(made)
+    if isinstance(r, Create) and not any(isinstance(span, Body) for span in found.parents(r)):
+      assert (r.collection, *r.path, r.name) not in places(tree)
+  second = [tree for r, tree in states if r.order > found.runs[1].order]
+  assert all(places(tree) >= places(found.runs[1].given) for tree in second)
+
+
+def places(tree: Any) -> set[Any]:
+  return {place for place, _ in leaves(tree)}

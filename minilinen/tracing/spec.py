@@ -22,6 +22,8 @@ import numpy as np
 from jax.core import Tracer
 
 from minilinen.spelling import near
+from minilinen.tracing.equations import formula
+from minilinen.tracing.equations.formula import Count
 from minilinen.tracing.paths import Path
 
 Dimension = int | str
@@ -49,26 +51,21 @@ class Spec:
     return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}]"
 
   @property
-  def size(self) -> int:
-    """How many numbers the array holds.
+  def size(self) -> Count:
+    """How many numbers the array holds: a formula if a dimension is symbolic.
 
-    Raises:
-      TypeError: if a dimension is symbolic.
+    >>> Spec(("b", 3), "float32").size, Spec((2, 3), "float32").nbytes
+    (3*b, 24)
     """
-    total = 1
-    for dimension in self.shape:
-      if isinstance(dimension, str):
-        raise TypeError(f"the size of {self} is a formula: its dimension {dimension!r} has no number")
-      total *= dimension
-    return total
+    return math.prod(map(formula.parse, self.shape))
 
   @property
-  def nbytes(self) -> int:
+  def nbytes(self) -> Count:
     """How many bytes the array holds; a random key counts its raw words."""
     return self.size * itemsize(self.dtype)
 
   @property
-  def shard_nbytes(self) -> int:
+  def shard_nbytes(self) -> Count:
     """How many bytes of the array one device holds."""
     return self.nbytes if self.shard is None else math.prod(self.shard) * itemsize(self.dtype)
 

@@ -186,7 +186,7 @@ class Trace:
 
   @property
   def runs(self) -> tuple[Run, ...]:
-    """Every `init`, `apply` and `bind`."""
+    """Every `init` and `apply`."""
     return self.events(Run)
 
   @property
@@ -256,6 +256,10 @@ class Trace:
       run: the run whose variables are wanted; without it, all runs together, later ones winning.
     """
     return tree.variable_tree(self.items if run is None else (run,))
+
+  def states(self) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+    """Every record of the outermost runs with the variable tree of its run before it, in order."""
+    return tree.states(self.items)
 
   def find(self, pattern: str | Iterable[str] = "**") -> tuple[Found, ...]:
     """The variables whose collection/path/name fits a pattern, with everything that happened to them.

@@ -73,23 +73,66 @@ def variable_tree(items: Iterable[Record]) -> dict[str, Any]:
   """The variables as these records leave them: collection -> path -> name -> spec."""
   tree: dict[str, Any] = {}
   for record in model_records(items, bodies=False):
-    match record:
-      case events.Run():
-        for place, value in leaves(record.given):
-          put(tree, place, boxed(value)[0])
-      case events.Lift():
-        for lifted in record.variables:
-          place = (lifted.collection, *lifted.path, lifted.name)
-          if lifted.written or not _has(tree, place):
-            put(tree, place, lifted.outside)
-      case events.Create():
-        put(tree, place_of(record), record.value)
-      case events.Write():
-        put(tree, place_of(record), record.after)
-      case events.Read():
-        if not _has(tree, place_of(record)):
-          put(tree, place_of(record), record.value)
+    for place, value in _told_by(record, tree):
+      put(tree, place, value)
   return tree
+
+
+def states(items: Iterable[Record]) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+  """Every record of the outermost runs, depth first, with the variables of its run before it.
+
+  What a lift does to variables shows after it: its body sees slices. Two trees share what is the same in both.
+  """
+  items = tuple(items)
+  outside = {record.order for record in model_records(items, bodies=False)}
+  tree: Mapping[str, Any] = {}
+  around: list[Record] = []
+  for record in model_records(items, bodies=True):
+    while around and around[-1].order != record.span:
+      over = around.pop()
+      tree = _after(over, tree) if isinstance(over, events.Lift) and over.order in outside else tree
+    tree = {} if isinstance(record, events.Run) else tree
+    yield record, tree
+    if isinstance(record, events.Span):
+      around.append(record)
+    if record.order in outside and not isinstance(record, events.Lift):
+      tree = _after(record, tree)
+
+
+def _after(record: Record, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+  for place, value in _told_by(record, tree):
+    tree = _with(tree, place, value)
+  return tree
+
+
+def _told_by(record: Record, tree: Mapping[str, Any]) -> Iterator[tuple[Place, Value]]:
+  """What a record says of variables: new values, and those that a tree lacks."""
+  match record:
+    case events.Run():
+      yield from ((place, boxed(value)[0]) for place, value in leaves(record.given))
+    case events.Lift():
+      for lifted in record.variables:
+        place = (lifted.collection, *lifted.path, lifted.name)
+        if lifted.written or not _has(tree, place):
+          yield place, lifted.outside
+    case events.Create():
+      yield place_of(record), record.value
+    case events.Write():
+      yield place_of(record), record.after
+    case events.Read():
+      if not _has(tree, place_of(record)):
+        yield place_of(record), record.value
+
+
+def _with(tree: Mapping[str, Any], place: Place, value: Value) -> Mapping[str, Any]:
+  """A tree with another value at an address; the dicts on the way are new, all others the same."""
+  top: dict[str, Any] = dict(tree)
+  node = top
+  for name in place[:-1]:
+    below = node.get(name)
+    node[name] = node = dict(below) if isinstance(below, Mapping) else {}
+  put(node, place[-1:], value)
+  return top
 
 
 def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:

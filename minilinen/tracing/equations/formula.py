@@ -16,6 +16,9 @@ import jax
 
 from minilinen.spelling import near
 
+Count = Any
+"""How many: an int, or a formula, which is a symbolic dimension of JAX's."""
+
 _OPERATORS: dict[type, Callable[..., Any]] = {
   ast.Add: operator.add,
   ast.Sub: operator.sub,
@@ -95,7 +98,7 @@ def as_number(value: Any) -> int:
 
 
 class Formulas:
-  """Reads saved formulas back; all of one reader share their dimensions."""
+  """Reads formulas from their texts; all of one reader share their dimensions."""
 
   def __init__(self) -> None:
     self._scope = jax.export.SymbolicScope()
@@ -108,3 +111,7 @@ class Formulas:
     if value not in self._known:
       (self._known[value],) = jax.export.symbolic_shape(value, scope=self._scope)
     return self._known[value]
+
+
+parse = Formulas().parse
+"""A size as a number or a formula; all formulas that come from here may be reckoned with together."""

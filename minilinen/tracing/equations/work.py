@@ -18,10 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from minilinen.tracing.equations.formula import Count
 from minilinen.tracing.spec import itemsize
-
-Count = Any
-"""An int, or a formula: a symbolic dimension of JAX's."""
 
 
 @dataclass(frozen=True, slots=True)
