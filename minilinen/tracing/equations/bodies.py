@@ -68,7 +68,11 @@ def bodies_of(equation: Any) -> list[Body]:
       return [
         Body(params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), decides=True, marks=("per iteration",)),
         Body(
-          params["body_jaxpr"].jaxpr, ins[conds:], outs, range(consts, len(ins) - conds), marks=("per iteration",)
+          params["body_jaxpr"].jaxpr,
+          ins[conds:],
+          outs,
+          range(consts, len(ins) - conds),
+          marks=("per iteration",),
         ),
       ]
     case "shard_map":
