@@ -46,7 +46,7 @@ ScopeParamNotFoundError: Parameters 'enc' are missing. Did you mean 'encoder'?
   module  /
   line    `x = nn.BatchNorm(use_running_average=not train)(nn.Dense(3, name="enc")(x))`
   expects enc
-  found   BatchNorm_0, encoder
+  found   encoder, BatchNorm_0
   mend    pass the parameters of this very model; if a layer was added or
           renamed, init again
 
@@ -189,7 +189,7 @@ def variables_for_params() -> Any:
 ApplyScopeInvalidVariablesTypeError: apply needs variables as a dict: collection
   -> nested dict of arrays, but got [1], a list.
   line    `return nn.check(Mlp(), [1], X)`
-  mend    model.apply({"params": params}, x)""",
+  mend    variables = model.init(key, x); model.apply(variables, x)""",
 )
 def list_for_variables() -> Any:
   return nn.check(Mlp(), [1], X)
@@ -244,7 +244,7 @@ Is 'dropuot' misspelt?
   module  /Dropout_0
   line    `return nn.Dropout(0.5, deterministic=not train)(x)`
   expects a key for 'dropout'
-  found   dropuot, params
+  found   params, dropuot
   mend    rngs={"dropout": key, ...}""",
 )
 def stream_misspelt() -> Any:
@@ -257,7 +257,8 @@ def stream_misspelt() -> Any:
 ApplyModuleInvalidMethodError: Cannot call apply(): 'encode' is not a valid
   function, or no method of the module.
   line    `return nn.check(Trains(), TRAINS, X, method="encode")`
-  mend    model.apply(variables, x, method=Model.encode) or method='encode'""",
+  mend    method= takes the name of a method, or a function of the module:
+          lambda model, x: ...""",
 )
 def method_misspelt() -> Any:
   return nn.check(Trains(), TRAINS, X, method="encode")

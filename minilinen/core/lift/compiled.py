@@ -168,8 +168,10 @@ def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
     if top is target:
-      return {stream: top.draw(stream).folded() for stream in sorted(group)}  # as a pytree hands them on
-    return {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in sorted(group.items())}
+      drawn = {stream: top.draw(stream).folded() for stream in group}
+    else:
+      drawn = {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in group.items()}
+    return dict(sorted(drawn.items()))  # as a pytree hands them on
 
   return tuple(tuple(folded(top, g) for top, g in zip(crossing.tops, group)) for group in streams)
 
