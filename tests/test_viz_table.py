@@ -196,8 +196,8 @@ def test_symbolic_sizes_are_not_counted_but_said() -> None:
 def test_two_models_in_one_trace() -> None:
   b = Builder()
   x = f32(2, 8)
-  for name in ("Generator", "Discriminator"):
-    with b.run(name), b.call("", name, x, x):
+  for tree, name in enumerate(("Generator", "Discriminator")):
+    with b.run(name, tree=tree), b.call("", name, x, x):
       models.dense(b, f"{name}_dense", x, 8)
   rows = viz.tabulate(b.trace()).to_rows()
   assert [r["module"] for r in rows] == ["Generator", "Dense", "Discriminator", "Dense"]

@@ -26,9 +26,9 @@ class Builder:
     self.lifts: list[tuple[tuple[int, ...], list[Lifted]]] = []
 
   @contextlib.contextmanager
-  def run(self, module: str, name: str = "init") -> Iterator[None]:
+  def run(self, module: str, name: str = "init", tree: int = 0) -> Iterator[None]:
     """One run."""
-    with self.recorder.span(Run, (), name=name, module=module):
+    with self.recorder.span(Run, (), name=name, module=module, tree=tree):
       yield
 
   @contextlib.contextmanager

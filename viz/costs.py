@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minilinen.tracing import Trace
 from minilinen.tracing.equations.cost import Cost, Share
 from minilinen.tracing.equations.work import Count
 from minilinen.tracing.events import Path
+from minilinen.tracing.models import ModuleNode
 
 from .errors import CostsMissingError
 from .outline import Cell, Column
@@ -28,16 +28,16 @@ class Costs:
   Attributes:
     keys: the columns that are wanted.
     whole: the cost of the whole function.
-    modules: the share of each module with everything in it, by run and path.
+    modules: what it costs to call each module, by tree and path.
   """
 
   keys: tuple[str, ...]
   whole: Cost | None
   modules: dict[tuple[int, Path], Share]
 
-  def of(self, runs: Sequence[int], path: Path) -> Share:
-    """What a module costs in several runs together."""
-    return sum((self.modules[run, path] for run in runs if (run, path) in self.modules), Share())
+  def of(self, node: ModuleNode) -> Share:
+    """What a module costs in all its calls."""
+    return self.modules.get((node.tree, node.path), Share())
 
   def count(self, share: Share, key: str) -> Count:
     """The number that belongs in a column."""
@@ -92,7 +92,7 @@ def costs(trace: Trace, flops: bool, vjp_flops: bool) -> Costs:
   if vjp_flops and whole.total.backward.bytes == 0:
     raise CostsMissingError("vjp_flops", "there is no backward pass in it")
   keys = ((FLOPS,) if flops else ()) + ((VJP_FLOPS,) if vjp_flops else ()) + (SHARE,)
-  return Costs(keys, whole, {(c.run, c.path): c.total for _, c in whole.walk()})
+  return Costs(keys, whole, {(c.tree, c.path): c.total for _, c in whole.walk()})
 
 
 def count_texts(count: Count) -> tuple[tuple[str, ...], ...]:

@@ -8,11 +8,12 @@ where it is used in another box, there is an arrow.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from minilinen.tracing import Trace
-from minilinen.tracing.equations.program import FORWARD, Equation
+from minilinen.tracing.equations.program import FORWARD, Equation, owners_of
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Spec
 
@@ -29,12 +30,14 @@ class Origin:
     place: of a module or of work, where it is.
     rank: how many boxes there are at most on the way to it.
     first: its rank when data came to it first.
+    via: keys of the boxes of modules that called it though it is not theirs, the outermost first.
   """
 
   key: str
   place: Place | None = None
   rank: int = 0
   first: int = 0
+  via: tuple[str, ...] = ()
 
 
 class Flow:
@@ -46,14 +49,16 @@ class Flow:
     self._origins: dict[int, tuple[Origin, ...]] = {}
     self._inner: dict[int, list[int]] = {}
     self._gradients: dict[int, tuple[Origin, ...]] = {}
-    self._modules: dict[Place, Origin] = {}
+    self._modules: dict[tuple[Place, tuple[str, ...]], Origin] = {}
+    self._owners = owners_of(trace.records)
+    self._callers: dict[tuple[int, ...], tuple[str, ...]] = {}
     self._work = Work(trace.program.equations)
     self._ends: dict[str, Box] = {}
     self._arrows: dict[tuple[str, str, bool], list[str]] = {}
     self._rounds: dict[str, int] = {}
     self._back: set[tuple[str, str]] = set()
     variables = {collection for run in trace.runs for collection in (*run.given, *run.result)}
-    self._enter(variables)
+    self._enter({number for tree in trace.trees for number, _ in tree.inputs}, variables)
     for number, equation in enumerate(self._program.equations):
       self._follow(number, equation)
     self._leave(variables)
@@ -100,10 +105,11 @@ class Flow:
             waiting.append(origin.key)
     return found
 
-  def _enter(self, variables: set[str]) -> None:
+  def _enter(self, leaves: set[int], variables: set[str]) -> None:
+    """Draws what goes in, but for the variables: those that are `leaves` of a tree, and others by their names."""
     program = self._program
-    for name, value in zip(program.names, program.inputs):
-      if not _is_variable(name, program.values[value], variables):
+    for number, (name, value) in enumerate(zip(program.names, program.inputs)):
+      if number not in leaves and not _is_variable(name, program.values[value], variables):
         key = f"in{len(self._ends)}"
         self._ends[key] = Box(key, "input", printable(name), value_text(program.values[value]))
         self._origins[value] = (Origin(key),)
@@ -167,27 +173,43 @@ class Flow:
 
   def _box(self, number: int, equation: Equation, origins: Sequence[Origin]) -> Origin:
     """The box that an equation is in."""
-    place = self._house.place(equation.owner)
+    place, via = self._house.place(equation.owner), self._via(equation)
     if place.opened:
-      return self._work.box(number, place, origins)
+      return self._work.box(number, place, via, origins)
     rank = max((o.rank + 1 for o in origins), default=0)
-    origin = self._modules.get(place)
+    origin = self._modules.get((place, via))
     if origin is None:
-      origin = self._modules[place] = Origin(place.key, place, rank, rank)
+      origin = self._modules[place, via] = Origin(place.key, place, rank, rank, via)
     elif origins != (origin,):
       origin.rank = max(origin.rank, rank if origin not in origins else 0)
     return origin
+
+  def _via(self, equation: Equation) -> tuple[str, ...]:
+    """The boxes of the modules that called the one of an equation though it is not theirs: data goes through them."""
+    if equation.calls not in self._callers:
+      path = equation.owner.path
+      others = (self._owners[call] for call in equation.calls)
+      foreign = (other for other in others if other.path != path[: len(other.path)])
+      places = [self._house.place(other) for other in foreign]
+      keys = dict.fromkeys(place.key for place in places if place.key and not place.opened)
+      keys.pop(self._house.place(equation.owner).key, None)
+      self._callers[equation.calls] = tuple(keys)
+    return self._callers[equation.calls]
 
   def _connect(self, values: Iterable[int], end: Origin) -> None:
     for value in values:
       for start in self._from((value,)):
         if start is not end:
-          if end.place is not None and start.rank > end.first:
-            self._back.add((start.key, end.key))
-          labels = self._arrows.setdefault((start.key, end.key, _is_again(start, end)), [])
           label = value_text(self._program.values[value])
-          if label not in labels:
-            labels.append(label)
+          same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(start.via, end.via)))
+          stops = (start.key, *reversed(start.via[same:]), *end.via[same:], end.key)
+          again = _is_again(start, end) and len(stops) == 2
+          if end.place is not None and start.rank > end.first and len(stops) == 2:
+            self._back.add((start.key, end.key))
+          for one, other in itertools.pairwise(stops):
+            labels = self._arrows.setdefault((one, other, again), [])
+            if label not in labels:
+              labels.append(label)
 
 
 class Work:
@@ -202,10 +224,10 @@ class Work:
     self._counts: dict[Place, int] = {}
     self._mine: set[Origin] = set()
 
-  def box(self, number: int, place: Place, origins: Sequence[Origin]) -> Origin:
+  def box(self, number: int, place: Place, via: tuple[str, ...], origins: Sequence[Origin]) -> Origin:
     """The box of an equation: the one that its inputs come from, unless other inputs come from further down."""
     for origin in origins:
-      near = origin in self._mine and origin.place == place
+      near = origin in self._mine and (origin.place, origin.via) == (place, via)
       if near and all(o is origin or o.rank < origin.rank for o in origins):
         self._note(origin.key, number)
         return origin
@@ -213,7 +235,7 @@ class Work:
     key = self._keys.setdefault((place.key, count), f"w{len(self._keys)}")
     self._places.setdefault(key, place)
     rank = max((o.rank + 1 for o in origins), default=0)
-    made = Origin(key, place, rank, rank)
+    made = Origin(key, place, rank, rank, via)
     self._mine.add(made)
     self._note(key, number)
     return made
@@ -275,7 +297,7 @@ _FORMS = frozenset((
   "broadcast_in_dim", "convert_element_type", "copy", "copy_p", "iota", "pvary", "reshape", "squeeze", "stop_gradient",
   "transpose",
 ))  # fmt: skip
-_NAMELESS = frozenset(("body", "compiled", "fn", "fun", "main", "run", "wrapped", "<lambda>"))
+_NAMELESS = frozenset(("__call__", "body", "compiled", "fn", "fun", "main", "run", "wrapped", "<lambda>"))
 _PLAIN = frozenset(("add", "convert", "div", "max", "mul", "neg", "power", "select", "sub", "where"))
 _SHORT = {
   "add_any": "add", "dot_general": "dot", "dynamic_slice": "slice", "dynamic_update_slice": "update",

@@ -22,7 +22,6 @@ from .flow import Flow
 from .folding import folded
 from .house import Box, House, Network
 from .items import class_name, module_branch, sum_up
-from .modules import models
 from .outline import Cell, Column, Outline, Row
 from .terminal import renderable
 from .view import View
@@ -50,7 +49,7 @@ def graph(trace: Trace, depth: int | None = None, *, fold: bool = True, rows: in
     raise NothingToDrawError("viz.graph", "a Trace", trace, mend=mend)
   if not trace.has_equations:
     raise GraphMissingError()
-  found = models(trace)
+  found = trace.models
   if not found:
     mend = "trace model.apply: nn.trace(model.apply)(variables, x)."
     raise NothingToDrawError("viz.graph", "a trace in which a model ran", trace, mend=mend)

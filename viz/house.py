@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minilinen.tracing.equations.program import Owner
+from minilinen.tracing.models import Model
 from minilinen.tracing.paths import ROOT, Path
 
 from .folding import Shown
 from .items import Item, class_name, lift_details, lift_text, outputs_text
-from .modules import Model
 
 
 @dataclass(frozen=True)
@@ -103,28 +103,29 @@ class House:
 
   def __init__(self, found: Sequence[Model], shown: Sequence[Shown]):
     self.boxes: dict[str, Box] = {}
-    self._models = {run: number for number, model in enumerate(found) for run in model.runs}
+    self._trees = {run.order: run.tree for model in found for run in model.runs}
+    self._several = len(found) > 1
     self._keys: dict[tuple[int, Path], str] = {}
     self._drawn: dict[tuple[int, Path], tuple[Path, int]] = {}
     self._places: dict[Owner, Place] = {}
-    number, around = -1, [""]
+    around = [""]
     for row in shown:
-      number += row.depth == 0
       del around[row.depth + 1 :]
-      around.append(self._add(row, number, around[-1]))
+      around.append(self._add(row, around[-1]))
 
-  def _add(self, row: Shown, model: int, inside: str) -> str:
+  def _add(self, row: Shown, inside: str) -> str:
     item: Item = row.branch.item
-    path, key = item.node.path, f"m{len(self.boxes)}"
+    model, path, key = item.node.tree, item.node.path, f"m{len(self.boxes)}"
     self._keys[model, path] = key
     for number, copy in enumerate(row.copies):
       self._drawn[model, copy.item.node.path] = (path, number)
     parameters = item.total.get("params")
     data = {
-      "path": path.bare, "class": class_name(item), "times": len(row.copies),
+      "path": path.bare, "tree": model, "class": class_name(item), "times": len(row.copies),
       "parameters": parameters.count if parameters else 0, "outputs": "".join(outputs_text(item)[:1]),
     }  # fmt: skip
-    title, subtitle = (row.label, class_name(item)) if path else (class_name(item) or "Model", "")
+    argument = item.node.model.tree.argument if self._several else ""
+    title, subtitle = (row.label, class_name(item)) if path else (class_name(item) or "Model", argument)
     kind = "frame" if row.branch.children and not row.closed else "module"
     self.boxes[key] = Box(
       key, kind, title, subtitle, row.mark, lift_text(item.entry), lift_details(item.entry), inside, data
@@ -134,7 +135,7 @@ class House:
   def place(self, owner: Owner) -> Place:
     """Where a module is in the picture."""
     if owner not in self._places:
-      model = self._models.get(owner.run)
+      model = self._trees.get(owner.run)
       self._places[owner] = OUTDOORS if model is None else self._find(model, owner.path)
     return self._places[owner]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from minilinen.tracing.equations.cost import Share
 from minilinen.tracing.events import Lift
+from minilinen.tracing.models import Entry, Model, ModuleNode
 from minilinen.tracing.spec import boxed
 
 from .costs import Costs
 from .folding import Branch, preorder
-from .modules import Entry, Model, ModuleNode
 from .words import Amount, amount, arguments, names_text, passing_text, value_text, variables_text
 
 NO_SHARE = Share()
@@ -43,7 +43,7 @@ def module_branch(model: Model, costs: Costs, show_repeated: bool) -> Branch:
   """A model's modules as branches."""
 
   def new(node: ModuleNode, entry: Entry | None, again: bool) -> Branch:
-    return _new(Item(node, entry, again, NO_SHARE if again else costs.of(model.runs, node.path)), costs)
+    return _new(Item(node, entry, again, NO_SHARE if again else costs.of(node)), costs)
 
   root = model.root
   top = new(root, root.entries[0] if root.entries else None, False)
@@ -68,6 +68,8 @@ def _new(item: Item, costs: Costs) -> Branch:
     tuple((c, variables_text(v)[:1]) for c, v in owned.items()),
     tuple(str(costs.count(item.cost, key)) for key in costs.keys),
   )  # fmt: skip
+  if not node.path:
+    same = (*same, node.tree)
   alike = (module_text(item), lift_text(entry), again, tuple((c, tuple(v)) for c, v in owned.items()))
   return Branch(node.name or ".", item, same, alike, kind=alike[:2])
 
@@ -84,6 +86,45 @@ def sum_up(roots: Sequence[Branch]) -> None:
     for child in branch.children:
       for collection, part in child.item.total.items():
         item.total[collection] = item.total.get(collection, Amount()) + part
+
+
+def counted(models: Sequence[Model]) -> dict[str, Amount]:
+  """How much all models own together, by collection; what is another's, or computed from another's, counts once."""
+  total: dict[str, Amount] = {}
+  for model in models:
+    for node in model:
+      for collection, variables in node.variables.items():
+        for name, value in variables.items():
+          if node.counts(collection, name):
+            total[collection] = total.get(collection, Amount()) + amount(boxed(value)[0])
+          else:
+            total.setdefault(collection, Amount())
+  return total
+
+
+def root_label(model: Model, several: bool) -> str:
+  """What a model's root is called: of several models by the argument that its variables were."""
+  return f". {model.tree.argument}" if several and model.tree.argument else "."
+
+
+def tree_notes(models: Sequence[Model]) -> list[str]:
+  """What is to be known of the variables of several models."""
+  notes = []
+  for model in models:
+    tree = model.tree
+    name = f"The variables of {tree} (tree {tree.number})"
+    if tree.within is not None:
+      notes.append(f"{name} are a part of tree {tree.within[0]}, and counted there.")
+    elif tree.derived_from:
+      others = " and ".join(map(str, tree.derived_from))
+      notes.append(f"{name} are computed from tree {others}, and not counted again.")
+    elif tree.elsewhere and not tree.known:
+      notes.append(f"Whether {name[0].lower()}{name[1:]} are another's is not known; they are not counted.")
+    elif tree.elsewhere:
+      notes.append(f"Some of {name[0].lower()}{name[1:]} are another tree's, and counted there.")
+    elif not tree.known and len(models) > 1:
+      notes.append(f"Whether {name[0].lower()}{name[1:]} are another's is not known; they are counted.")
+  return notes
 
 
 def class_name(item: Item) -> str:

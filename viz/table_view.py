@@ -12,6 +12,7 @@ from typing import Any
 
 from minilinen.tracing.equations.formula import as_number
 from minilinen.tracing.globs import matches
+from minilinen.tracing.models import Model
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import boxed
 from minilinen.tracing.trace import Trace
@@ -23,15 +24,17 @@ from .folding import Branch, Shown, folded, preorder
 from .items import (
   Item,
   class_name,
+  counted,
   inputs_text,
   lift_text,
   module_branch,
   module_text,
   outputs_text,
+  root_label,
   sum_up,
+  tree_notes,
 )
 from .layout import cut_end
-from .modules import Model, models
 from .outline import Cell, Column, Outline, Row
 from .view import OutlineView
 from .words import Amount, printable, value_text, variables_text
@@ -83,7 +86,7 @@ def tabulate(
   if not isinstance(trace, Trace):
     mend = "viz.tree draws variables; a trace comes from nn.trace(model.init)(key, x) or nn.record()."
     raise NothingToDrawError("viz.tabulate", "a Trace", trace, mend=mend)
-  found = models(trace)
+  found = trace.models
   if not found:
     raise NothingToDrawError(
       "viz.tabulate",
@@ -113,10 +116,7 @@ class _Choice:
 def _outline(found: Sequence[Model], costs: Costs, show_repeated: bool, choice: _Choice) -> Outline:
   roots = [module_branch(model, costs, show_repeated) for model in found]
   sum_up(roots)
-  totals: dict[str, Amount] = {}
-  for root in roots:
-    for collection, part in root.item.total.items():
-      totals[collection] = totals.get(collection, Amount()) + part
+  totals = counted(found)
   collections = _ordered(totals)
   name = " and ".join(dict.fromkeys(class_name(r.item) or "Model" for r in roots))
   columns = _chosen((*_columns(costs), *(Column(c, printable(c), least=28) for c in collections)), choice)
@@ -132,9 +132,9 @@ def _outline(found: Sequence[Model], costs: Costs, show_repeated: bool, choice: 
     title=f"{name} Summary",
     heading="path",
     columns=columns,
-    rows=tuple(_row(s, collections, costs) for s in shown),
+    rows=tuple(_row(s, collections, costs, len(found) > 1) for s in shown),
     totals=cells,
-    notes=(*_notes(shown, totals, choice.depth), *costs.notes()),
+    notes=(*_notes(shown, totals, choice.depth), *tree_notes(found), *costs.notes()),
     shrink=_shrink(collections, costs),
     data={"totals": {c: {"count": totals[c].count, "bytes": totals[c].nbytes} for c in collections}},
   )
@@ -215,7 +215,7 @@ def _shrink(collections: Sequence[str], costs: Costs) -> tuple[tuple[str, str], 
 # From branches to rows.
 
 
-def _row(shown: Shown, collections: Sequence[str], costs: Costs) -> Row:
+def _row(shown: Shown, collections: Sequence[str], costs: Costs, several: bool) -> Row:
   item: Item = shown.branch.item
   cells = {
     "\0module": Cell(_module_cell(item)),
@@ -228,7 +228,7 @@ def _row(shown: Shown, collections: Sequence[str], costs: Costs) -> Row:
     total = item.total.get(c)
     if total is not None:
       cells[c] = Cell(variables_text(owned), total.numbers())
-  label = shown.label if item.node.path else "."
+  label = shown.label if item.node.path else root_label(item.node.model, several)
   mark = f"{shown.mark} (again)".strip() if item.again else shown.mark
   return Row(label, shown.depth, mark, cells, _data(shown, collections) | _cost_data(item, costs))
 
@@ -247,6 +247,7 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
   entry = item.entry
   return {
     "path": item.node.path.bare,
+    "tree": item.node.tree,
     "names": [copy.label for copy in shown.copies],
     "times": len(shown.copies),
     "depth": shown.depth,

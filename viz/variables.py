@@ -16,12 +16,15 @@ import jax
 
 from minilinen.core.meta import AxisMetadata, unbox
 from minilinen.tracing.globs import matches
+from minilinen.tracing.models import Model
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Node, Opaque, Spec, Value, boxed, describe
 from minilinen.tracing.trace import Trace
+from minilinen.tracing.trees import Tree
 
 from .errors import NoMatchError, NothingToDrawError
 from .folding import Branch, Shown, folded, natural, preorder
+from .items import tree_notes
 from .outline import Cell, Column, Outline, Row
 from .view import OutlineView
 from .words import Amount, amount, bytes_text, value_text
@@ -56,26 +59,54 @@ def tree(
   >>> [row["path"] for row in view.to_rows()]
   ['params', 'params/Dense_0', 'params/Dense_0/kernel']
   """
-  source = _source(variables)
-  roots = _branches(source)
-  _share_axes(roots)
+  models = variables.models if isinstance(variables, Trace) else ()
+  sources = [_of_tree(variables, model.tree) for model in models] if models else [_source(variables)]
+  roots = [_branches(source) for source in sources]
+  for tree in roots:
+    _share_axes(tree)
   if pattern is not None:
     roots = _matching(roots, pattern)
-  total = _sum_up(roots)
-  shown = folded(roots, depth=None if depth is None else depth - 1, fold=fold)
-  return OutlineView("tree", _outline(shown, total, pattern), table_kwargs, column_kwargs)
+  total = sum(map(_sum_up, roots), Amount())
+  several = len(models) > 1
+  branches = [_heading(*each) for each in zip(models, roots) if each[1]] if several else roots[0]
+  if several:
+    total = _counted(branches)
+  shown = folded(branches, depth=None if depth is None else depth - (not several), fold=fold)
+  notes = tree_notes(models) if several else []
+  return OutlineView("tree", _outline(shown, total, pattern, notes), table_kwargs, column_kwargs)
 
 
-def _source(variables: Any) -> Any:
-  """The tree to walk: a trace's variables in their boxes, or what was passed."""
-  if isinstance(variables, Trace):
-    tree: dict[str, Any] = {}
-    for found in variables.find():
-      branch = tree
+def _of_tree(trace: Trace, tree: Tree) -> Any:
+  """One tree of a trace: its variables in their boxes."""
+  source: dict[str, Any] = {}
+  for found in trace.find():
+    if found.tree == tree.number:
+      branch = source
       for name in found.place[:-1]:
         branch = branch.setdefault(name, {})
       branch[found.name] = _Boxed(found.value, found.axes) if found.axes is not None else found.value
-    return tree
+  return source
+
+
+def _heading(model: Model, roots: list[Branch]) -> Branch:
+  """A row of its own above the variables of one of several models."""
+  total = sum((root.item.total for root in roots), Amount())
+  label = " ".join(filter(None, (model.module or "variables", model.tree.argument)))
+  for branch in preorder(roots):
+    branch.item.tree = model.tree
+  return Branch(label, _Item((), total=total, tree=model.tree), same=model.tree.number, children=roots)
+
+
+def _counted(headings: Sequence[Branch]) -> Amount:
+  """How much several models own together; what is another's, or computed from another's, counts once."""
+  leaves = [branch.item for branch in preorder(headings) if branch.item.leaf]
+  return sum((item.total for item in leaves if item.tree.counts(item.path)), Amount())
+
+
+def _source(variables: Any) -> Any:
+  """The tree to walk: what was passed."""
+  if isinstance(variables, Trace):
+    return {}
   if variables is None or isinstance(variables, (str, bytes, int, float)) or callable(variables):
     raise NothingToDrawError(
       "viz.tree", "variables (nested dicts of arrays) or a Trace", variables,
@@ -94,12 +125,13 @@ class _Boxed:
 
 @dataclass(eq=False)
 class _Item:
-  """A node of the tree: its path, its value if it is a leaf, and how much is below."""
+  """A node of the tree: its path, its value if it is a leaf, which of several trees it is in, and how much is below."""
 
   path: tuple[str, ...]
   value: Value = None
   axes: Value = None
   leaf: bool = False
+  tree: Tree | None = None
   total: Amount = field(default_factory=Amount)
 
 
@@ -183,10 +215,10 @@ def _sum_up(roots: Sequence[Branch]) -> Amount:
   return sum((root.item.total for root in roots), Amount())
 
 
-def _matching(roots: Sequence[Branch], pattern: str) -> list[Branch]:
+def _matching(trees: Sequence[list[Branch]], pattern: str) -> list[list[Branch]]:
   """The trees cut down to what a pattern fits: a leaf, or a branch with all that is below."""
   wanted = Path.of(pattern)
-  order = preorder(roots)
+  order = preorder([root for roots in trees for root in roots])
   kept: set[Branch] = set()
   for branch in order:
     if branch not in kept and matches(wanted, branch.item.path):
@@ -197,13 +229,13 @@ def _matching(roots: Sequence[Branch], pattern: str) -> list[Branch]:
     branch.children = [c for c in branch.children if c in kept]
     if branch.children:
       kept.add(branch)
-  return [root for root in roots if root in kept]
+  return [[root for root in roots if root in kept] for roots in trees]
 
 
 # From branches to rows.
 
 
-def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outline:
+def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None, notes: list[str]) -> Outline:
   is_named = any(s.branch.item.axes is not None for s in shown)
   is_split = total.on_device != total.nbytes
   rows = tuple(_row(s, is_split) for s in shown)
@@ -213,7 +245,7 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None) -> Outl
   columns.append(Column("size", "size"))
   if is_split:
     columns.append(Column("on_device", "/device"))
-  notes = [] if shown else ["There are no variables."]
+  notes = [*notes] if shown else ["There are no variables."]
   if is_named and is_split:
     notes.append("axes: name→axis of the mesh that splits it.")
   if total.unknown:
@@ -249,6 +281,7 @@ def _row(shown: Shown, is_split: bool) -> Row:
   cells["axes"] = Cell(_laid_out(item, is_split))
   data = {
     "path": Path(item.path).bare,
+    "tree": item.tree.number if item.tree is not None else 0,
     "names": [copy.label for copy in shown.copies],
     "times": len(shown.copies),
     "depth": shown.depth,

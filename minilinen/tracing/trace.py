@@ -21,11 +21,12 @@ from minilinen.tracing.equations.program import Equation, Program, read_program
 from minilinen.tracing.equations.reach import Unused, unused
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, nested
 from minilinen.tracing.globs import matches
+from minilinen.tracing.models import Model, models_of, trees_with_records, variables_of
 from minilinen.tracing.plain import same, with_numbers
 from minilinen.tracing.recorder import Recorder
 from minilinen.tracing.spec import Value
 from minilinen.tracing.tree import Found
-from minilinen.tracing.trees import Tree
+from minilinen.tracing.trees import Tree, implied_trees
 
 R = TypeVar("R", bound=Record)
 
@@ -116,6 +117,7 @@ class Trace:
     self._flat: tuple[Record, ...] | None = None
     self._calls: dict[Path, tuple[Call, ...]] | None = None
     self._found: tuple[Found, ...] | None = None
+    self._models: tuple[Model, ...] | None = None
     self._marked: list[int] = []
     self._inputs: list[str] = []
     self._results: list[str] = []
@@ -142,7 +144,7 @@ class Trace:
     if self._recorder is not None:
       self._items = self._recorder.freeze()
       self._trees = self._recorder.trees
-      self._flat = self._calls = self._found = None
+      self._flat = self._calls = self._found = self._models = None
 
   # The records.
 
@@ -245,7 +247,15 @@ class Trace:
   def trees(self) -> tuple[Tree, ...]:
     """The variable trees that the runs were on, in the order in which they were met; `Run.tree` is a number of them."""
     self._refresh()
-    return self._trees
+    return self._trees or implied_trees(self.runs)
+
+  @property
+  def models(self) -> tuple[Model, ...]:
+    """The models that ran, one for each tree: `trace.models[0]["encoder/Dense_0"]` is all about one module."""
+    self._refresh()
+    if self._models is None:
+      self._models = models_of(self)
+    return self._models
 
   # What is computed from the records.
 
@@ -262,14 +272,18 @@ class Trace:
     return tree.states(self.items)
 
   def find(self, pattern: str | Iterable[str] = "**") -> tuple[Found, ...]:
-    """The variables whose collection/path/name fits a pattern, with everything that happened to them.
+    """The variables of all trees whose collection/path/name fits a pattern, with everything that happened to them.
 
     Args:
       pattern: as "params/**/kernel": `*` is one name or a part of it, `**` any number of levels.
     """
     self._refresh()
     if self._found is None:
-      self._found = tree.found_variables(self._items)
+      self._found = tuple(
+        found
+        for known, _, records in trees_with_records(self)
+        for found in tree.found_variables(records, variables_of(known, records), known.number)
+      )
     wanted = Path.of(pattern)
     return tuple(found for found in self._found if matches(wanted, found.place))
 
@@ -335,7 +349,7 @@ class Trace:
     Raises:
       NoEquationsError: if the code really ran: then JAX wrote no equations down.
     """
-    return cost_of(self.name, self.program.equations, self.records)
+    return cost_of(self.name, self.program.equations, self.models)
 
   def unused(self) -> Unused:
     """Which inputs and modules never reach the output, and which results of loops and jitted functions.
@@ -353,7 +367,7 @@ class Trace:
     again and again. `nn.check` asks more: whether variables are those of a model.
     """
     known = self.has_equations and self.error is None
-    return checks.check(self.items, (self.program, self.unused()) if known else None)
+    return checks.check(self.items, self.trees, (self.program, self.unused()) if known else None)
 
   def at(self, **dimensions: int) -> Trace:
     """The trace with numbers in the place of symbolic dimensions, as if it had been made with these.
@@ -417,7 +431,12 @@ class Trace:
 
   def __repr__(self) -> str:
     records = self.records
-    modules = {r.path for r in records if isinstance(r, (Call, Name))}
+    modules = {
+      (known.number, r.path)
+      for known, _, items in trees_with_records(self)
+      for r in tree.model_records(items, bodies=True)
+      if isinstance(r, (Call, Name))
+    }
     keys = sum(isinstance(r, Key) for r in records)
     name = self.name or ", ".join(dict.fromkeys(run.name for run in self.runs))
     told = [_counted(len(modules), "module"), _counted(len(self.find()), "variable"), _counted(keys, "key")]

@@ -29,6 +29,7 @@ class Found:
     axes: the axis names of its box, or those kept beside it, seen from outside too; None if it has none.
     create: the event that made it, None if it was passed in.
     reads, writes: the events on it, in order; those in a lifted body have the specs of the inside.
+    tree: the number of the variable tree that it is in, among `Trace.trees`.
   """
 
   collection: str
@@ -39,6 +40,7 @@ class Found:
   create: events.Create | None = None
   reads: tuple[events.Read, ...] = ()
   writes: tuple[events.Write, ...] = ()
+  tree: int = 0
 
   @property
   def place(self) -> Path:
@@ -135,11 +137,17 @@ def _with(tree: Mapping[str, Any], place: Place, value: Value) -> Mapping[str, A
   return top
 
 
-def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
-  """Every variable of a trace with its events, in the order of the tree."""
+def found_variables(items: Iterable[Record], variables: Mapping[str, Any], tree: int) -> tuple[Found, ...]:
+  """Every variable of a tree with its events, in the order of the tree.
+
+  Args:
+    items: the runs on it.
+    variables: collection -> path -> name -> spec.
+    tree: its number.
+  """
   items = tuple(items)
   table: dict[Place, dict[str, Any]] = {}
-  for place, value in leaves(variable_tree(items)):
+  for place, value in leaves(variables):
     if len(place) > 1 and value != {}:
       table[place] = {"value": value}
   for record in model_records(items, bodies=True):
@@ -157,7 +165,9 @@ def found_variables(items: Iterable[Record]) -> tuple[Found, ...]:
   for place, known in table.items():
     if known.get("axes") is None:
       known["axes"] = _axes_beside(table, place)
-  return tuple(Found(place[0], Path(place[1:-1]), place[-1], **known) for place, known in table.items())
+  return tuple(
+    Found(place[0], Path(place[1:-1]), place[-1], tree=tree, **known) for place, known in table.items()
+  )
 
 
 def _axes_beside(table: Mapping[Place, Mapping[str, Any]], place: Place) -> Value:

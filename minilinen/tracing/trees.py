@@ -18,6 +18,7 @@ from typing import Any
 
 from minilinen.tracing.equations.leaves import Leaves
 from minilinen.tracing.equations.values import Values, read_top, read_values
+from minilinen.tracing.events import Run
 from minilinen.tracing.spec import Value, boxed
 from minilinen.tracing.tree import leaves
 
@@ -43,6 +44,7 @@ class Tree:
     elsewhere: variables that count elsewhere: those of another tree, and those computed from another's.
     stacked: variables that runs saw one slice of (under `vmap`, `scan`), with their whole specs.
     states: how many different values its variables had.
+    inputs: of a traced function, the numbers of its inputs that are variables of this tree, each with the variable.
     known: whether it is known that all these runs were on it, and that no other was.
   """
 
@@ -56,11 +58,24 @@ class Tree:
   elsewhere: tuple[Place, ...] = ()
   stacked: tuple[tuple[Place, Value], ...] = ()
   states: int = 1
+  inputs: tuple[tuple[int, Place], ...] = ()
   known: bool = True
 
   def counts(self, place: Place) -> bool:
     """Whether a variable is counted with this tree."""
     return not any(place == known[: len(place)] or known == place[: len(known)] for known in self.elsewhere)
+
+  def __str__(self) -> str:
+    """What it is called: its class, and the argument that it was if there was one."""
+    return f"{self.module or 'variables'}{f' {self.argument!r}' if self.argument else ''}"
+
+
+def implied_trees(runs: Iterable[Run]) -> tuple[Tree, ...]:
+  """The trees of runs that say their trees, where nothing else is known of them."""
+  by_tree: dict[int, list[Run]] = defaultdict(list)
+  for run in runs:
+    by_tree[run.tree].append(run)
+  return tuple(Tree(n, its[0].module, tuple(r.order for r in its)) for n, its in sorted(by_tree.items()))
 
 
 @dataclass(eq=False)
@@ -110,6 +125,7 @@ class Growing:
   elsewhere: set[Place] = field(default_factory=set)
   argument: str = ""
   stacked: list[tuple[Place, Value]] = field(default_factory=list)
+  inputs: list[tuple[int, Place]] = field(default_factory=list)
 
   @property
   def module(self) -> str:
@@ -128,7 +144,7 @@ class Growing:
     return Tree(
       self.number, self.module, runs, self.origin, self.argument,
       self.derived_from, self.within, tuple(sorted(self.elsewhere)), tuple(self.stacked),
-      max(1, len(self.states)), self.known,
+      max(1, len(self.states)), tuple(self.inputs), self.known,
     )  # fmt: skip
 
 
@@ -382,6 +398,8 @@ def _say_origin(tree: Growing, values: Values, names: Sequence[str]) -> None:
     return
   arguments = dict(zip(values.arguments, names))
   whole = {place: values.whole(number) for place, number in tree.states[0].items()}
+  numbers = {number: index for index, number in enumerate(values.arguments)}
+  tree.inputs = sorted((numbers[number], place) for place, number in whole.items() if number in numbers)
   inputs = [(place, arguments[number]) for place, number in whole.items() if number in arguments]
   if tree.origin != "init":
     sources = [number for number in whole.values() if values.sources[number]]

@@ -8,7 +8,7 @@ model makes), `runs` (what was caught while it happened, what ended a run, runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from minilinen.tracing.checks.finding import Findings as Findings
 from minilinen.tracing.checks.keys import colliding_keys
@@ -19,19 +19,23 @@ from minilinen.tracing.checks.variables import idle_parameters, unread_parameter
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.reach import Unused
 from minilinen.tracing.events import Record
+from minilinen.tracing.trees import Tree
 
 _CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncalled_modules, retraced_runs)
 
 
-def check(items: Iterable[Record], equations: tuple[Program, Unused] | None = None) -> Findings:
+def check(
+  items: Iterable[Record], trees: Sequence[Tree] = (), equations: tuple[Program, Unused] | None = None
+) -> Findings:
   """Everything that a trace shows to be wrong, each mistake once.
 
   Args:
     items: its records.
+    trees: its variable trees.
     equations: what JAX wrote down, if that is known, and what of it never reaches the output.
   """
   items = tuple(items)
   found = dict.fromkeys(finding for look in _CHECKS for finding in look(items))
   if equations is not None:
-    found |= dict.fromkeys(idle_parameters(*equations, items))
+    found |= dict.fromkeys(idle_parameters(*equations, items, trees))
   return Findings(found)

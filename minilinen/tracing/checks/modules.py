@@ -11,19 +11,19 @@ from minilinen.tracing.told import Told
 
 def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
   """Finds submodules of `setup` at whose path nothing ever happens, in runs of `__call__`."""
-  declared: dict[tuple[str, Path], Name] = {}
-  used: dict[str, set[Path]] = {}
+  declared: dict[tuple[int, Path], Name] = {}
+  used: dict[int, set[Path]] = {}
   for run, records in whole_runs(items):
     for record in records:
       if isinstance(record, Name):
         if record.how == "attribute":
-          declared.setdefault((run.module, record.path), record)
+          declared.setdefault((run.tree, record.path), record)
         continue
       paths = (record.path, record.other) if isinstance(record, Share) else (record.path,)
-      used.setdefault(run.module, set()).update(paths)
-  touched = {module: with_branches(paths) for module, paths in used.items()}
-  for (module, path), name in declared.items():
-    if path not in touched.get(module, ()):
+      used.setdefault(run.tree, set()).update(paths)
+  touched = {tree: with_branches(paths) for tree, paths in used.items()}
+  for (tree, path), name in declared.items():
+    if path not in touched.get(tree, ()):
       yield Told(
         "UncalledModuleWarning",
         name.path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minilinen import spelling
@@ -16,40 +16,53 @@ from minilinen.tracing.source import Source
 from minilinen.tracing.spec import Spec, Value, boxed
 from minilinen.tracing.told import Told
 from minilinen.tracing.tree import Place, leaves
+from minilinen.tracing.trees import Tree as Variables
 
 Tree = dict[Place, Value]
 
 
 def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
   """Finds parameters that were passed to a whole model, and that none of its runs read."""
-  given: dict[str, dict[Place, Run]] = {}
-  read: dict[str, set[Place]] = {}
+  given: dict[int, dict[Place, Run]] = {}
+  read: dict[int, set[Place]] = {}
   for run, records in whole_runs(items):
     if run.name == "apply":
-      seen = read.setdefault(run.module, set())
+      seen = read.setdefault(run.tree, set())
       for record in records:
         seen.update(_read_by(record))
       for place, _ in leaves(run.given.get("params", {})):
-        given.setdefault(run.module, {}).setdefault(place, run)
-  for module, places in given.items():
-    for branch, run in _branches(places, read[module]):
+        given.setdefault(run.tree, {}).setdefault(place, run)
+  for tree, places in given.items():
+    for branch, run in _branches(places, read[tree]):
       text = Path(branch).bare
       yield Told(
         "UnusedVariableWarning",
         Path(branch[:-1]),
         run.source,
-        f"Parameters {text!r} are passed to {module}, which never reads them.",
+        f"Parameters {text!r} are passed to {run.module}, which never reads them.",
         "only parameters that the model has",
         text,
         "take them out of the tree, or pass the parameters of this very model",
       )
 
 
-def idle_parameters(program: Program, unused: Unused, items: Iterable[Record]) -> Iterator[Told]:
+def idle_parameters(
+  program: Program, unused: Unused, items: Iterable[Record], trees: Sequence[Variables]
+) -> Iterator[Told]:
   """Finds parameters that were read, and that have no influence on what the function returned."""
-  inputs = {place: name for name in program.names if (place := _parameter(name))}
+  happened: dict[int, list[Record]] = {}
+  for run, records in whole_runs(items):
+    happened.setdefault(run.tree, []).extend(records)
+  for tree in trees:
+    if tree.within is None:
+      of = f" of {tree}" if len(trees) > 1 else ""
+      inputs = {place[1:]: program.names[number] for number, place in tree.inputs if place[0] == "params"}
+      yield from _idle(inputs, unused, happened.get(tree.number, []), of)
+
+
+def _idle(inputs: Mapping[Place, str], unused: Unused, happened: Sequence[Record], of: str) -> Iterator[Told]:
+  """Those of one tree, whose parameters are these inputs."""
   idle = {place: name for place, name in inputs.items() if name in unused.inputs}
-  happened = [record for _, records in whole_runs(items) for record in records]
   read = {place for record in happened for place in _read_by(record)}
   calls: dict[Place, Call] = {record.path: record for record in happened if isinstance(record, Call)}
   for branch, name in _branches(idle, inputs.keys() - idle.keys()):
@@ -61,17 +74,11 @@ def idle_parameters(program: Program, unused: Unused, items: Iterable[Record]) -
         "UnusedVariableWarning",
         Path(path),
         calls[path].source if path in calls else None,
-        f"Parameters {Path(branch).bare!r} are read, but what is computed from them never reaches the output.",
+        f"Parameters {Path(branch).bare!r}{of} are read, but what is computed from them never reaches the output.",
         "a result that depends on all parameters",
         name,
         "use what the module returns, or take the module out",
       )
-
-
-def _parameter(name: str) -> Place:
-  """The place in "params" that an input's name speaks of; empty if it speaks of something else."""
-  place = Path.parse(name)
-  return place[place.index("params") + 1 :] if "params" in place else Path()
 
 
 def _read_by(record: Record) -> Iterator[Place]:

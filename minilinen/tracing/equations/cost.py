@@ -1,24 +1,22 @@
 """What a run costs, module by module.
 
-`Trace.cost` adds up the equations of the trace's program by their owners, and the parameters by their paths. A
-`Cost` is the account of one module, with those of its submodules inside; the one at the top is that of the whole
-function, and what it owns itself is what the function did outside of all modules.
+`Trace.cost` adds up the equations of the trace's program by the calls that they stand in, and the parameters of each
+variable tree once. A `Cost` is the account of one module, with those of its submodules inside; the one at the top is
+that of the whole function, and what it owns itself is what the function did outside of all modules.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from minilinen import spelling
-from minilinen.tracing import tree
 from minilinen.tracing.equations import formula
-from minilinen.tracing.equations.program import OUTSIDE, PHASES, Equation, Owner
+from minilinen.tracing.equations.program import PHASES, Equation
 from minilinen.tracing.equations.work import COUNTS, NOTHING, Count, Work
-from minilinen.tracing.events import Call, Path, Record, Run
+from minilinen.tracing.events import Path
 from minilinen.tracing.spec import Spec
 
 
@@ -32,6 +30,20 @@ class NoSuchCostError(KeyError):
 
   def __str__(self) -> str:
     return self.args[0]
+
+
+class Module(Protocol):
+  """What is to be known of a module: its address, its calls and its variables. `models.ModuleNode` is one."""
+
+  @property
+  def tree(self) -> int: ...
+  @property
+  def path(self) -> Path: ...
+  @property
+  def calls(self) -> Sequence[Any]: ...
+  @property
+  def variables(self) -> Mapping[str, Mapping[str, Any]]: ...
+  def counts(self, collection: str, name: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -95,15 +107,15 @@ class Cost:
   """What a module costs. `viz.tabulate(trace, compute_flops=True)` draws it.
 
   Attributes:
-    run: the order of the `Run` in the trace, -1 for the whole function.
+    tree: the number of the model's variable tree, -1 for the whole function.
     path: the module's path, `()` for the root of a model and for the whole function.
     module: its class; the function's name at the top.
-    own: the share of the module itself.
-    total: the same with everything below it.
+    own: the share of the module itself. Those of all modules add up to that of the whole function.
+    total: what it costs to call it: the same with everything below it, and with the modules that it called elsewhere.
     inside: the costs of its submodules; at the top those of the models that the function ran.
   """
 
-  run: int
+  tree: int
   path: Path
   module: str
   own: Share
@@ -138,11 +150,22 @@ class Cost:
       NoSuchCostError: if there is none.
     """
     wanted = Path.of(path)
-    modules = [cost for depth, cost in self.walk() if cost.run >= 0]
+    modules = [cost for depth, cost in self.walk() if cost.tree >= 0]
     for cost in modules:
       if cost.path == wanted:
         return cost
     raise NoSuchCostError(wanted.bare, (cost.path.bare for cost in modules))
+
+  def of(self, tree: int, path: Path) -> Cost:
+    """The cost of a module of one model.
+
+    Raises:
+      NoSuchCostError: if there is none.
+    """
+    found = next((c for _, c in self.walk() if (c.tree, c.path) == (tree, path)), None)
+    if found is None:
+      raise NoSuchCostError(path.bare, (c.path.bare for _, c in self.walk() if c.tree == tree))
+    return found
 
   def at(self, **dimensions: int) -> Cost:
     """The same with numbers in the place of symbolic dimensions.
@@ -150,39 +173,46 @@ class Cost:
     Raises:
       DimensionMissingError: if a dimension has none.
     """
-    return _nested([(d, c.run, c.path, c.module, c.own.at(dimensions)) for d, c in self.walk()])
+    rows = [
+      (d, c.tree, c.path, c.module, c.own.at(dimensions), c.total.at(dimensions)) for d, c in self.walk()
+    ]
+    return _nested(rows)
 
 
 def _text(count: Count) -> str:
   return f"{count:,}" if isinstance(count, int) else str(count)
 
 
-def cost_of(name: str, equations: Iterable[Equation], records: Sequence[Record]) -> Cost:
+def cost_of(name: str, equations: Iterable[Equation], models: Iterable[Iterable[Module]]) -> Cost:
   """The costs of a function.
 
   Args:
     name: the function's.
     equations: all that it led to.
-    records: all that happened, depth first.
+    models: the modules of each that ran in it.
   """
-  accounts = _accounts(name, records)
+  whole = _Account(-1, Path(), name, 0)
+  accounts = [whole]
+  of_call: dict[int, _Account] = {}
+  for model in models:
+    accounts += _accounts(model, whole, of_call)
+  groups: dict[tuple[int, ...], _Sum] = {}
   for equation in equations:
-    owner = equation.owner if equation.owner in accounts else OUTSIDE
-    accounts[owner].book(equation)
-  _book_parameters(accounts, records)
-  order = sorted(accounts, key=lambda owner: (owner.run, accounts[owner].place))
-  return _nested([(accounts[o].depth, o.run, o.path, accounts[o].module, accounts[o].share()) for o in order])
+    groups.setdefault(equation.calls, _Sum()).book(equation)
+  for calls, group in groups.items():
+    callers = [of_call[call] for call in calls if call in of_call]
+    callers = callers or [whole]
+    callers[-1].own.add(group)
+    for account in dict.fromkeys(above for caller in callers for above in caller.with_those_around()):
+      account.total.add(group)
+  return _nested([account.row() for account in accounts])
 
 
-class _Account:
-  """One module's own costs in the making."""
+class _Sum:
+  """Work and marks of equations, added up."""
 
-  def __init__(self, module: str, depth: int, place: tuple[int, ...]):
-    self.module = module
-    self.depth = depth
-    self.place = place
+  def __init__(self) -> None:
     self.counts = {phase: [0] * len(COUNTS) for phase in PHASES}
-    self.parameters: Count = 0
     self.marks: Counter[str] = Counter()
 
   def book(self, equation: Equation) -> None:
@@ -193,52 +223,76 @@ class _Account:
     for mark in equation.marks:
       self.marks[f"{mark} {equation.primitive}" if mark == "unknown" else mark] += 1
 
-  def share(self) -> Share:
+  def add(self, other: _Sum) -> None:
+    for phase, counts in self.counts.items():
+      for i, count in enumerate(other.counts[phase]):
+        counts[i] = counts[i] + count
+    self.marks += other.marks
+
+  def share(self, parameters: Count) -> Share:
     works = (Work(*self.counts[phase]) for phase in PHASES)
-    return _share(works, self.parameters, dict(self.marks))
+    return _share(works, parameters, dict(self.marks))
 
 
-def _accounts(name: str, records: Sequence[Record]) -> dict[Owner, _Account]:
-  """An account for each module that was called, and one for the function."""
-  accounts = {OUTSIDE: _Account(name, 0, ())}
-  run_of: dict[int, int] = {-1: -1}
-  for record in records:
-    run = run_of[record.order] = record.order if isinstance(record, Run) else run_of[record.span]
-    if isinstance(record, Call) and Owner(run, record.path) not in accounts:
-      above = _nearest(accounts, Owner(run, record.path[:-1])) if record.path else accounts[OUTSIDE]
-      place = (*above.place, record.order)
-      accounts[Owner(run, record.path)] = _Account(record.module, above.depth + 1, place)
-  return accounts
+class _Account:
+  """One module's costs in the making.
+
+  Attributes:
+    around: the account of the nearest module around it that was called.
+    own, total: what it does itself, and with all that it calls.
+    parameters: how many it has itself; all_parameters: with those below.
+  """
+
+  def __init__(self, tree: int, path: Path, module: str, depth: int, around: _Account | None = None):
+    self.tree = tree
+    self.path = path
+    self.module = module
+    self.depth = depth
+    self.around = around
+    self.own, self.total = _Sum(), _Sum()
+    self.parameters: Count = 0
+    self.all_parameters: Count = 0
+
+  def with_those_around(self) -> Iterator[_Account]:
+    account: _Account | None = self
+    while account is not None:
+      yield account
+      account = account.around
+
+  def row(self) -> _Row:
+    own, total = self.own.share(self.parameters), self.total.share(self.all_parameters)
+    return (self.depth, self.tree, self.path, self.module, own, total)
 
 
-def _nearest(accounts: Mapping[Owner, _Account], owner: Owner) -> _Account:
-  """The account of a module, or of the nearest around it that has one."""
-  path = owner.path
-  while Owner(owner.run, path) not in accounts and path:
-    path = path[:-1]
-  return accounts.get(Owner(owner.run, path), accounts[OUTSIDE])
+_Row = tuple[int, int, Path, str, Share, Share]
 
 
-def _book_parameters(accounts: Mapping[Owner, _Account], records: Sequence[Record]) -> None:
-  """Adds the parameters of each model; of several runs of one model, only the first has them."""
-  sizes = formula.Formulas()
-  seen: list[Any] = []
-  for run in (r for r in records if isinstance(r, Run)):
-    params = tree.variable_tree((run,)).get("params")
-    if params is None or (run.module, params) in seen:
-      continue
-    seen.append((run.module, params))
-    for place, spec in tree.leaves(params):
-      if isinstance(spec, Spec):
-        account = _nearest(accounts, Owner(run.order, Path(place[:-1])))
-        account.parameters += math.prod(map(sizes.parse, spec.shape))
+def _accounts(model: Iterable[Module], whole: _Account, of_call: dict[int, _Account]) -> list[_Account]:
+  """An account for each module of a model that was called, depth first; `of_call` learns whose each call is."""
+  found: dict[Path, _Account] = {}
+  for node in model:
+    path = node.path
+    above = next((found[path[:end]] for end in range(len(path) - 1, -1, -1) if path[:end] in found), whole)
+    if node.calls:
+      account = _Account(node.tree, path, node.calls[0].module, above.depth + 1, above)
+      found[path] = account
+      for call in node.calls:
+        of_call.setdefault(call.order, account)
+    else:
+      account = above
+    for name, value in node.variables.get("params", {}).items():
+      if isinstance(value, Spec) and node.counts("params", name):
+        size = value.size
+        account.parameters += size
+        for each in account.with_those_around():
+          each.all_parameters += size
+  return list(found.values())
 
 
-def _nested(rows: Sequence[tuple[int, int, Path, str, Share]]) -> Cost:
+def _nested(rows: Sequence[_Row]) -> Cost:
   """The costs of rows that stand depth first."""
   waiting: dict[int, list[Cost]] = {}
-  for depth, run, path, module, own in reversed(rows):
+  for depth, tree, path, module, own, total in reversed(rows):
     inside = tuple(reversed(waiting.pop(depth + 1, ())))
-    total = sum((cost.total for cost in inside), own)
-    waiting.setdefault(depth, []).append(Cost(run, path, module, own, total, inside))
+    waiting.setdefault(depth, []).append(Cost(tree, path, module, own, total, inside))
   return waiting[0][0]
