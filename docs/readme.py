@@ -32,6 +32,7 @@ GROUPS = [
     ],
   ),
   ("The bottom of the rest", ["minilinen/configurations.py", "minilinen/errors/*.py"]),
+  ("Functions of arrays", ["minilinen/functions/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
   (
     "The class layer: modules",

@@ -1,4 +1,4 @@
-"""The paths by which Linen's users import: `minilinen.linear` is `minilinen/layers/linear.py`.
+"""May be skipped: the paths by which Linen's users import: `minilinen.linear` is `minilinen/layers/linear.py`.
 
 `nn.linear.Dense` needs nothing of this: `minilinen/__init__.py` names `linear`. But `import minilinen.linear` and
 `from minilinen.linear import Dense` ask Python for a module of that name, and Python looks into `sys.modules` first.
@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 
 from minilinen.core import spmd
-from minilinen.core.nn import initializers, pooling
+from minilinen.functions import initializers, pooling
 from minilinen.layers import (
   activation,
   attention,

@@ -1,4 +1,4 @@
-"""Dataclasses with fields that are passed by name, under the names that Linen has for them.
+"""May be skipped: dataclasses with fields that are passed by name, under the names that Linen has for them.
 
 Linen is older than `kw_only` in Python's dataclasses and brought its own. Here they are Python's, so a field that is
 marked is passed by name only, where Linen takes it by position too, after all others:

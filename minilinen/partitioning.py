@@ -1,4 +1,4 @@
-"""Logical axes beside the variables instead of in boxes: for each collection a second one, "params_axes" for "params".
+"""May be skipped without meshes: logical axes beside variables, in "params_axes" for "params".
 
 The older of Linen's two ways to say how variables lie on a mesh: `param_with_axes` makes a parameter, constrains it
 (`core.spmd`), and sows an `AxisMetadata` with its axes under the parameter's name and "_axes". The values stay plain

@@ -14,7 +14,7 @@ FILES = sorted([*(ROOT / "minilinen").rglob("*.py"), *(ROOT / "viz").rglob("*.py
 FLOORS = [
   "minilinen.jax_internals minilinen.keys minilinen.spelling minilinen.in_force",
   "minilinen.tracing",
-  "minilinen.configurations minilinen.errors",
+  "minilinen.configurations minilinen.errors minilinen.functions",
   "minilinen.core",
   "minilinen.module minilinen.transforms minilinen.partitioning",
   "minilinen.layers",

@@ -1,4 +1,4 @@
-"""Which boundary keeps something out, and which lifted body is running: what messages ask when a name is missing.
+"""May be skipped: which boundary keeps something out and which lifted body is running, for messages.
 
 JAX lets a function transformed by hand (`jax.vmap`, `jax.lax.scan`, `jax.jit` ...) use a scope from outside of
 it, and Flax lets that pass. As a rule it is harmless: parameters are read. But a value written from inside is a

@@ -1,4 +1,4 @@
-"""First values of parameters, and their shapes, without doing the same work twice.
+"""May be skipped: first values of parameters, and their shapes, without doing the same work twice.
 
 A model asks the same few initializers for the same shapes again and again. Shapes are remembered, so that `apply`
 checks parameters against their initializers at no cost; and JAX's own initializers are traced once for each shape

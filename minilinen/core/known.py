@@ -1,4 +1,4 @@
-"""Values that a function gives whatever its unknown inputs are.
+"""May be skipped: values that a function gives whatever its unknown inputs are.
 
 `lazy_init` makes parameters from shapes alone, and a scan makes a broadcast variable once, before
 its loop: both ask for outputs of a function that has inputs nobody knows. This file runs what does not

@@ -1,4 +1,4 @@
-"""What a scope says of a mistake: the errors that need a look around, and the warnings of what Flax lets pass.
+"""May be skipped: what a scope says of a mistake, and of what Flax lets pass.
 
 A scope comes here only when something is wrong or might be, so nothing here has to be fast.
 """

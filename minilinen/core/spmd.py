@@ -1,4 +1,4 @@
-"""Logical axes: models name what an axis means, and rules say on which axis of the mesh it lies.
+"""May be skipped on one device: logical axes, named by models and laid on the mesh's axes by rules.
 
 A model says that the axes of a kernel are ("embed", "mlp") and those of an activation ("batch", "embed"). Which of
 them are split over which devices is decided elsewhere, by rules such as (("batch", "data"), ("mlp", "model")), so that

@@ -1,4 +1,4 @@
-"""Which of JAX's transforms is under way, for code that must not be called from inside of another one."""
+"""May be skipped: which of JAX's transforms is under way, for code that must not be inside of another."""
 
 from __future__ import annotations
 

@@ -5,31 +5,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from minilinen.core.nn.activation import celu as celu
-from minilinen.core.nn.activation import elu as elu
-from minilinen.core.nn.activation import gelu as gelu
-from minilinen.core.nn.activation import glu as glu
-from minilinen.core.nn.activation import hard_sigmoid as hard_sigmoid
-from minilinen.core.nn.activation import hard_silu as hard_silu
-from minilinen.core.nn.activation import hard_swish as hard_swish
-from minilinen.core.nn.activation import hard_tanh as hard_tanh
-from minilinen.core.nn.activation import leaky_relu as leaky_relu
-from minilinen.core.nn.activation import log_sigmoid as log_sigmoid
-from minilinen.core.nn.activation import log_softmax as log_softmax
-from minilinen.core.nn.activation import logsumexp as logsumexp
-from minilinen.core.nn.activation import normalize as normalize
-from minilinen.core.nn.activation import one_hot as one_hot
-from minilinen.core.nn.activation import relu as relu
-from minilinen.core.nn.activation import relu6 as relu6
-from minilinen.core.nn.activation import selu as selu
-from minilinen.core.nn.activation import sigmoid as sigmoid
-from minilinen.core.nn.activation import silu as silu
-from minilinen.core.nn.activation import soft_sign as soft_sign
-from minilinen.core.nn.activation import softmax as softmax
-from minilinen.core.nn.activation import softplus as softplus
-from minilinen.core.nn.activation import standardize as standardize
-from minilinen.core.nn.activation import swish as swish
-from minilinen.core.nn.activation import tanh as tanh
+from minilinen.functions.activation import celu as celu
+from minilinen.functions.activation import elu as elu
+from minilinen.functions.activation import gelu as gelu
+from minilinen.functions.activation import glu as glu
+from minilinen.functions.activation import hard_sigmoid as hard_sigmoid
+from minilinen.functions.activation import hard_silu as hard_silu
+from minilinen.functions.activation import hard_swish as hard_swish
+from minilinen.functions.activation import hard_tanh as hard_tanh
+from minilinen.functions.activation import leaky_relu as leaky_relu
+from minilinen.functions.activation import log_sigmoid as log_sigmoid
+from minilinen.functions.activation import log_softmax as log_softmax
+from minilinen.functions.activation import logsumexp as logsumexp
+from minilinen.functions.activation import normalize as normalize
+from minilinen.functions.activation import one_hot as one_hot
+from minilinen.functions.activation import relu as relu
+from minilinen.functions.activation import relu6 as relu6
+from minilinen.functions.activation import selu as selu
+from minilinen.functions.activation import sigmoid as sigmoid
+from minilinen.functions.activation import silu as silu
+from minilinen.functions.activation import soft_sign as soft_sign
+from minilinen.functions.activation import softmax as softmax
+from minilinen.functions.activation import softplus as softplus
+from minilinen.functions.activation import standardize as standardize
+from minilinen.functions.activation import swish as swish
+from minilinen.functions.activation import tanh as tanh
 from minilinen.module import Module, compact
 
 

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.initializers import zeros
-from minilinen.core.nn.linear import default_kernel_init
+from minilinen.functions.initializers import default_kernel_init, zeros
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.linear import DenseGeneral
 from minilinen.layers.normalization import LayerNorm

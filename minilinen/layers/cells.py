@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from minilinen.core.nn.initializers import ones, orthogonal, zeros
+from minilinen.functions.initializers import ones, orthogonal, zeros
 from minilinen.layers.activation import sigmoid, tanh
 from minilinen.layers.dtypes import Array, Dtype, Initializer
 from minilinen.layers.linear import Dense, default_kernel_init

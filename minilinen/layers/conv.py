@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.axes import conv_dimension_numbers, per_axis
-from minilinen.core.nn.initializers import zeros
-from minilinen.core.nn.linear import default_kernel_init
+from minilinen.functions.axes import conv_dimension_numbers, per_axis
+from minilinen.functions.initializers import default_kernel_init, zeros
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.injection import chosen
 from minilinen.module import Module, compact, nowrap

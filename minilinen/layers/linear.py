@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.axes import as_tuple, ascending_axes
-from minilinen.core.nn.initializers import zeros
-from minilinen.core.nn.linear import default_embed_init, default_kernel_init
+from minilinen.functions.axes import as_tuple, ascending_axes
+from minilinen.functions.initializers import default_embed_init, default_kernel_init, zeros
 from minilinen.layers.conv import Conv as Conv
 from minilinen.layers.conv import ConvLocal as ConvLocal
 from minilinen.layers.conv import ConvTranspose as ConvTranspose

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from minilinen.core.nn.initializers import orthogonal, zeros
+from minilinen.functions.initializers import orthogonal, zeros
 from minilinen.layers.activation import sigmoid, tanh
 from minilinen.layers.cells import Carry, Pair, RNNCellBase, check_carry, denses, first_pair
 from minilinen.layers.conv import Conv

@@ -6,8 +6,8 @@ from typing import Any, cast
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.axes import ascending_axes
-from minilinen.core.nn.initializers import ones, zeros
+from minilinen.functions.axes import ascending_axes
+from minilinen.functions.initializers import ones, zeros
 from minilinen.layers.dtypes import Array, Dtype, Initializer, canonicalize_dtype
 from minilinen.layers.reparametrized import SpectralNorm as SpectralNorm
 from minilinen.layers.reparametrized import WeightNorm as WeightNorm

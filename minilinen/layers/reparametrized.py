@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn.axes import ascending_axes
-from minilinen.core.nn.initializers import ones
+from minilinen.functions.axes import ascending_axes
+from minilinen.functions.initializers import ones
 from minilinen.layers.dtypes import Array, Dtype, Initializer
 from minilinen.module import Module, compact, nowrap
 from minilinen.transforms import map_variables

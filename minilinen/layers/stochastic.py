@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from minilinen.core.nn.stochastic import drop
+from minilinen.functions.dropping import drop
 from minilinen.layers.dtypes import Array
 from minilinen.module import Module, compact, merge_param
 

@@ -1,4 +1,4 @@
-"""A module's forward and backward pass on shapes: what `tabulate(compute_vjp_flops=True)` counts.
+"""May be skipped: a module's forward and backward pass on shapes, for `tabulate(compute_vjp_flops=True)`.
 
 `Module.trace` follows `init`, which has no backward pass. Here the variables are made first, as shapes, and then
 `apply` is traced together with its gradients by everything that has some.

@@ -1,4 +1,4 @@
-"""Calls of modules in JAX's profiles and jaxprs: whether they show, and functions that show like methods.
+"""May be skipped: calls of modules in JAX's profiles, and functions that show there like methods.
 
 Whether calls show is the setting `config.profile`, for all threads; here it is as Linen's functions.
 """

@@ -1,4 +1,4 @@
-"""Layers as functions of a scope: the functional core's own `nn`. `minilinen.layers` has the same as modules.
+"""May be skipped: layers as functions of a scope, for models without modules. `minilinen.layers` has the same.
 
 >>> import jax, jax.numpy as jnp
 >>> from minilinen.core import init, nn
@@ -13,8 +13,13 @@ FrozenDict({
 })
 """
 
-from minilinen.core.nn import activation, attention, initializers, linear, normalization, pooling, stochastic
-from minilinen.core.nn.activation import (
+from minilinen.core.nn import attention, linear, normalization, stochastic
+from minilinen.core.nn.attention import dot_product_attention, multi_head_dot_product_attention
+from minilinen.core.nn.linear import Embedding, conv, conv_transpose, dense, dense_general, embedding
+from minilinen.core.nn.normalization import batch_norm, group_norm, layer_norm
+from minilinen.core.nn.stochastic import dropout
+from minilinen.functions import activation, initializers, pooling
+from minilinen.functions.activation import (
   celu,
   elu,
   gelu,
@@ -31,11 +36,7 @@ from minilinen.core.nn.activation import (
   swish,
   tanh,
 )
-from minilinen.core.nn.attention import dot_product_attention, multi_head_dot_product_attention
-from minilinen.core.nn.linear import Embedding, conv, conv_transpose, dense, dense_general, embedding
-from minilinen.core.nn.normalization import batch_norm, group_norm, layer_norm
-from minilinen.core.nn.pooling import avg_pool, max_pool
-from minilinen.core.nn.stochastic import dropout
+from minilinen.functions.pooling import avg_pool, max_pool
 
 __all__ = [
   "Embedding", "activation", "attention", "avg_pool", "batch_norm", "celu", "conv", "conv_transpose", "dense",

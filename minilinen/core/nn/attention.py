@@ -1,4 +1,4 @@
-"""Attention as functions of a scope, over any axes between batch and features (Vaswani et al. 2017, arXiv:1706.03762).
+"""May be skipped: attention as functions of a scope, over any axes (Vaswani et al. 2017, arXiv:1706.03762).
 
 `dot_product_attention` is the computation, `multi_head_dot_product_attention` puts projections, masks and a cache for
 decoding around it. The cache is the variable "entry" of the collection "cache". What `init` puts there is a function
@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn import initializers
-from minilinen.core.nn.initializers import Initializer
-from minilinen.core.nn.linear import default_kernel_init, dense_general
+from minilinen.core.nn.linear import dense_general
 from minilinen.core.scope import Scope
+from minilinen.functions import initializers
+from minilinen.functions.initializers import Initializer, default_kernel_init
 
 Axes = int | Sequence[int]
 

@@ -1,4 +1,4 @@
-"""Layers that multiply by a matrix, as functions of a scope: dense, convolutions, embedding.
+"""May be skipped: layers that multiply by a matrix, as functions of a scope: dense, convolutions, embedding.
 
 Each makes its parameters in the scope that it is given, computes in `dtype` (float32 unless told otherwise, whatever
 the input's), and returns an array: `y = scope.child(dense, "hidden")(x, features=32)`.
@@ -16,13 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn import initializers
-from minilinen.core.nn.axes import as_tuple, conv_dimension_numbers, per_axis, positive_axes
-from minilinen.core.nn.initializers import Initializer
 from minilinen.core.scope import Scope
-
-default_kernel_init = initializers.lecun_normal()
-default_embed_init = initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+from minilinen.functions import initializers
+from minilinen.functions.axes import as_tuple, conv_dimension_numbers, per_axis, positive_axes
+from minilinen.functions.initializers import Initializer, default_embed_init, default_kernel_init
 
 
 def dense(

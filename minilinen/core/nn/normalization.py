@@ -1,4 +1,4 @@
-"""Normalizations, as functions of a scope: each subtracts a mean, divides by a deviation, then scales and shifts.
+"""May be skipped: normalizations as functions of a scope: mean, deviation, scale and shift.
 
 They differ in the axes that mean and deviation are taken over, and in the dtype that they compute in: `batch_norm` and
 `group_norm` in float32 whatever the input's, `layer_norm` in that of its input.
@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from minilinen.core.nn import initializers
-from minilinen.core.nn.axes import positive_axes
-from minilinen.core.nn.initializers import Initializer
 from minilinen.core.scope import Scope
+from minilinen.functions import initializers
+from minilinen.functions.axes import positive_axes
+from minilinen.functions.initializers import Initializer
 
 
 def batch_norm(

@@ -46,12 +46,12 @@ def pool(
       f"a window {window_shape} needs {len(window_shape) + 1} axes or more, got shape {inputs.shape}."
     )
   if not isinstance(padding, str):
-    padding = tuple(map(tuple, padding))  # type: ignore[assignment]
-    if len(padding) != len(window_shape) or any(len(x) != 2 for x in padding):
+    pads: list[Any] = [tuple(pad) for pad in padding]
+    if len(pads) != len(window_shape) or any(len(pad) != 2 for pad in pads):
       raise ValueError(
-        f"padding {padding} must have (before, after) for each of {len(window_shape)} spatial axes."
+        f"padding {tuple(pads)} must have (before, after) for each of {len(window_shape)} spatial axes."
       )
-    padding = ((0, 0),) * (batch_dims or 1) + padding + ((0, 0),)  # type: ignore[operator]
+    padding = [(0, 0)] * (batch_dims or 1) + pads + [(0, 0)]
   y = lax.reduce_window(inputs, init, reduce_fn, dims, strides, padding)
   return jnp.squeeze(y, axis=0) if single else y
 

@@ -1,6 +1,6 @@
 """Axes and sizes in the forms that layers are given them, as functions of plain numbers.
 
-The functional layers beside this file and the modules of `minilinen.layers` both use them.
+The modules of `minilinen.layers` and the functional layers of `core.nn` both use them.
 """
 
 from __future__ import annotations

@@ -37,3 +37,7 @@ def zeros_init() -> Initializer:
 def ones_init() -> Initializer:
   """An initializer of ones, made by a call as the others are."""
   return ones
+
+
+default_kernel_init = lecun_normal()
+default_embed_init = variance_scaling(1.0, "fan_in", "normal", out_axis=0)
