@@ -12,7 +12,8 @@ import optax
 import pytest
 
 import minilinen as nn
-from minilinen.tracing import Trace
+import viz
+from minilinen.tracing import Trace, Work
 from minilinen.tracing.equations import leaves
 
 KEY, OTHER = jax.random.split(jax.random.key(0))
@@ -262,6 +263,49 @@ def test_the_trees_of_a_traced_function(name: str):
     assert tree.known
     for order in tree.runs:
       assert trace.records[order].tree == tree.number or name == "one jitted function"
+
+
+@pytest.mark.parametrize(
+  ("name", "counted"),
+  {
+    "teacher and student": 80, "cast": 40, "average": 80, "inner update": 40, "called ten times": 40,
+    "ensemble by a loop": 80, "ensemble by vmap": 80, "closed over": 80, "one jitted function": 80,
+    "a part of a tree": 55, "heads on one trunk": 70,
+  }.items(),
+)  # fmt: skip
+def test_every_view_counts_a_tree_once(name: str, counted: int):
+  fn, args, expected = TREES[name]
+  trace = nn.trace(fn)(*args)
+  assert trace.cost().total.parameters == counted
+  assert viz.tabulate(trace).to_dict()["totals"]["params"]["count"] == counted
+  assert viz.tree(trace).to_dict()["total"]["count"] == counted
+  assert {found.tree for found in trace.find("params/**")} == set(range(len(expected)))
+  assert {row["tree"] for row in viz.tabulate(trace).to_rows()} == set(range(len(expected)))
+  assert len([box for box in viz.graph(trace).network.boxes if not box.inside and "tree" in box.data]) == len(
+    expected
+  )
+  assert not trace.check().of_kind("UnusedVariableWarning")
+  own = sum((cost.own.work for _, cost in trace.cost().walk()), Work())
+  assert own == trace.cost().total.work == sum((e.total for e in trace.equations()), Work())
+
+
+class Careless(nn.Module):
+  """Adds its bias if it is told to."""
+
+  biased: bool
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    bias = self.param("b", nn.initializers.zeros, (4,))
+    return nn.Dense(4)(x) + bias if self.biased else nn.Dense(4)(x)
+
+
+def test_a_check_accuses_the_right_one_of_two_models():
+  right, wrong = Careless(True), Careless(False)
+  variables = right.init(KEY, X)
+  trace = nn.trace(lambda good, bad, x: right.apply(good, x) + wrong.apply(bad, x))(variables, variables, X)
+  (finding,) = trace.check().of_kind("UnusedVariableWarning")
+  assert "'bad'" in finding.message and "'good'" not in finding.message
 
 
 def test_what_counts_elsewhere():
