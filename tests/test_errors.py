@@ -834,7 +834,8 @@ def lifted_method_returns_a_module() -> Any:
 Trying to transform a Partitioned variable but metadata_params['partition_name']
   is not specified: an instance of Partitioned with the axes ('in', 'out').
   line    `return stacked(2, kernel_init=nn.with_partitioning(nn.initializers.ones, ("in", "out"))).init(KEY, X)`
-  right   nn.scan(..., metadata_params={nn.PARTITION_NAME: "layers"})
+  lifted  `stacked = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True})`
+  right   nn.vmap(Dense, metadata_params={nn.PARTITION_NAME: "layers"}, ...)
 in module / (VmapDense.__call__), called with (f32[2,3])""",
 )
 def box_stacked_without_a_name() -> Any:

@@ -32,6 +32,8 @@ def explained(error: Exception, crossing: Crossing) -> Exception | None:
   Carries that change and branches that differ come as TypeErrors, if not out of another boundary inside; static
   arguments that aren't right come as errors of several kinds.
   """
+  if isinstance(error, errors.PartitioningUnspecifiedError) and error.lift is None:
+    return errors.PartitioningUnspecifiedError(error.box, crossing.boundary.at)
   if isinstance(error, errors.MinilinenError):
     return None
   kept = vars(error)

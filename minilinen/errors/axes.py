@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, nearest
+from minilinen.errors.lifts import LiftedAt
 
 
 class PartitioningUnspecifiedError(MinilinenError):
@@ -24,10 +25,22 @@ class PartitioningUnspecifiedError(MinilinenError):
     "Trying to transform a Partitioned variable but metadata_params['partition_name'] is not specified: "
     "{target:short} with the axes {names}."
   )
-  right = 'nn.scan(..., metadata_params={nn.PARTITION_NAME: "layers"})'
+  right = 'box.add_axis(0, {nn.PARTITION_NAME: "layers"})'
+  from_lift = 'metadata_params={nn.PARTITION_NAME: "layers"}, ...'
+  by_remat_scan = (
+    "nn.remat_scan takes no metadata_params: make the parameters without boxes, or stack the module by a scan of its"
+    " nn.remat, which takes them."
+  )
 
-  def __init__(self, target: Any):
-    super().__init__(target=target, names=getattr(target, "names", ()))
+  def __init__(self, target: Any, lift: LiftedAt | None = None):
+    advice: dict[str, Any] = {}
+    if lift is not None and lift.kind == "remat_scan":
+      advice = {"right": "", "mend": self.by_remat_scan}
+    elif lift is not None:
+      advice = {"right": lift.call(self.from_lift)}
+    super().__init__(target=target, names=getattr(target, "names", ()), lift=lift, **advice)
+    self.box = target
+    self.lift = lift
 
 
 class LogicalAxisError(MinilinenError, ValueError):

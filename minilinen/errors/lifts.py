@@ -159,6 +159,7 @@ class LiftedAt:
     opened = {
       "vmap": f'variable_axes={{..., "{col}": 0}}',
       "scan": f'variable_axes={{..., "{col}": 0}}',
+      "remat_scan": f'variable_axes={{..., "{col}": 0}}',
       "while_loop": f'carry_variables="{col}"',
       "map_variables": "variables=True, mutable=True",
     }.get(self.kind, "variables=True")
@@ -166,7 +167,7 @@ class LiftedAt:
 
   def passing_stream(self, stream: str) -> str:
     """The code that lets a random stream pass."""
-    splits = self.kind in ("vmap", "scan", "while_loop")
+    splits = self.kind in ("vmap", "scan", "remat_scan", "while_loop")
     return self.call(f'split_rngs={{..., "{stream}": True}}, ...' if splits else "rngs=True, ...")
 
   def call(self, options: str) -> str:

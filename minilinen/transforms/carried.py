@@ -46,8 +46,11 @@ class Carried:
 
   @property
   def fingerprint(self) -> tuple[Any, ...]:
-    """Equal if a body that was compiled for one does the same for the other; it holds no module."""
-    return tuple(map(_fingerprint, self._scoped))
+    """Equal if a body that was compiled for one does the same for the other; it holds no module.
+
+    What scoped modules are called is left out: the crossing's form says where they are below one another.
+    """
+    return tuple(_fingerprint(module)[1:] for module in self._scoped)
 
   def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
     """Runs a function on copies of the modules that are bound to other scopes."""
@@ -162,8 +165,8 @@ def _fingerprint(module: Module) -> tuple[Any, ...]:
   settings = tuple(_comparable(module.__dict__.get(f)) for f in module._fields())
   state = module._state
   return (
-    type(module),
     module.name,
+    type(module),
     settings,
     (state.in_compact, state.setup_done, tuple(state.cursors.items())),
   )

@@ -13,9 +13,10 @@ from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.lift.crossing import Crossing, Groups, around, spoken_of_as
 from minilinen.core.lift.targets import Liftable, lifted
-from minilinen.core.lifted_mistakes import warn_of_static_arrays
+from minilinen.core.lifted_mistakes import argument_names, warn_of_static_arrays
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
+from minilinen.tracing.recorder import current
 
 
 class _Static:
@@ -95,10 +96,11 @@ def jit(
       end = [_snapshot(scope.rng_counters) for scope in inner.scopes]
       return *inner.leave(y), _Counters(end)
 
+  called = argument_names(boundary.target.fn, 1 + max(static, default=0))
   jitted = jax.jit(
     spoken_of_as(boundary.target, body),
     static_argnums=(0, *(n + 2 for n in static)),
-    static_argnames=names,
+    static_argnames=(*names, *(called[n] for n in static)),  # however they are passed
     donate_argnums=tuple(n + 2 for n in _positions(donate_argnums)),
     **({} if device is None and backend is None else {"device": device, "backend": backend}),
   )
@@ -147,14 +149,17 @@ def _parts(crossing: Crossing) -> Any:
     crossing.form,
     tuple(
       (
-        top.name if config.jit_folds_rngs else top.path,
         _hashable(top.mutable),
         tuple(sorted((k, str(v)) for k, v in top.flags.items())),
-        _hashable(_snapshot(top.rng_counters)) if top.rngs else None,
+        (not config.jit_folds_rngs and top.path, _hashable(_snapshot(top.rng_counters)))
+        if top.rngs
+        else None,
       )
       for top in crossing.tops
     ),
     tuple(config.as_dict().items()),
+    # Who records wants to see the body of each module. Otherwise where it is matters for its keys only.
+    tuple(top.path for top in crossing.tops) if current() is not None else None,
   )
 
 

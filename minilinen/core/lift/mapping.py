@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -281,7 +282,7 @@ def add_metadata_axis(
     metadata_params: passed to the boxes' `add_axis` and `remove_axis`.
     methods: of a class, which methods are lifted; `__call__` by default.
   """
-  fn: Any = target
+  whole: Any = dataclasses.replace(target, by="add_metadata_axis")  # type: ignore[type-var]
   for collection, box in zip(variable_axes, axes(variable_axes)):
 
     def map_in(tree: Any, box: Passing = box) -> Any:
@@ -290,5 +291,5 @@ def add_metadata_axis(
     def map_out(tree: Any, box: Passing = box) -> Any:
       return meta.add_axis(tree, box.axis, metadata_params) if box.axis is not None and box.out_of else tree
 
-    fn = map_variables(fn, collection, map_in, map_out, mutable=True)
-  return fn
+    whole = dataclasses.replace(whole, fn=map_variables(whole, collection, map_in, map_out, mutable=True))
+  return whole.fn
