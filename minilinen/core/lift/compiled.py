@@ -107,6 +107,7 @@ def jit(
 
   def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
     warn_of_static_arrays(crossing)
+    variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
     if config.jit_folds_rngs:
       keys = _fold_streams(crossing, keys)
     y, out, end = jitted(_Static(_parts(crossing), crossing), variables, keys, *args, **kwargs)
