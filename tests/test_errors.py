@@ -910,7 +910,7 @@ def test_readable_at_80_columns(case: tuple[type[Exception], str, Callable[[], A
   if not issubclass(case[0], errors.MinilinenError):
     return
   for line in case[1].splitlines():
-    assert len(line) <= 80 or line.startswith(("  right", "  wrong", "  line", "in module")), line
+    assert len(line) <= 80 or line.startswith(("  right", "  wrong", "  line", "  lifted", "in module")), line
 
 
 def test_errors_say_where_as_data() -> None:
