@@ -233,14 +233,9 @@ def remat(
     )
   static = _positions(static_argnums)
 
+  options = {"policy": policy, "prevent_cse": prevent_cse}
   boundary = Boundary(
-    "remat",
-    target,
-    (passing(variables),),
-    (passing(rngs),),
-    {"policy": policy, "prevent_cse": prevent_cse},
-    static,
-    takes_keywords=True,
+    "remat", target, (passing(variables),), (passing(rngs),), options, static, takes_keywords=True
   )
 
   def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
