@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import sys
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,24 @@ GROUPS = [
   ("Programs on top", ["minilinen/examples/*.py", "minilinen/*.py"]),
 ]
 
+# What one person reads in an afternoon to know how all of this works, in this order; the rest may be skipped.
+AFTERNOON = [
+  ("A tree of variables, places in it, and keys", "core/tree core/scope keys core/rng core/run"),
+  (
+    "A module, and a call",
+    "module/context module/base module/life module/attributes module/variables module/call module/running"
+    " module/module",
+  ),
+  (
+    "A boundary, and the transforms",
+    "core/boundary core/lift/targets core/lift/carriers core/lift/crossing core/lift/compiled core/lift/mapping"
+    " core/lift/loops core/lift/branches transforms/carried",
+  ),
+  ("The trace", "tracing/paths tracing/events tracing/recorder tracing/recording tracing/trace"),
+]
+
 _EXAMPLE = re.compile(r"```(python|console)\n(.*?)```\n(?:\n```text\n.*?```\n)?", re.DOTALL)
+_AFTERNOON = re.compile(r"(?<=<!-- afternoon -->\n).*(?=<!-- /afternoon -->)", re.DOTALL)
 _FILES = re.compile(r"(?<=<!-- files -->\n).*(?=<!-- /files -->)", re.DOTALL)
 
 
@@ -64,7 +82,8 @@ def renewed(text: str) -> str:
     shown = f"\n```text\n{printed}```\n" if printed else ""
     return f"```{language}\n{code}```\n{shown}"
 
-  return _FILES.sub(lambda _: files(), _EXAMPLE.sub(example, text))
+  text = _AFTERNOON.sub(lambda _: afternoon(), _EXAMPLE.sub(example, text))
+  return _FILES.sub(lambda _: files(), text)
 
 
 def _printed_by_python(code: str, names: dict[str, object]) -> str:
@@ -93,6 +112,46 @@ def _captured(run: object) -> str:
     if out.getvalue()
     else ""
   )
+
+
+def afternoon_files(names: str) -> list[Path]:
+  """The files of one part of the afternoon."""
+  return [ROOT / "minilinen" / f"{name}.py" for name in names.split()]
+
+
+def afternoon() -> str:
+  """The files of the afternoon, in reading order, with how many lines of code each has."""
+  lines: list[str] = []
+  for title, names in AFTERNOON:
+    lines += [f"**{title}**", ""]
+    for number, file in enumerate(afternoon_files(names), 1):
+      lines.append(
+        f"{number}. [`{_name(file)}`]({_name(file)}) ({code_lines(file)} lines): {_first_sentence(file)}"
+      )
+    lines.append("")
+  return "\n".join(lines)
+
+
+def code_lines(file: Path) -> int:
+  """How many lines of a Python file hold code: not those of docstrings and comments, and no blank ones."""
+  text = file.read_text()
+  lines: set[int] = set()
+  for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    if token.type not in _NO_CODE:
+      lines.update(range(token.start[0], token.end[0] + 1))
+  for node in ast.walk(ast.parse(text)):
+    if (
+      isinstance(node, ast.Expr)
+      and isinstance(node.value, ast.Constant)
+      and isinstance(node.value.value, str)
+    ):
+      lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
+  return len(lines)
+
+
+_NO_CODE = {
+  tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+}  # fmt: skip
 
 
 def files() -> str:

@@ -1,4 +1,4 @@
-"""The settings: one object, read everywhere, changed by name.
+"""May be skipped: the settings: one object, read everywhere, changed by name.
 
 A change holds for the whole process, one for the length of a `with` block for the task that
 stands in it. The defaults follow Linen's first

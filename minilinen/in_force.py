@@ -1,4 +1,4 @@
-"""What is in force for the length of a `with` block, in one task: a recorder, interceptors, rules, settings.
+"""May be skipped: what is in force for the length of a `with` block, in one task (a recorder, rules, settings ...).
 
 A stack per thread would not do. Tasks of asyncio take turns in one thread, and generators may leave their blocks in
 the order in which they entered them. So what is in force stands in a context variable, of which each task has its

@@ -1,4 +1,4 @@
-"""The few names of JAX's that are not public, each behind a function of ours.
+"""May be skipped: the few names of JAX's that are not public, each behind a function of ours.
 
 If a new JAX moves one of them, this is the only file to mend.
 """

@@ -1,4 +1,4 @@
-"""Which name was meant: every "did you mean" of minilinen and viz asks here, so that all are equally bold.
+"""May be skipped: which name was meant. Every "did you mean" asks here, so that all are equally bold.
 
 A name that looks like none gets no guess: a wrong one costs more time than none.
 """

@@ -1,4 +1,4 @@
-"""`jax.lax.scan` over chosen axes, with loop constants on both sides.
+"""May be skipped: `jax.lax.scan` that stacks on any axis, with loop constants on both sides.
 
 `lax.scan` loops over axis 0 of everything. Here each argument and result says its own axis, or `broadcast`:
 the same value in every step. `lift.scan` uses it to loop over variables stacked on any axis and

@@ -1,4 +1,4 @@
-"""A boundary, said once: what a lifted transform does to collections and random streams, as data.
+"""A boundary, said once, as data: which collections and random streams pass, and what happens to them.
 
 Each transform of `core.lift` makes one `Boundary`. From it come the groups in which variables and keys cross
 (`lift/crossing.py`), what the trace says, and every message about what the boundary stops.

@@ -1,4 +1,4 @@
-"""Filters: which collections or random streams are meant.
+"""May be skipped: filters: which collections or random streams are meant.
 
 A filter is True (all), False (none), a name, a collection of names, or `DenyList` of a filter (all but those).
 `mutable=`, the variable and rng arguments of lifted transforms, and `pack` all speak in filters; the functions

@@ -1,4 +1,4 @@
-"""`FrozenDict`: a nested dict that nobody can change, which JAX takes for a dict.
+"""May be skipped: `FrozenDict`: a nested dict that nobody can change, which JAX takes for a dict.
 
 Variable trees leave `init` and `apply` as FrozenDicts, so that a model's parameters never change by accident.
 Making one is free: it keeps the dict it was made of, and wraps a branch when somebody looks at it.

@@ -1,8 +1,9 @@
-"""May be skipped: first values of parameters, and their shapes, without doing the same work twice.
+"""May be skipped: first values of parameters, without work done twice, and the check of a passed one's shape.
 
 A model asks the same few initializers for the same shapes again and again. Shapes are remembered, so that `apply`
-checks parameters against their initializers at no cost; and JAX's own initializers are traced once for each shape
-and then copied, equation by equation, into whatever is being traced. `Scope` is the only caller.
+checks parameters against their initializers at no cost. Where JAX writes a program down, its own initializers are
+traced once more when they are met again, and from then on copied, equation by equation, into it. `Scope` is the only
+caller.
 """
 
 from __future__ import annotations

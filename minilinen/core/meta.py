@@ -1,4 +1,4 @@
-"""Boxes: values that carry a note, above all the names of their axes.
+"""May be skipped: boxes: values that carry a note, above all the names of their axes.
 
 An initializer may return a box; the variable then is the box, and modules see what is inside. A lifted
 transform that stacks a variable tells its box about the new axis. `Partitioned` is the box that says how

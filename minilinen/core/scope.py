@@ -1,4 +1,4 @@
-"""A place in the variable tree: `Scope`, and `Variable`, a reference to one variable of it.
+"""A place in the variable tree: `Scope` reads and writes variables and draws keys; `Variable` refers to one.
 
 A scope knows its tree (`tree.py`: the variables, what may be written, the random streams) and its path there. `push`
 opens a child: the same tree one name further down. What a scope keeps of its own is what has happened at its
@@ -46,7 +46,7 @@ class Scope:
     rng_counters: how many keys were drawn, by stream, and the children's counters.
 
   Raises:
-    InvalidScopeError: by every method, once the run that the scope belongs to is over.
+    InvalidScopeError: by methods that write, draw a key or open a child, once the run that it belongs to is over.
   """
 
   __slots__ = (

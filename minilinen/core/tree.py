@@ -1,4 +1,4 @@
-"""`Tree`: what belongs to a whole run, the variable tree first of all.
+"""`Tree`: the variables of a run, or of one side of a boundary, and what may be written.
 
 `init` and `apply` make a tree of the variables and keys that they are given, and so does each side of a lifted
 transform: then the tree is behind a boundary, and knows the tree outside. A `Scope` is a place in a tree: all that it
@@ -97,7 +97,11 @@ class Tree:
     return found
 
   def write(self, col: str, path: Path) -> dict[str, Any]:
-    """The variables of a collection at a place, to be written; made if there are none."""
+    """The variables of a collection at a place, to be written; made if there are none.
+
+    Raises:
+      ImmutableVariableError: if the collection may not be written.
+    """
     if not self.may_write(col):
       raise errors.ImmutableVariableError(f"collection {col!r} is not mutable in {path}")
     found: Any = self.read(col, path)

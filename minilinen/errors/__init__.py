@@ -1,4 +1,4 @@
-"""Every mistake that minilinen knows, as a class that builds its own message.
+"""May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts`, `axes`
 and `findings`. Their names and first arguments are Flax's; what else a class takes is optional and makes its message

@@ -1,4 +1,4 @@
-"""Looking for modules in values: in a field, in what `setup` assigns, in the arguments of a lifted function.
+"""Looking for modules in values (fields, what `setup` assigns, arguments); lists that are assigned become tuples.
 
 They may stand there alone or in a list, a dict or any pytree. This is the one place that looks: `life.py` makes
 submodules of what it finds, and lifted transforms carry it across their boundary.

@@ -1,8 +1,10 @@
-"""The one place where a call happens: every method of every module goes through `call_method`.
+"""The one place where a call happens: setup, profile, trace, interceptors, then the method.
 
-It is a stack of `with` blocks: the module is set up and becomes the parent of what is constructed now, and a mistake
-is explained on its way out (`_Running`); the call has its name in profiles (`_named`) and, while somebody records, its
-span in the trace (`_recorded`). `wrap_methods` puts it around the methods of a class when the class is made.
+Methods go through `call_method`, unless they are marked with `nowrap`; a body behind a boundary goes through
+`call_body`. The module is set up and becomes the parent of what is constructed now, and a mistake is explained on its
+way out (`_Running`); the call has its name in profiles (`_named`) and, while somebody records, its span in the trace
+(`_recorded`); then interceptors are asked, and results captured. `wrap_methods` puts it around the methods of a class
+when the class is made.
 """
 
 from __future__ import annotations

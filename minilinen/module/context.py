@@ -1,7 +1,8 @@
 """What is going on in this task: which modules are being called, and who listens.
 
 The innermost module called is the parent of a module that is constructed now; interceptors and capture
-filters see every call. All else that changes while a model runs lives in scopes.
+filters see every call of a method but `setup`. What belongs to one instance is its `ModuleState`, and what belongs to a
+run is in scopes.
 """
 
 from __future__ import annotations

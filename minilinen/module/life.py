@@ -1,9 +1,10 @@
-"""The life of an instance: it finds its parent and name, is bound to a scope, sets itself up, is cloned.
+"""The life of an instance: its parent, its automatic name, its scope, when `setup` runs, and how it is copied.
 
 A module is constructed long before it has variables, so most of this is about when. A submodule made in a compact
 method is bound at once; one that is assigned in `setup`, or stands in a field, when the module around it is. `setup`
 runs when a bound module is first used, that is when a method is called or an attribute is missing that it may make.
-And a module never changes: `init` and `apply` bind a clone, and a lifted transform binds another inside.
+The module that a user made never changes: `init` and `apply` run a clone of it (`running.py`), and a lifted transform
+runs another inside.
 """
 
 from __future__ import annotations

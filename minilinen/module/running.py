@@ -1,6 +1,6 @@
-"""How a module is run from outside: `init`, `apply`, `bind` and their relatives.
+"""How a module is run from outside: `init`, `apply`, `bind` and their relatives, on a clone bound to a scope.
 
-Each makes a function of a scope of the module and one of its methods, and hands it to `core.run`. `Module`
+`init` and `apply` make a function of a scope of the module and one of its methods, and hand it to `core.run`. `Module`
 inherits these methods; the functions `init`, `apply` and `init_with_output` do the same for any function of
 modules.
 """

@@ -1,4 +1,4 @@
-"""JAX's caches, while somebody records. May be skipped: `opened` stands around every recording.
+"""May be skipped: JAX's caches, while somebody records; `opened` stands around every recording.
 
 A function that JAX has traced before is not run by Python, and the modules in it would be missed. So while a thread
 records, this file stands where JAX looks for what it has traced, and has a user's function traced all the same: as a

@@ -1,4 +1,4 @@
-"""Records in the making.
+"""May be skipped: records in the making.
 
 While somebody records, the recorder keeps drafts, for a span learns its result at its end and a body may be run again
 from the start. When a lift is over its passes are settled; when somebody looks, the drafts are numbered and become

@@ -1,4 +1,4 @@
-"""The vocabulary of a trace: every span and event there is, as frozen records.
+"""The vocabulary of a trace: every span and event there is, as frozen records; and `Passing`, of boundaries.
 
 All that minilinen can tell about a run is said in these words. The core and the
 module layer emit them through `recorder.py`; `Trace` keeps them; every view in

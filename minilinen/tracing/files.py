@@ -1,4 +1,4 @@
-"""May be skipped: files of traces, and what to say when one cannot be read. What stands in them is in `codec`."""
+"""May be skipped: reading a saved trace, and what to say when it cannot be read; `Trace.save` writes it, by `codec`."""
 
 from __future__ import annotations
 

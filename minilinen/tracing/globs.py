@@ -1,4 +1,4 @@
-"""Patterns over paths: "params/**/kernel".
+"""May be skipped: patterns over paths: "params/**/kernel".
 
 `Trace.find` and the views of `viz` name variables and modules by such patterns. A path is a sequence
 of names; a pattern is matched name by name, so that a slash inside a name means nothing.

@@ -1,4 +1,4 @@
-"""The models of a trace: for each variable tree its modules, and one handle for everything about a module.
+"""May be skipped: the models of a trace. Each variable tree has its modules, and each module one handle.
 
 A trace tells what happened in order; whoever asks about a module wants it in one place. `Trace.models` goes through the
 records once and gives a `Model` for each tree of `Trace.trees`, with a `ModuleNode` for each path:

@@ -1,4 +1,4 @@
-"""Where in the user's code something happened.
+"""May be skipped: where in the user's code something happened.
 
 A trace and an error both point at the line that a person wrote, not at the lines of
 minilinen, JAX or the standard library between that line and the event. This file

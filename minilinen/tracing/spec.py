@@ -1,4 +1,4 @@
-"""What a trace keeps in the place of an array: its shape, dtype and sharding.
+"""May be skipped: what a trace keeps in the place of an array: its shape, dtype and sharding.
 
 The recorder describes every argument, result and variable with `describe`, which turns
 any Python value into plain data (a `Value`) that holds no array and no tracer.

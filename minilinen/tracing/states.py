@@ -1,4 +1,4 @@
-"""Variable trees in code that really runs: the arrays themselves say which run was on which tree.
+"""May be skipped: variable trees in code that really runs: the arrays themselves say which run was on which tree.
 
 The same arrays are the same tree. New arrays of the same class and structure are a later state of a tree (a training
 loop's next parameters) if they did not exist when the tree's last run began, and no run ever uses its older ones again;

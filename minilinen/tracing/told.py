@@ -1,4 +1,4 @@
-"""What is told of a mistake: one record, whoever noticed it.
+"""May be skipped: what is told of a mistake: one record, whoever noticed it.
 
 An error and a warning hold it (`errors.base`), the event `Caught` keeps it in the trace, and a check's findings are
 these records.

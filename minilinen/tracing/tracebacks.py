@@ -1,4 +1,4 @@
-"""Tracebacks show the user's frames: ours and JAX's are taken out, as JAX does it. May be skipped.
+"""May be skipped: tracebacks show the user's frames; ours and JAX's are taken out, as JAX does it.
 
 The functions by which a user enters, `init`, `apply` and the like, are an `entry`, and what a call from outside of a
 bound module raises is treated like that. `jax.config.jax_traceback_filtering` says what is done: "off" shows all.

@@ -1,4 +1,4 @@
-"""The variable tree of a trace, rebuilt from its events.
+"""May be skipped: the variables of a trace, rebuilt from its events; whose they are is in `trees.py`.
 
 `init` returns a tree of variables; the events that led to it say the same, one by one. `Trace.variables`
 and `Trace.find` come from here. Events inside a lifted transform see a slice of each variable, so in the

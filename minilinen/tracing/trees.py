@@ -1,4 +1,4 @@
-"""Which variable tree each run was on: the identity of models in a trace.
+"""May be skipped: which variable tree each run was on, the identity of models; the variables are in `tree.py`.
 
 A recording notes for each run the leaves of the variables that it was given and that it made. In a traced program
 each leaf is one of its values (`values`), in code that really runs an array (`states`): for both a number here, and

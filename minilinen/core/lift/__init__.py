@@ -1,4 +1,15 @@
-"""JAX's transforms for functions of a scope, each a short function over `Crossing`."""
+"""The lifted transforms, and how to write another.
+
+1. A function under `@lifted(prefix=...)` (`targets.py`) in the file whose theme it is. It makes a `Boundary` of its
+   kind and of a `passing` for each filter of collections and of streams, and gives `around(boundary, across)`; the
+   docstring of `crossing.py` shows a whole one. A new kind of passing goes into `Kind` of `tracing/events.py` and gets
+   its word in `viz/words.py`.
+2. The name: here, in `core/__init__.py`, `transforms/__init__.py` and `minilinen/__init__.py`.
+3. What messages advise for what it stops: `LiftedAt` in `errors/lifts.py`; mistakes of its own in
+   `core/lifted_mistakes.py`.
+4. Tests: against Flax (`tests/oracle.py`), a kind in `tests/fuzz_programs.py`, and a model in `tests/trace_models.py`,
+   which holds it to every rule of a trace.
+"""
 
 from minilinen.core.lift.branches import cond, switch
 from minilinen.core.lift.compiled import checkpoint, fold_rngs, jit, remat

@@ -1,4 +1,4 @@
-"""Lifted transforms that leave the numbers alone: `jit` compiles, `remat` computes again backwards."""
+"""`jit` compiles, `remat` computes again backwards, `fold_rngs` makes keys independent of the place."""
 
 from __future__ import annotations
 

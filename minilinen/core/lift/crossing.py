@@ -5,15 +5,16 @@ out of the outer scopes as plain arguments. Whatever JAX makes of them, its body
 runs the user's function, and hands out the variables that it leaves; and they are written into the outer scopes. It is
 the only place where a boundary enters the trace.
 
-    def jit(fn, variables=True, rngs=True):
+    @lifted("Jit")
+    def jit(target, variables=True, rngs=True):
       def across(crossing, variables, keys, *args):
         @jax.jit
         def body(variables, keys, *args):
           with crossing.inside(variables, keys, args) as inner:   # scopes of what arrived
-            y = inner.call(fn, *args)                             # the user's function
+            y = inner.call(target, *args)                         # the user's function
             return inner.leave(y)                                 # variables of what leaves
         return body(variables, keys, *args)
-      return around(Boundary("jit", fn, (passing(variables),), (passing(rngs),)), across)
+      return around(Boundary("jit", target, (passing(variables),), (passing(rngs),)), across)
 """
 
 from __future__ import annotations

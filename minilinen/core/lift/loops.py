@@ -182,8 +182,9 @@ def remat_scan(
   variable_axes: Axes = FrozenDict({True: 0}),
   split_rngs: Mapping[Any, bool] = FrozenDict({True: True}),
 ) -> Liftable:
-  """A module many times in a row, by scans in scans, all but the innermost computed again in the backward pass.
+  """A module many times in a row: scans in scans, whose steps are computed again in the backward pass.
 
+  The steps of the innermost scan are not.
   With d lengths of the d-th root of n, the backward pass of n steps keeps d times that many activations
   (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
 

@@ -1,4 +1,4 @@
-"""Lifted transforms that map: over an axis (`vmap`), and over the variables themselves (`map_variables`)."""
+"""`vmap` maps over an axis, `map_variables` over the variables; and the axes that `vmap` and `scan` share."""
 
 from __future__ import annotations
 

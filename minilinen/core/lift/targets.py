@@ -1,6 +1,6 @@
 """What a transform lifts, and how it is called: with a class, a method, or a function of a module or of a scope.
 
-Every transform here is one function. `lifted` lets it take whatever can be lifted, and Flax's other names for its
+Every transform of this folder is one function. `lifted` lets it take whatever can be lifted, by Flax's names of
 arguments. The core knows nothing of modules: a class that can be lifted has a method `__lift__`, and what can be passed
 in the place of a scope a method `__carry__`.
 """

@@ -1,4 +1,4 @@
-"""Mistakes that a trace shows: plain functions of its records, each giving findings.
+"""May be skipped: mistakes that a trace shows: plain functions of its records, each giving findings.
 
 Each finding is a `Told`; `finding` has the list of them. By theme: `keys` (two places with one key), `modules`
 (declared and never called), `variables` (passed and never read, or read for nothing; a tree against the tree that a

@@ -1,4 +1,4 @@
-"""What a run costs, module by module.
+"""May be skipped: what a run costs, module by module.
 
 `Trace.cost` adds up the equations of the trace's program by the calls that they stand in, and the parameters of each
 variable tree once. A `Cost` is the account of one module, with those of its submodules inside; the one at the top is

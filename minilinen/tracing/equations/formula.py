@@ -1,4 +1,4 @@
-"""Numbers that may be formulas: sizes and costs of a model whose dimensions are symbolic.
+"""May be skipped: numbers that may be formulas: sizes and costs of a model whose dimensions are symbolic.
 
 In a trace of "f32[b,t,512]" a size is one of JAX's symbolic dimensions, which knows its arithmetic. Here is what
 JAX leaves out: the number that a formula has for given dimensions (`at`), and reading a saved formula back.

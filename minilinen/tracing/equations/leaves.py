@@ -1,4 +1,4 @@
-"""Which values of a program a run was given as its variables, and which it made.
+"""May be skipped: which values of a program a run was given as its variables, and which it made.
 
 While `nn.trace` runs, each run writes an equation into the program that has the leaves of its variables for inputs, and
 on which nothing depends. JAX takes it through `jit`, `grad`, `vmap`, `scan` and `remat` like any other; so in the end

@@ -1,4 +1,4 @@
-"""Marks: how a module call is found again in the equations that it led to.
+"""May be skipped: marks: how a module call is found again in the equations that it led to.
 
 While `nn.trace` runs, the recorder puts for each module call an object of its own on JAX's stack of names, which JAX
 carries through differentiation, batching and recomputation: so `program` can read off each equation which calls it

@@ -1,4 +1,4 @@
-"""The equations of a trace: what JAX wrote down while the modules ran, and which module each equation belongs to.
+"""May be skipped: the equations of a trace, and which module call each of them belongs to.
 
 `nn.trace` keeps the jaxpr of the run. Here it is read once, into plain data: a flat list of equations, those in the
 bodies of loops, branches and jitted functions too, each with its owner, its cost and how often it runs. Costs, owners,

@@ -1,4 +1,4 @@
-"""What never reaches the output of a run: inputs, modules, and what loops and lifted transforms hand back for nothing.
+"""May be skipped: what never reaches the output of a run (inputs, modules, results of loops and transforms).
 
 `Trace.unused` follows the equations backwards from the outputs, into and out of every body. What is not met on the
 way could be left out and the result would be the same: a parameter that is passed in and not used, a module whose
