@@ -23,6 +23,10 @@ settings.register_profile("minilinen", derandomize="FUZZ_EXAMPLES" not in os.env
 settings.load_profile("minilinen")
 
 
+# Files that pyright reads, one of them full of mistakes.
+collect_ignore_glob = ["typing/*"]
+
+
 @pytest.fixture(autouse=True)
 def default_settings():
   """Whatever a test sets is as it was for the next one."""

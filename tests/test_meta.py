@@ -70,7 +70,7 @@ def test_an_axis_that_is_not_there() -> None:
 
 def test_an_axis_without_a_name() -> None:
   with pytest.raises(
-    errors.PartitioningUnspecifiedError, match=r"metadata_params=\{nn\.PARTITION_NAME: \"layers\"\}"
+    errors.PartitioningUnspecifiedError, match=r"add_axis\(0, \{nn\.PARTITION_NAME: \"layers\"\}\)"
   ):
     meta.add_axis(tree(meta), 0, {})
 

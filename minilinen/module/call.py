@@ -137,12 +137,17 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
     try:
       return call_method(args[0], fun, args[1:], kwargs)
     except Exception as error:
-      if running.get() is None:  # It was called from outside.
-        hide_frames(error)
+      _hide_frames_outside(error)
       raise
 
   vars(method)["raw_method"] = fun
   return method
+
+
+def _hide_frames_outside(error: Exception) -> None:
+  """Takes our frames out of the traceback of what a call from outside of all modules raises."""
+  if running.get() is None:
+    hide_frames(error)
 
 
 def raw_method(fun: Callable[..., Any]) -> Callable[..., Any]:
