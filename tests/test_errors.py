@@ -1053,3 +1053,16 @@ def test_what_was_passed_for_a_key_is_named(found: Any, text: str):
   with pytest.raises(errors.InvalidRngError) as caught:
     nn.Dense(3).init(found, X)
   assert caught.value.message == f"init of Dense needs a random key or a dict of them, but got {text}."
+
+
+def test_a_name_with_braces_is_told_as_it_is():
+  model = Odd()
+  with pytest.raises(errors.ScopeParamNotFoundError) as caught:
+    model.apply({"params": {"other": jnp.ones(2)}}, jnp.ones(2))
+  assert "'{path}'" in str(caught.value) and "'{path}'" in caught.value.message
+
+
+class Odd(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    return x + self.param("{path}", nn.initializers.zeros, (2,))

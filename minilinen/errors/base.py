@@ -68,18 +68,18 @@ class Texts:
     given = dict(zip(self.takes, facts)) | named
     places = dict(given.get("places") or {}) | ({"lifted": given["lift"].source} if given.get("lift") else {})
     self.source = given.get("source") or user_source(2)
-    self._texts = {text: filled(given.get(text, getattr(type(self), text)), given) for text in _TEXTS}
+    self._texts = {text: filled(given.get(text, getattr(type(self), text)), given, _BRACE) for text in _TEXTS}
     self._places = {"line": str(self.source or "")} | {label: str(at or "") for label, at in places.items()}
     self._lay_out()
 
   def learn(self, **facts: str) -> None:
     """Adds facts that were not known where it was raised, such as what the module was called with."""
-    self._texts = {name: filled(text, facts) for name, text in self._texts.items()}
+    self._texts = {name: filled(text, facts, _BRACE) for name, text in self._texts.items()}
     self._lay_out()
 
   def _lay_out(self) -> None:
     says, path, expected, found, wrong, right, mend = (
-      filled(text, dict.fromkeys(self.takes, "")) for text in self._texts.values()
+      filled(text, dict.fromkeys(self.takes, "")).replace(_BRACE, "{") for text in self._texts.values()
     )
     at = Path.parse(path) if path else None
     self.told = Told(type(self).__name__, at, self.source, says, expected, found, right or mend)
@@ -99,6 +99,9 @@ class Texts:
   def __reduce__(self) -> Any:
     return _restored, (type(self), self.args, self.__dict__)
 
+
+_BRACE = "\ue000"
+"""Stands for a brace of a fact's, which a fact that comes later must not fill."""
 
 _TEXTS = ("says", "path", "expected", "found", "wrong", "right", "mend")
 
@@ -122,7 +125,7 @@ class MinilinenWarning(Texts, UserWarning):
   """
 
 
-def filled(text: str, facts: Mapping[str, Any]) -> str:
+def filled(text: str, facts: Mapping[str, Any], brace: str = "{") -> str:
   """A text with facts in the places of their names. Other braces stay as they are.
 
   >>> filled("{name!r} is {value:short}, there are {others:listed}", dict(name="a", value=None, others=["b", "c"]))
@@ -132,7 +135,9 @@ def filled(text: str, facts: Mapping[str, Any]) -> str:
   """
 
   def read(found: re.Match[str]) -> str:
-    return _READ[found[2] or ""](facts[found[1]]) if found[1] in facts else found[0]
+    if found[1] not in facts:
+      return found[0]
+    return _READ[found[2] or ""](facts[found[1]]).replace("{", brace)
 
   return re.sub(r"\{([a-z_]+)(!r|:[a-z]+)?\}", read, text)
 
