@@ -15,9 +15,11 @@ import warnings
 from collections import Counter
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import flax.linen
 import flax_programs
+import jax
 import pytest
 from oracle import equal, flax_settings
 
@@ -44,8 +46,11 @@ def flaxs(name: str) -> Any:
 
 
 @functools.cache
-def on_flax(name: str) -> tuple[Any, Counter[Any]]:
-  """What the program gives on Flax, and how often it calls each method of each module."""
+def on_flax(name: str, jitted: bool = True) -> tuple[Any, Counter[Any]]:
+  """What the program gives on Flax, and how often it calls each method of each module.
+
+  Where nothing is jitted, a step that runs three times calls its modules three times.
+  """
   calls: Counter[Any] = Counter()
 
   def counted(method: Any, args: Any, kwargs: Any, told: Any) -> Any:
@@ -57,7 +62,8 @@ def on_flax(name: str) -> tuple[Any, Counter[Any]]:
   assert "minilinen" not in source
   sys.modules[theirs.__name__] = theirs
   exec(compile(source, f"<{name} on Flax>", "exec", dont_inherit=True), vars(theirs))
-  with warnings.catch_warnings(), flax.linen.intercept_methods(counted):
+  as_it_is = mock.patch.object(jax, "jit", jax.jit if jitted else lambda function, **_: function)
+  with warnings.catch_warnings(), flax.linen.intercept_methods(counted), as_it_is:
     warnings.simplefilter("ignore", DeprecationWarning)
     return theirs.run(), calls
 
@@ -85,11 +91,10 @@ def test_is_traced(name: str) -> None:
     result = program(name).run()
   equal(flaxs(name), result)
   calls = Counter((call.module, tuple(call.path), call.method) for call in trace.calls())
+  theirs = on_flax(name, jitted=False)[1]
   # Flax's interceptors see `setup` as a call. Each of these models has one, and it runs once a run.
-  assert calls == {call: n for call, n in on_flax(name)[1].items() if call[2] != "setup"}
-  assert len(trace.runs) == sum(
-    n for (_, path, method), n in on_flax(name)[1].items() if (path, method) == ((), "setup")
-  )
+  assert calls == {call: n for call, n in theirs.items() if call[2] != "setup"}
+  assert len(trace.runs) == sum(n for (_, path, method), n in theirs.items() if (path, method) == ((), "setup"))
 
 
 def test_the_programs_use_linens_kinds() -> None:
