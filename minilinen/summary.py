@@ -5,6 +5,7 @@ A table is drawn by `viz`, of which the class layer below knows nothing: the met
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,17 +51,12 @@ def tabulate(
   >>> "Dense" in table
   True
   """
-
-  def table(*args: Any, **call_kwargs: Any) -> str:
-    return module.tabulate(
-      rngs, *args,
-      depth=depth, show_repeated=show_repeated, mutable=mutable,
-      console_kwargs=console_kwargs, table_kwargs=table_kwargs, column_kwargs=column_kwargs,
-      compute_flops=compute_flops, compute_vjp_flops=compute_vjp_flops,
-      **kwargs, **call_kwargs,
-    )  # fmt: skip
-
-  return table
+  return functools.partial(
+    module.tabulate, rngs,
+    depth=depth, show_repeated=show_repeated, mutable=mutable,
+    console_kwargs=console_kwargs, table_kwargs=table_kwargs, column_kwargs=column_kwargs,
+    compute_flops=compute_flops, compute_vjp_flops=compute_vjp_flops, **kwargs,
+  )  # fmt: skip
 
 
 @entry
@@ -83,12 +79,7 @@ def _tabulate(
   Args:
     rngs: a key or stream -> key.
     *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
-    depth: how many levels of submodules have rows of their own.
-    show_repeated: whether every call of a module has its own row.
-    mutable: the collections that are created.
-    console_kwargs, table_kwargs, column_kwargs: for rich's `Console`, `Table` and `add_column`.
-    compute_flops: whether there is a column with the FLOPs of the forward pass.
-    compute_vjp_flops: whether there is one with those of the forward and the backward pass.
+    depth, ...: as for `nn.tabulate`.
   """
   method = kwargs.pop("method", None)
   if compute_vjp_flops:

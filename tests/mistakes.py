@@ -44,7 +44,7 @@ def _with_code(text: str) -> str:
   def code(match: re.Match[str]) -> str:
     return f"  {match[1]:<8}`{linecache.getline(match[2], int(match[3])).strip()}`"
 
-  return re.sub(r"  (line|first|lifted) +(.*):(\d+) in .*", code, text)
+  return re.sub(r"  (line|lifted) +(.*):(\d+) in .*", code, text)
 
 
 def findings_text(findings: Any) -> str:

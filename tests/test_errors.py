@@ -558,7 +558,6 @@ def scope_opened_twice() -> Any:
 Could not create submodule "a" in Module Twice: Name in use by a submodule.
   module  /
   line    `return nn.Dense(2, name="a")(x)`
-  first   `x = nn.Dense(2, name="a")(x)`
   mend    give one of the two another name (submodules, variables, fields and
           methods share one namespace).
 in module / (Twice.__call__), called with (f32[2,3])""",
@@ -580,7 +579,6 @@ Could not create submodule "a" in Module Both: Name in use by a variable of
   'params'.
   module  /
   line    `return nn.Dense(2, name="a")(x)`
-  first   `x = x * self.param("a", nn.initializers.ones, ())`
   mend    give one of the two another name (submodules, variables, fields and
           methods share one namespace).
 in module / (Both.__call__), called with (f32[2,3])""",

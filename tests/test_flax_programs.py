@@ -94,7 +94,9 @@ def test_is_traced(name: str) -> None:
   theirs = on_flax(name, jitted=False)[1]
   # Flax's interceptors see `setup` as a call. Each of these models has one, and it runs once a run.
   assert calls == {call: n for call, n in theirs.items() if call[2] != "setup"}
-  assert len(trace.runs) == sum(n for (_, path, method), n in theirs.items() if (path, method) == ((), "setup"))
+  assert len(trace.runs) == sum(
+    n for (_, path, method), n in theirs.items() if (path, method) == ((), "setup")
+  )
 
 
 def test_the_programs_use_linens_kinds() -> None:

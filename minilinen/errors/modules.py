@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, MinilinenWarning
-from minilinen.tracing.source import Source
 
 
 class NameInUseError(MinilinenError):
@@ -30,12 +29,9 @@ class NameInUseError(MinilinenError):
     *,
     path: str = "",
     used_by: str = "",
-    at: Source | None = None,
   ):
     by = used_by and f" by {used_by}"
-    super().__init__(
-      key_type=key_type, value=value, module_name=module_name, path=path, by=by, places={"first": at}
-    )
+    super().__init__(key_type=key_type, value=value, module_name=module_name, path=path, by=by)
 
 
 class AssignSubModuleError(MinilinenError):

@@ -24,7 +24,6 @@ from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
 from minilinen.module.context import running
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
-from minilinen.tracing.source import first_mention
 from minilinen.tracing.spec import describe
 
 # Tree -> id of a module from outside -> its clone: what is shared outside stays shared inside. A clone keeps
@@ -102,10 +101,7 @@ class ModuleLife(ModuleBase):
     assert scope is not None
     if scope.name_reserved(name, collection):
       used_by = _in_use(scope.reservations[name])
-      at = first_mention(type(self), name)
-      raise errors.NameInUseError(
-        kind, name, type(self).__name__, path=scope.path_text, used_by=used_by, at=at
-      )
+      raise errors.NameInUseError(kind, name, type(self).__name__, path=scope.path_text, used_by=used_by)
 
   def _bound(self, what: str) -> Scope:
     if self.scope is None:

@@ -7,14 +7,12 @@ walks up the stack to the first frame of the user's.
 
 from __future__ import annotations
 
-import dis
 import os
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jaxlib
@@ -69,31 +67,6 @@ def _is_internal(file: str) -> bool:
     if found:
       return inside.split(os.sep)[0] in _RUNNERS
   return path.startswith(_STDLIB)
-
-
-def first_mention(cls: type[Any], name: str) -> Source | None:
-  """The first line of a class's methods that gives a name, other than the line that is running if there is one.
-
-  Looked up in the compiled methods when somebody asks, so that nobody has to keep the lines of all names.
-  """
-  running = user_source(2)
-  found = None
-  for base in cls.__mro__:
-    methods = (getattr(method, "raw_method", method) for method in vars(base).values())
-    for code in (method.__code__ for method in methods if isinstance(method, types.FunctionType)):
-      for line in _mentions(code, name) if not _is_internal(code.co_filename) else ():
-        found = Source(code.co_filename, line, code.co_qualname)
-        if running is None or (found.file, found.line) != (running.file, running.line):
-          return found
-  return found
-
-
-def _mentions(code: types.CodeType, name: str) -> Iterator[int]:
-  """The lines of a function where a text stands, or an attribute of that name is set."""
-  for instruction in dis.get_instructions(code):
-    at = instruction.positions
-    if instruction.opname in ("LOAD_CONST", "STORE_ATTR") and instruction.argval == name and at and at.lineno:
-      yield at.lineno
 
 
 def source_of(error: BaseException) -> Source | None:
