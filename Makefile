@@ -24,12 +24,13 @@ TEST_READY := $(VENV)/installed-test-$(VERSION)
 # pytest takes more cores as they come; two are enough to finish in minutes.
 WORKERS ?= 2
 
-.PHONY: demo test lint types pytest bench docs format clean help
+.PHONY: demo test test-all lint types pytest bench docs format clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    show real models: ResNet-50, a transformer, a CNN trained on handwritten digits"
-	@echo "make test    ruff, pyright, tests and doctests"
+	@echo "make test    ruff, pyright, tests and doctests: a few minutes"
+	@echo "make test-all  the same with every case of the grids and the long tests"
 	@echo "make bench   time the same models on minilinen and on Flax"
 	@echo "make docs    write the README's outputs and pictures anew"
 	@echo "make format  put every file into the house style"
@@ -40,6 +41,9 @@ demo: $(DEMO_READY)
 	@$(BIN)/minilinen demo
 
 test: lint types pytest
+
+test-all: PYTEST_ARGS := --all
+test-all: test
 
 lint: $(TEST_READY)
 	@echo "== ruff"
@@ -52,7 +56,7 @@ types: $(TEST_READY)
 
 pytest: $(TEST_READY)
 	@echo "== pytest on Python $(VERSION)"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(TEST_READY)
 	@$(BIN)/python -m tests.benchmarks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import defaultdict
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -39,3 +41,30 @@ def default_settings():
 def pytest_configure(config: pytest.Config) -> None:
   """A warning of minilinen's is a false alarm, unless a test expects it."""
   config.addinivalue_line("filterwarnings", "error::minilinen.errors.MinilinenWarning")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+  parser.addoption("--all", action="store_true", help="the long tests too, and every case of the grids")
+
+
+# Of a grid, so many cases are one of those that are always run.
+ONE_OF = 10
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+  """Without `--all`, what is marked `long` is left out, and of a file marked `grid` all but every tenth test.
+
+  A file or a test that is asked for by name is run whole.
+  """
+  if config.getoption("--all") or any(".py" in argument for argument in config.args):
+    return
+  cases: defaultdict[Path, itertools.count[int]] = defaultdict(itertools.count)
+
+  def is_quick(item: pytest.Item) -> bool:
+    if item.get_closest_marker("long"):
+      return False
+    return not item.get_closest_marker("grid") or next(cases[item.path]) % ONE_OF == 0
+
+  quick = [is_quick(item) for item in items]
+  config.hook.pytest_deselected(items=[item for item, runs in zip(items, quick) if not runs])
+  items[:] = [item for item, runs in zip(items, quick) if runs]

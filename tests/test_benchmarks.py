@@ -9,6 +9,8 @@ from tests.benchmarks import cases
 from tests.benchmarks.programs import same_programs
 from tests.benchmarks.timing import geometric_mean, medians, without_collection
 
+pytestmark = pytest.mark.grid
+
 
 @pytest.mark.parametrize("case", cases.COMPILED, ids=lambda case: case.name)
 def test_xla_compiles_the_same_program_forward_and_backward(case):

@@ -16,6 +16,8 @@ from oracle import KEY, equal, equations, flax_settings
 import minilinen.core
 from minilinen.core import nn
 
+pytestmark = pytest.mark.grid
+
 STREAMS = {"params": KEY, "dropout": jax.random.fold_in(KEY, 1)}
 
 

@@ -17,6 +17,8 @@ from minilinen import demo
 from minilinen.examples import digits, lstm, resnet, transformer
 from minilinen.tracing import Trace
 
+pytestmark = pytest.mark.grid
+
 KEY = jax.random.PRNGKey(0)
 
 

@@ -922,6 +922,7 @@ def test_errors_say_where_as_data() -> None:
   assert error.plain.split() == str(error).split() and "\n  gives" not in error.plain
 
 
+@pytest.mark.long
 def test_deep_nesting_works_with_more_stack() -> None:
   found: list[Any] = []
 

@@ -25,6 +25,8 @@ from oracle import equal, flax_settings
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 PROGRAMS = sorted(m.name for m in pkgutil.iter_modules(flax_programs.__path__))
 
 

@@ -15,6 +15,8 @@ from oracle import KEY, KEY2, as_flax, core, equations, same
 import minilinen
 from minilinen.layers import fp8_ops
 
+pytestmark = pytest.mark.grid
+
 BF16, E4M3, E5M2 = jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2
 X, W = jax.random.normal(KEY, (4, 8)), jax.random.normal(KEY2, (8, 5))
 DIMS = (((1,), (0,)), ((), ()))

@@ -20,6 +20,8 @@ from oracle import agree, equations, run_both
 
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
 
 

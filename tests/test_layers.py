@@ -12,6 +12,8 @@ from oracle import equal, flax_settings, run_both, same, same_model
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 
 def arr(*shape, dtype=jnp.float32, seed=0):
   x = jax.random.normal(jax.random.PRNGKey(seed), shape)

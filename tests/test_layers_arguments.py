@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import KEY, equations, same
 
+pytestmark = pytest.mark.grid
+
 BF16 = jnp.bfloat16
 NORMAL = jax.nn.initializers.normal()
 KERNELS = st.sampled_from([3, (2,), (3, 2), (1, 1), (3, 3)])

@@ -11,6 +11,8 @@ from oracle import equal
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 THEIRS = {name: value for name, value in vars(flax.linen).items() if name[0] != "_"}
 LAYERS = [
   n for n, c in THEIRS.items() if isinstance(c, type) and issubclass(c, flax.linen.Module) and n != "Module"

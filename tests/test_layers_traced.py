@@ -9,6 +9,8 @@ import minilinen as nn
 from minilinen.core import meta
 from minilinen.tracing import describe
 
+pytestmark = pytest.mark.grid
+
 SEQ = jnp.ones((2, 5, 4))
 LENGTHS = jnp.array([2, 4])
 NORMAL = jax.nn.initializers.normal()

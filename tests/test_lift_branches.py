@@ -9,6 +9,8 @@ from oracle import KEY, KEY2, X, as_flax, core, equations, raises_as_flax, same
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 KEYS = {"params": KEY, "noise": KEY2, "kept": jax.random.PRNGKey(5)}
 
 

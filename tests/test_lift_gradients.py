@@ -13,6 +13,8 @@ from oracle import KEY, KEY2, X, as_flax, core, equal, equations, raises_as_flax
 import minilinen
 from minilinen.tracing import Passing
 
+pytestmark = pytest.mark.grid
+
 KEYS = {"params": KEY, "noise": KEY2}
 
 

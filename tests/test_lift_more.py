@@ -12,6 +12,8 @@ from oracle import KEY, KEY2, X, as_flax, same, same_model
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 
 def stack(nn, features=4, **options):
   class Step(nn.Module):

@@ -11,6 +11,8 @@ import pytest
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 X = jnp.ones((2, 3))
 BROADCAST: Any = {
   "variable_broadcast": "params",

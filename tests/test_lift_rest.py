@@ -10,6 +10,8 @@ from oracle import KEY, KEY2, X, as_flax, core, raises_as_flax, same, same_model
 import minilinen
 from minilinen.tracing import Passing
 
+pytestmark = pytest.mark.grid
+
 STREAMS = ("params", "dropout")
 
 

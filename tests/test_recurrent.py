@@ -9,6 +9,8 @@ from oracle import same, same_model
 import minilinen
 import minilinen.errors
 
+pytestmark = pytest.mark.grid
+
 BF16 = jnp.bfloat16
 NORMAL = jax.nn.initializers.normal()
 KEY = jax.random.PRNGKey(3)

@@ -8,6 +8,8 @@ from oracle import KEY, KEY2, same, same_model
 import minilinen
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 X = jax.random.normal(KEY, (2, 4))
 SEQ = jax.random.normal(KEY, (2, 5, 4))
 BF16 = jnp.bfloat16

@@ -457,6 +457,7 @@ def test_threads_record_apart():
     assert len(trace) == 400
 
 
+@pytest.mark.long
 def test_a_deep_trace_needs_no_deep_stack():
   depth = 2_000
   assert sys.getrecursionlimit() < depth

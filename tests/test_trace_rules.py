@@ -28,7 +28,7 @@ from minilinen.tracing.recording import record, trace
 from minilinen.tracing.tree import leaves
 
 # Some of these models share a key or a stream on purpose, so that replayed keys show it.
-pytestmark = pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")
+pytestmark = [pytest.mark.grid, pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")]
 
 every_model = pytest.mark.parametrize("name", MODELS)
 

@@ -239,6 +239,7 @@ def test_rich_arguments_go_where_linen_sends_them() -> None:
   assert max(map(len, plain.split("\n"))) <= 90
 
 
+@pytest.mark.long
 def test_2000_levels_and_10000_modules() -> None:
   deep = viz.tabulate(models.deep(2000))
   assert len(deep.to_rows()) == 2002
