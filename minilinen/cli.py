@@ -30,8 +30,8 @@ from minilinen.module.backward import trace_vjp
 from minilinen.pictures import pictures
 from minilinen.target import TargetError, load_model
 from minilinen.tracing import Call, SpecError, Trace, TraceFileError
+from minilinen.tracing.inputs import looks_like_spec, parse_spec
 from minilinen.tracing.source import source_of
-from minilinen.tracing.spec import looks_like_spec, parse_spec
 
 if TYPE_CHECKING:
   import viz

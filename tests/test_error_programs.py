@@ -19,8 +19,9 @@ import minilinen as nn
 from minilinen import core, errors
 from minilinen.tracing.checks import Findings
 
+BASES = (errors.base.Texts, errors.TraceError)
 CLASSES = sorted(
-  {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.base.Texts)},
+  {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, BASES)} - {*BASES},
   key=lambda c: c.__name__,
 )
 
@@ -51,11 +52,18 @@ def said_by(program: str) -> set[str]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_the_program_in_the_docstring_leads_to_the_class(cls: type[Any]) -> None:
-  if cls is errors.base.Texts:
-    return
   program = program_of(cls)
   assert program, f"{cls.__name__} shows no program"
   assert said_by(program) == {cls.__name__}
+
+
+def test_every_class_of_questions_to_a_trace_is_listed() -> None:
+  waiting, found = [errors.TraceError], set[type]()
+  while waiting:
+    subclasses = waiting.pop().__subclasses__()
+    waiting += subclasses
+    found |= {c for c in subclasses if c.says}
+  assert found <= {*CLASSES}
 
 
 def test_said_by_sees_what_a_program_leads_to() -> None:

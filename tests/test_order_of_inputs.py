@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import pytest
 
 import minilinen as nn
-from minilinen.tracing.spec import abstract, is_array, separate
+from minilinen.tracing.inputs import abstract, separate
+from minilinen.tracing.spec import is_array
 
 KEY = jax.random.key(0)
 TEXT, IMAGE = jnp.ones((2, 4)), jnp.ones((2, 7))

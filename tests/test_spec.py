@@ -15,19 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
-from minilinen.tracing.spec import (
-  Node,
-  Opaque,
-  Spec,
-  SpecError,
-  abstract,
-  describe,
-  itemsize,
-  looks_like_spec,
-  parse_spec,
-  short_dtype,
-  spec_of,
-)
+from minilinen.tracing.errors import SpecError
+from minilinen.tracing.inputs import abstract, looks_like_spec, parse_spec
+from minilinen.tracing.spec import Node, Opaque, Spec, describe, itemsize, short_dtype, spec_of
 
 
 class Point(NamedTuple):

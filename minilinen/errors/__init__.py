@@ -1,8 +1,9 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts`, `axes`
-and `findings`. Their names and first arguments are Flax's; what else a class takes is optional and makes its message
-better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
+and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their names and first arguments are Flax's;
+what else a class takes is optional and makes its message better. This file lists them, so that each is
+`minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
 from minilinen.errors.axes import AxesCollectionError as AxesCollectionError
@@ -82,6 +83,16 @@ from minilinen.errors.scopes import ScopeParamShapeError as ScopeParamShapeError
 from minilinen.errors.scopes import ScopeParamTypeError as ScopeParamTypeError
 from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableNotFoundError
 from minilinen.errors.scopes import SymbolicParamError as SymbolicParamError
+from minilinen.tracing.errors import DimensionMissingError as DimensionMissingError
+from minilinen.tracing.errors import NoEquationsError as NoEquationsError
+from minilinen.tracing.errors import NoSuchCostError as NoSuchCostError
+from minilinen.tracing.errors import NoSuchModuleError as NoSuchModuleError
+from minilinen.tracing.errors import NoSuchPathError as NoSuchPathError
+from minilinen.tracing.errors import SharedEquationError as SharedEquationError
+from minilinen.tracing.errors import SpecError as SpecError
+from minilinen.tracing.errors import TraceError as TraceError
+from minilinen.tracing.errors import TraceFileError as TraceFileError
+from minilinen.tracing.errors import UnknownEquationError as UnknownEquationError
 
 for _class in list(vars().values()):
   if isinstance(_class, type) and issubclass(_class, Exception):

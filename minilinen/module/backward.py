@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from minilinen.core.filters import CollectionFilter
 from minilinen.module.running import ModuleRuns
 from minilinen.tracing import Trace, abstract
+from minilinen.tracing.inputs import separate
 from minilinen.tracing.recording import trace
-from minilinen.tracing.spec import is_array, separate
+from minilinen.tracing.spec import is_array
 
 
 def trace_vjp(

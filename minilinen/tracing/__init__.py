@@ -1,7 +1,8 @@
 """What happened: records, the recorder that collects them, and the `Trace` of them.
 
 Read in this order: `source` (a line of the user's code), `paths` (where something is), `globs` (patterns over paths),
-`spec` (an array without its numbers), `events` (every record there is), `draft` (records in the making), `recorder`
+`spec` (an array without its numbers), `inputs` (what a function is given, made abstract), `events` (every record there
+is), `draft` (records in the making), `recorder`
 (collects them while somebody records), `caches` (what JAX traced before, seen all the same), `tree` (the variable
 tree, from the events), `codec` and `files` (JSON), `trace` (the tree of records), `replay` (keys, from their
 derivation), `recording` (`nn.trace`, `nn.record`).
@@ -10,11 +11,22 @@ Then `equations`, what is known from JAX's equations: whose they are, what they 
 Nothing here imports anything else of minilinen but `jax_internals` and `keys`.
 """
 
-from minilinen.tracing.equations.cost import Cost, NoSuchCostError
-from minilinen.tracing.equations.formula import DimensionMissingError
+from minilinen.tracing.equations.cost import Cost
 from minilinen.tracing.equations.program import Equation, Program
 from minilinen.tracing.equations.reach import Dropped, Unused
 from minilinen.tracing.equations.work import Work
+from minilinen.tracing.errors import (
+  DimensionMissingError,
+  NoEquationsError,
+  NoSuchCostError,
+  NoSuchModuleError,
+  NoSuchPathError,
+  SharedEquationError,
+  SpecError,
+  TraceError,
+  TraceFileError,
+  UnknownEquationError,
+)
 from minilinen.tracing.events import (
   Body,
   Call,
@@ -34,8 +46,8 @@ from minilinen.tracing.events import (
   Variable,
   Write,
 )
-from minilinen.tracing.files import TraceFileError
 from minilinen.tracing.globs import matches
+from minilinen.tracing.inputs import abstract, parse_spec
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.replay import replay_key
@@ -45,14 +57,11 @@ from minilinen.tracing.spec import (
   Node,
   Opaque,
   Spec,
-  SpecError,
   Value,
-  abstract,
   describe,
-  parse_spec,
   spec_of,
 )
-from minilinen.tracing.trace import NoEquationsError, NoSuchPathError, Trace, UnknownEquationError
+from minilinen.tracing.trace import Trace
 from minilinen.tracing.tree import Found
 
 __all__ = [
@@ -71,6 +80,7 @@ __all__ = [
   "Name",
   "NoEquationsError",
   "NoSuchCostError",
+  "NoSuchModuleError",
   "NoSuchPathError",
   "Node",
   "Opaque",
@@ -83,12 +93,14 @@ __all__ = [
   "Recorder",
   "Run",
   "Share",
+  "SharedEquationError",
   "Source",
   "Sow",
   "Span",
   "Spec",
   "SpecError",
   "Trace",
+  "TraceError",
   "TraceFileError",
   "UnknownEquationError",
   "Unused",

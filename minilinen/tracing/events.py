@@ -13,7 +13,7 @@ order. An event is a point.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -328,3 +328,16 @@ def nested(flat: Iterable[Record]) -> tuple[Record, ...]:
       record = replace(record, items=tuple(reversed(inside.pop(record.order, ()))))
     inside.setdefault(record.span, []).append(record)
   return tuple(reversed(inside.pop(-1, ())))
+
+
+def depth_first(items: Iterable[Record]) -> Iterator[Record]:
+  """Every record of a tree of records, each span before what is in it."""
+  stack = [iter(items)]
+  while stack:
+    record = next(stack[-1], None)
+    if record is None:
+      stack.pop()
+      continue
+    yield record
+    if isinstance(record, Span):
+      stack.append(iter(record.items))

@@ -1,26 +1,42 @@
-"""May be skipped: reading a saved trace, and what to say when it cannot be read; `Trace.save` writes it, by `codec`."""
+"""May be skipped: a saved trace, one JSON object, and what to say when it cannot be read.
+
+    {"format": "minilinen.trace", "version": 3,
+     "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
+     "sources": [[file, line, function], ...],   # the user's lines
+     "name": ..., "args": ..., ...               # the fields of `Trace` but its items
+     "records": [{"record": "Call", "span": -1, "path": 3, "source": 0, ...}, ...]}
+
+Records stand depth first, so a record's number is its `order`, and `span` is the number of the span around it. Its
+fields are left out where they have their default. `codec` writes what stands in them. Whoever changes a field of what
+is saved raises VERSION.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
-from minilinen.tracing.codec import FORMAT, Damaged, Saved, decoded
-from minilinen.tracing.events import Record
+from minilinen.spelling import did_you_mean
+from minilinen.tracing.codec import RECORDS, Damaged, Tables, fields_of, is_count, is_default, read_part
+from minilinen.tracing.equations.program import PHASES, Program
+from minilinen.tracing.equations.work import COUNTS
+from minilinen.tracing.errors import TraceFileError
+from minilinen.tracing.events import Create, Key, Record, Run, Span, nested
+from minilinen.tracing.spec import Opaque, Spec
+from minilinen.tracing.trees import Tree
+
+FORMAT, VERSION = "minilinen.trace", 3
+T = TypeVar("T")
 
 _AGAIN = "Record the trace again and save it with `trace.save(file)`."
 _OTHER = "Give a file that `trace.save(file)` wrote."
 
 
-class TraceFileError(ValueError):
-  """A saved trace cannot be read."""
-
-  def __init__(self, file: str, what: str, mend: str):
-    super().__init__(f"{file}: {what}. {mend}")
-
-
-def loads(text: str, file: str = "the text") -> tuple[Saved, tuple[Record, ...]]:
-  """What a JSON text holds.
+def loads(kind: type[T], text: str, file: str = "the text") -> T:
+  """The trace that a JSON text holds; `kind` is the class of it, `Trace`.
 
   Raises:
     TraceFileError: if it holds none that can be read.
@@ -28,16 +44,16 @@ def loads(text: str, file: str = "the text") -> tuple[Saved, tuple[Record, ...]]
   try:
     whole = json.loads(text, parse_constant=_no_number)
   except (ValueError, RecursionError) as error:
-    raise TraceFileError(file, *_why_no_json(text, error)) from None
+    raise TraceFileError(file=file, **_why_no_json(text, error)) from None
   try:
-    return decoded(whole)
+    return _decoded(kind, whole)
   except Damaged as error:
     no_trace = not isinstance(whole, dict) or whole.get("format") != FORMAT
-    raise TraceFileError(file, str(error), _OTHER if no_trace else _AGAIN) from None
+    raise TraceFileError(file=file, what=error, mend=_OTHER if no_trace else _AGAIN) from None
 
 
-def load(file: str | os.PathLike[str]) -> tuple[Saved, tuple[Record, ...]]:
-  """What a file holds.
+def load(kind: type[T], file: str | os.PathLike[str]) -> T:
+  """The trace that a file holds.
 
   Raises:
     TraceFileError: if it holds none that can be read.
@@ -46,19 +62,143 @@ def load(file: str | os.PathLike[str]) -> tuple[Saved, tuple[Record, ...]]:
     with open(file, encoding="utf-8") as source:
       text = source.read()
   except UnicodeDecodeError:
-    raise TraceFileError(os.fspath(file), "it is no trace: it is no text", _OTHER) from None
-  return loads(text, os.fspath(file))
+    raise TraceFileError(file=file, what="it is no trace: it is no text", mend=_OTHER) from None
+  return loads(kind, text, os.fspath(file))
 
 
 def _no_number(text: str) -> None:
   raise ValueError(f"{text} is no number of JSON")
 
 
-def _why_no_json(text: str, error: Exception) -> tuple[str, str]:
+def _why_no_json(text: str, error: Exception) -> dict[str, str]:
   if not text.strip():
-    return "it is empty", _AGAIN
+    return {"what": "it is empty", "mend": _AGAIN}
   if f'"{FORMAT}"' not in text:
-    return f"it is no trace: it is not JSON ({error})", _OTHER
+    return {"what": f"it is no trace: it is not JSON ({error})", "mend": _OTHER}
   if not text.rstrip().endswith("]}"):
-    return f"it is cut off after {len(text):,} characters", _AGAIN
-  return f"it is damaged: {error}", _AGAIN
+    return {"what": f"it is cut off after {len(text):,} characters", "mend": _AGAIN}
+  return {"what": f"it is damaged: {error}", "mend": _AGAIN}
+
+
+def dumps(trace: Any, records: tuple[Record, ...]) -> str:
+  """A trace, whose equations are read, as JSON text, with a line for each of its records; they stand last."""
+  t = Tables()
+  rows = [_record(t, record) for record in records]
+  head = {f.name: write(t, getattr(trace, f.name)) for f, write, _ in fields_of(type(trace))}
+  sources = [[line.file, line.line, line.function] for line in t.sources]
+  whole = {"format": FORMAT, "version": VERSION, "names": t.names, "sources": sources, **head}
+  lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n" for key, value in whole.items()]
+  return (
+    "{"
+    + "".join(lines)
+    + '"records": [\n'
+    + ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    + "\n]}\n"
+  )
+
+
+def _record(t: Tables, record: Record) -> dict[str, Any]:
+  plain: dict[str, Any] = {"record": type(record).__name__, "span": record.span}
+  for f, write, _ in fields_of(type(record)):
+    value = getattr(record, f.name)
+    if not is_default(f, value):
+      plain[f.name] = write(t, value)
+  return plain
+
+
+def _decoded(kind: type[T], whole: Any) -> T:
+  if not isinstance(whole, dict) or whole.get("format") != FORMAT:
+    raise Damaged(f'it is no trace: it lacks "format": "{FORMAT}"')
+  if (version := whole.get("version")) != VERSION:
+    older = type(version) is int and 0 < version < VERSION
+    age = "is of an older minilinen" if older else "is of another minilinen"
+    raise Damaged(f"it {age}: it is of version {version!r}, and this one reads version {VERSION}")
+  for table in ("names", "sources", "records"):
+    if not isinstance(whole.get(table), list):
+      raise Damaged(f"its entry {table!r} is missing or no list")
+  known = {f.name for f, *_ in fields_of(kind)}
+  if strange := sorted(whole.keys() - {"format", "version", "names", "sources", "records"} - known):
+    raise Damaged(f"it has the unknown entry {strange[0]!r}")
+  t = Tables(whole["names"], whole["sources"])
+  records = _read_records(t, whole["records"])
+  head = {}
+  for f, write, read in fields_of(kind):
+    if f.name not in whole:
+      raise Damaged(f"it lacks the entry {f.name!r}")
+    head[f.name] = read_part(t, (write, read), whole[f.name], f"its entry {f.name!r}")
+  _check_trees(head["trees"], records)
+  if head["code"] is not None:
+    _check_program(head["code"], len(records))
+  return kind(nested(records), **head)  # type: ignore[call-arg]
+
+
+def _read_records(t: Tables, rows: list[Any]) -> list[Record]:
+  """The records without what is in them. Every one has a known kind and stands in a span that is still open."""
+  records, around = [], [-1]
+  for order, row in enumerate(rows):
+    kind = row.get("record") if isinstance(row, dict) else None
+    if not isinstance(kind, str) or kind not in RECORDS:
+      hint = did_you_mean(str(kind), RECORDS).rstrip(".")
+      raise Damaged(f"its record {order} is of the unknown kind {kind!r}.{hint}")
+    while around and around[-1] != row.get("span"):
+      around.pop()
+    if not around or type(row["span"]) is not int:
+      raise Damaged(f"its record {order} ({kind}) stands in {row.get('span')!r}, which is no open span")
+    if issubclass(RECORDS[kind], Span):
+      around.append(order)
+    code = _record, functools.partial(_read_record, order)
+    records.append(read_part(t, code, row, f"its record {order} ({kind})"))  # type: ignore[arg-type]
+  return records
+
+
+def _read_record(order: int, t: Tables, row: dict[str, Any]) -> Record:
+  kind = RECORDS[row["record"]]
+  known = {f.name: read for f, _, read in fields_of(kind)}
+  given = {}
+  for name, plain in row.items():
+    if name in known:
+      try:
+        given[name] = known[name](t, plain)
+      except Damaged as error:
+        raise Damaged(f"its field {name!r}: {error}") from None
+    elif name not in ("record", "span"):
+      raise Damaged(f"{kind.__name__} has no field {name!r}")
+  return kind(order=order, span=row["span"], **given)
+
+
+def _within(numbers: Iterable[int], least: int, end: int, what: str) -> None:
+  """Every number that stands for something stands for something that is there."""
+  for number in numbers:
+    if not least <= number < end:
+      raise Damaged(f"it speaks of {what} {number}, which is not there")
+
+
+def _check_trees(trees: tuple[Tree, ...], records: list[Record]) -> None:
+  for record in records:
+    if isinstance(record, Run) and trees:
+      _within([record.tree], 0, len(trees), "tree")
+    if isinstance(record, Create) and not all(
+      0 <= n < len(records) and isinstance(records[n], Key) for n in record.keys
+    ):
+      raise Damaged(f"its record {record.order} names keys that are none")
+  for n, tree in enumerate(trees):
+    above = [tree.within[0]] if tree.within is not None else []
+    _within([tree.number, *tree.derived_from, *above], 0, len(trees), "tree")
+    _within(tree.runs, 0, len(records), "record")
+    if tree.number != n or not all(isinstance(records[run], Run) for run in tree.runs):
+      raise Damaged(f"its tree {n} is damaged")
+
+
+def _check_program(program: Program, records: int) -> None:
+  values = len(program.values)
+  _within((*program.inputs, *program.outputs), -1, values, "value")
+  for n, e in enumerate(program.equations):
+    ties = [number for tie in (*e.enters, *e.leaves) for number in tie]
+    _within((*e.inputs, *e.outputs, *ties), -1, values, "value")
+    _within([e.inside], -1, n, "equation")
+    _within([e.owner.run, *e.calls], -1, records, "record")
+    counts = (e.times, *(getattr(e.work, name) for name in COUNTS))
+    if e.phase not in PHASES or not all(map(is_count, counts)):
+      raise Damaged(f"its equation {n} is damaged")
+  if not all(isinstance(value, (Spec, Opaque)) for value in program.values):
+    raise Damaged("one of its program's values is none")

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from minilinen.spelling import did_you_mean
 from minilinen.tracing.equations.cost import Cost
 from minilinen.tracing.equations.program import Equation
+from minilinen.tracing.errors import NoSuchModuleError
 from minilinen.tracing.events import Call, Create, Key, Lift, Path, Read, Record, Run, Span, Variable, Write
 from minilinen.tracing.paths import ROOT
 from minilinen.tracing.source import Source
@@ -34,17 +34,6 @@ class Recorded(Protocol):
   def records(self) -> tuple[Record, ...]: ...
   def equations(self) -> tuple[Equation, ...]: ...
   def cost(self) -> Cost: ...
-
-
-class NoSuchModuleError(KeyError):
-  """A model was asked for a module that it does not have."""
-
-  def __init__(self, path: str, known: Iterable[str]):
-    close = did_you_mean(path, list(known)) or " `model.paths` lists what there is."
-    super().__init__(f"no module at {path!r} in this model.{close}")
-
-  def __str__(self) -> str:
-    return self.args[0]
 
 
 @dataclass(eq=False)
@@ -194,7 +183,7 @@ class Model:
     """
     wanted = Path.of(path)
     if wanted not in self.nodes:
-      raise NoSuchModuleError(wanted.bare, self.paths)
+      raise NoSuchModuleError.of(wanted.bare, self.paths)
     return self.nodes[wanted]
 
   def at(self, path: Path) -> ModuleNode:

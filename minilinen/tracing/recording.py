@@ -10,15 +10,18 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from typing import Any
 
 import jax
 
 from minilinen.tracing import caches
 from minilinen.tracing.equations.leaves import take_out
+from minilinen.tracing.equations.program import Unread
+from minilinen.tracing.inputs import abstract, separate
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, in_words, recording
-from minilinen.tracing.spec import abstract, describe, is_array, separate
+from minilinen.tracing.spec import Value, describe, is_array
 from minilinen.tracing.trace import Trace
 from minilinen.tracing.tracebacks import entry
 
@@ -43,15 +46,58 @@ def record() -> Iterator[Trace]:
 
 
 @contextlib.contextmanager
-def _record(recorder: Recorder) -> Iterator[Trace]:
-  trace = Trace(recorder=recorder)
+def _record(recorder: Recorder) -> Iterator[Live]:
+  live = Live(recorder)
   try:
     with recording(recorder), caches.opened(recorder):
-      yield trace
+      yield live
   except BaseException as error:
-    trace._end(error=in_words(error))
+    live.end(error=in_words(error))
     raise
-  trace._end()
+  live.end()
+
+
+class Live(Trace):
+  """The trace of a recording: while it runs each look shows what is there by now, and then it is frozen as any other.
+
+  What a trace is and what is kept of it (its fields, and what it computes once) is that of a frozen trace, which is
+  made anew at each look as long as there is a recorder.
+  """
+
+  def __init__(self, recorder: Recorder):
+    self._recorder: Recorder | None = recorder
+    self._facts: dict[str, Any] = {}
+    self._frozen = Trace()
+
+  def now(self) -> Trace:
+    """The frozen trace of what is there."""
+    if (recorder := self._recorder) is not None:
+      items = recorder.freeze()
+      self._frozen = Trace(items, trees=recorder.trees, **self._facts)
+    return self._frozen
+
+  def learn(self, **facts: Any) -> None:
+    """Facts that are known besides the records, by the names of the fields."""
+    self._facts.update(facts)
+
+  def end(self, **facts: Any) -> None:
+    """Takes what the recorder has and parts from it."""
+    self.learn(**facts)
+    self.now()
+    self._recorder = None
+
+  def __repr__(self) -> str:
+    text = repr(self.now())
+    return text if self._recorder is None else text.removesuffix(">") + ", still recording>"
+
+
+def _looked_up(name: str) -> property:
+  return property(lambda live: getattr(live.now(), name))
+
+
+_KEPT = [name for name, value in vars(Trace).items() if isinstance(value, functools.cached_property)]
+for _field in (*(f.name for f in fields(Trace)), *_KEPT):
+  setattr(Live, _field, _looked_up(_field))
 
 
 def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
@@ -83,39 +129,38 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
   def traced(*args: Any, **kwargs: Any) -> Trace:
     args, kwargs = abstract((args, kwargs))
     recorder = Recorder(marking=True)
-    with _record(recorder) as found:
-      found._learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
+    with _record(recorder) as live:
+      live.learn(name=_name(fn), args=describe(args), kwargs=describe(kwargs))
       try:
-        facts, closed = _run_abstractly(fn, args, kwargs)
-        found._learn(**facts)
-        recorder.program = (closed, facts["_inputs"])
+        closed, names, result, results = _run_abstractly(fn, args, kwargs)
+        recorder.program = (closed, names)
       except BaseException as error:
         with contextlib.suppress(Exception):
-          error.trace = found  # type: ignore[attr-defined]
+          error.trace = live  # type: ignore[attr-defined]
         raise
-    found._learn(_marked=recorder.marked_calls())
-    return found
+    jaxpr = take_out(closed.jaxpr)
+    code = Unread(jaxpr, tuple(recorder.marked_calls()), names, results)
+    return replace(live.now(), result=result, code=code)
 
   return traced
 
 
 def _run_abstractly(
   fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[dict[str, Any], Any]:
-  """What a call leads to: the facts of a `Trace` that come from running it on shapes, and the program."""
+) -> tuple[Any, tuple[str, ...], Value, tuple[str, ...]]:
+  """What a call on shapes leads to: the program, the names of its inputs, the result and the names of its parts."""
   leaves, fill = separate((args, kwargs), is_array)
-  facts: dict[str, Any] = {}
+  told: list[Any] = []
 
   def run(*arrays: Any) -> list[Any]:
     args, kwargs = fill([*arrays])
     out = fn(*args, **kwargs)
-    facts.update(result=describe(out), _results=_leaf_names("", out, _is_number))
+    told[:] = describe(out), _leaf_names("", out, _is_number)
     return separate(out, _is_number)[0]
 
   closed = jax.make_jaxpr(run)(*leaves)
-  facts["jaxpr"] = take_out(closed.jaxpr)
-  facts["_inputs"] = _argument_names(fn, args, kwargs)
-  return facts, closed
+  result, results = told
+  return closed, tuple(_argument_names(fn, args, kwargs)), result, tuple(results)
 
 
 def _is_number(value: Any) -> bool:

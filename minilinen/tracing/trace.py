@@ -1,29 +1,34 @@
 """A `Trace`: everything one recording saw, as a tree of records to look at.
 
-A recording fills it and then lets go of it; from the outside it never changes, except that the trace
-of a recording that still runs shows at each look what is there so far. It holds specs in the place of
-arrays, so it can be kept, compared, pickled and saved. All views of `viz` are functions of it.
+It is frozen data and holds specs in the place of arrays, so it can be kept, compared, pickled and saved. What can be
+asked of it is computed from its fields when somebody asks. `recording` makes it; the trace of a recording that still
+runs (`recording.Live`) shows at each look what is there so far. All views of `viz` are functions of it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
-from minilinen import spelling
-from minilinen.tracing import checks, codec, files, tree
+from minilinen.tracing import checks, files, tree
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.cost import Cost, cost_of
-from minilinen.tracing.equations.program import Equation, Program, read_program
+from minilinen.tracing.equations.program import Equation, Program, Unread
 from minilinen.tracing.equations.reach import Unused, unused
-from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, nested
+from minilinen.tracing.errors import (
+  NoEquationsError,
+  NoSuchPathError,
+  SharedEquationError,
+  UnknownEquationError,
+)
+from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, depth_first, nested
 from minilinen.tracing.globs import matches
 from minilinen.tracing.models import Model, models_of, trees_with_records, variables_of
 from minilinen.tracing.plain import same, with_numbers
-from minilinen.tracing.recorder import Recorder
 from minilinen.tracing.spec import Value
 from minilinen.tracing.tree import Found
 from minilinen.tracing.trees import Tree, implied_trees
@@ -31,44 +36,7 @@ from minilinen.tracing.trees import Tree, implied_trees
 R = TypeVar("R", bound=Record)
 
 
-class NoEquationsError(ValueError):
-  """A trace was asked for what is known from the equations of a run, and has none."""
-
-  def __init__(self) -> None:
-    super().__init__(
-      "this trace has no equations, since its code really ran or ended in an exception: record it with"
-      " minilinen.trace(function)(...), which runs nothing and keeps JAX's equations."
-    )
-
-
-class UnknownEquationError(KeyError):
-  """A trace was asked for the owner of an equation that has none, or several."""
-
-  def __init__(self, primitive: str, owners: Iterable[str]):
-    owners = sorted(owners)
-    super().__init__(
-      f"this {primitive} stands in a function that JAX traced once for several modules: {', '.join(owners)}."
-      " Ask for each of its places: trace.equations()."
-      if owners
-      else f"this {primitive} is no equation of this trace. trace.equations() lists those that are."
-    )
-
-  def __str__(self) -> str:
-    return self.args[0]
-
-
-class NoSuchPathError(KeyError):
-  """A trace was asked for a module path at which nothing was called."""
-
-  def __init__(self, path: Path, known: Iterable[Path]):
-    near = spelling.near(path.bare, [p.bare for p in known], 3)
-    mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`trace.paths` lists what there is."
-    super().__init__(f"no module was called at {path.bare!r} in this trace. {mend}")
-
-  def __str__(self) -> str:
-    return self.args[0]
-
-
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
   """What happened, as records in order.
 
@@ -76,91 +44,39 @@ class Trace:
   are equal if the same happened in the same order; the lines of code that caused it may differ.
 
   Attributes:
+    items: the records that stand in no span; a record's `order` counts all depth first.
     name: what was traced: a function's name, "" for a recorded stretch of code.
     args, kwargs, result: what went in and out of the function.
     error: the exception that ended it, None if none did.
-    jaxpr: the jaxpr of the same run without its constants, None if the code really ran. It is
-      neither compared nor saved; `program` says the same in plain data, and is saved.
+    trees: the variable trees that the runs were on, in the order in which they were met; `Run.tree` is a number of
+      them.
+    code: the equations of the run, read or as JAX wrote them down, None if the code really ran. They are not
+      compared. `program` is what is read in them.
   """
 
-  name: str
-  args: tuple[Value, ...]
-  kwargs: dict[str, Value]
-  result: Value
-  error: str | None
-  jaxpr: Any
+  items: tuple[Record, ...] = ()
+  name: str = ""
+  args: tuple[Value, ...] = ()
+  kwargs: dict[str, Value] = field(default_factory=dict)
+  result: Value = None
+  error: str | None = None
+  trees: tuple[Tree, ...] = ()
+  code: Program | Unread | None = field(default=None, compare=False)
 
-  def __init__(
-    self,
-    items: Iterable[Record] = (),
-    *,
-    name: str = "",
-    args: tuple[Value, ...] = (),
-    kwargs: Mapping[str, Value] | None = None,
-    result: Value = None,
-    error: str | None = None,
-    jaxpr: Any = None,
-    program: Program | None = None,
-    trees: Iterable[Tree] = (),
-    recorder: Recorder | None = None,
-  ):
-    """Makes a trace of finished records.
-
-    Args:
-      items: the top-level records, whose `order` counts all records depth first.
-      name, args, kwargs, result, error, jaxpr, program: as the attributes.
-      recorder: where the records come from as long as it records.
-    """
-    self._learn(name=name, args=args, kwargs=dict(kwargs or {}), result=result, error=error, jaxpr=jaxpr)
-    self._recorder = recorder
-    self._items = tuple(items)
-    self._flat: tuple[Record, ...] | None = None
-    self._calls: dict[Path, tuple[Call, ...]] | None = None
-    self._found: tuple[Found, ...] | None = None
-    self._models: tuple[Model, ...] | None = None
-    self._marked: list[int] = []
-    self._inputs: list[str] = []
-    self._results: list[str] = []
-    self._program = program
-    self._trees = tuple(trees)
-    self._numbers: dict[int, list[int]] = {}
-
-  def _learn(self, **facts: Any) -> None:
-    """Sets attributes, which only a recording may do."""
-    self.__dict__.update(facts)
-
-  def __setattr__(self, name: str, value: Any) -> None:
-    if not name.startswith("_"):
-      raise AttributeError(f"a trace does not change: its {name!r} cannot be set")
-    super().__setattr__(name, value)
-
-  def _end(self, **facts: Any) -> None:
-    """Takes what the recorder has, parts from it, and learns the last facts."""
-    self._refresh()
-    self._recorder = None
-    self._learn(**facts)
-
-  def _refresh(self) -> None:
-    if self._recorder is not None:
-      self._items = self._recorder.freeze()
-      self._trees = self._recorder.trees
-      self._flat = self._calls = self._found = self._models = None
+  def __post_init__(self) -> None:
+    if not self.trees:
+      object.__setattr__(self, "trees", implied_trees(self.runs))
 
   # The records.
 
   @property
-  def items(self) -> tuple[Record, ...]:
-    """The records that stand in no span."""
-    self._refresh()
-    return self._items
-
-  @property
   def records(self) -> tuple[Record, ...]:
     """Every record, depth first."""
-    self._refresh()
-    if self._flat is None:
-      self._flat = tuple(depth_first(self._items))
-    return self._flat
+    return self._records
+
+  @cached_property
+  def _records(self) -> tuple[Record, ...]:
+    return tuple(depth_first(self.items))
 
   def __iter__(self) -> Iterator[Record]:
     return iter(self.records)
@@ -205,7 +121,7 @@ class Trace:
   @property
   def paths(self) -> tuple[str, ...]:
     """The paths of all modules that were called, in the order of their first calls; "" is the root."""
-    return tuple(path.bare for path in self._calls_by_path())
+    return tuple(path.bare for path in self._calls_by_path)
 
   def __getitem__(self, path: str | Iterable[str]) -> tuple[Call, ...]:
     """The calls of the module at a path.
@@ -213,20 +129,18 @@ class Trace:
     Raises:
       NoSuchPathError: if there are none.
     """
-    by_path = self._calls_by_path()
+    by_path = self._calls_by_path
     calls = by_path.get(Path.of(path))
     if calls is None:
-      raise NoSuchPathError(Path.of(path), by_path)
+      raise NoSuchPathError.of(Path.of(path).bare, self.paths)
     return calls
 
+  @cached_property
   def _calls_by_path(self) -> dict[Path, tuple[Call, ...]]:
-    self._refresh()
-    if self._calls is None:
-      grouped: dict[Path, list[Call]] = {}
-      for call in self.calls():
-        grouped.setdefault(call.path, []).append(call)
-      self._calls = {path: tuple(calls) for path, calls in grouped.items()}
-    return self._calls
+    grouped: dict[Path, list[Call]] = {}
+    for call in self.calls():
+      grouped.setdefault(call.path, []).append(call)
+    return {path: tuple(calls) for path, calls in grouped.items()}
 
   def span_of(self, record: Record) -> Span | None:
     """The span that a record stands in, None at the top."""
@@ -243,19 +157,10 @@ class Trace:
       span = self.span_of(span)
     return tuple(around)
 
-  @property
-  def trees(self) -> tuple[Tree, ...]:
-    """The variable trees that the runs were on, in the order in which they were met; `Run.tree` is a number of them."""
-    self._refresh()
-    return self._trees or implied_trees(self.runs)
-
-  @property
+  @cached_property
   def models(self) -> tuple[Model, ...]:
     """The models that ran, one for each tree: `trace.models[0]["encoder/Dense_0"]` is all about one module."""
-    self._refresh()
-    if self._models is None:
-      self._models = models_of(self)
-    return self._models
+    return models_of(self)
 
   # What is computed from the records.
 
@@ -277,22 +182,28 @@ class Trace:
     Args:
       pattern: as "params/**/kernel": `*` is one name or a part of it, `**` any number of levels.
     """
-    self._refresh()
-    if self._found is None:
-      self._found = tuple(
-        found
-        for known, _, records in trees_with_records(self)
-        for found in tree.found_variables(records, variables_of(known, records), known.number)
-      )
     wanted = Path.of(pattern)
     return tuple(found for found in self._found if matches(wanted, found.place))
+
+  @cached_property
+  def _found(self) -> tuple[Found, ...]:
+    return tuple(
+      found
+      for known, _, records in trees_with_records(self)
+      for found in tree.found_variables(records, variables_of(known, records), known.number)
+    )
 
   # The equations.
 
   @property
   def has_equations(self) -> bool:
     """Whether the equations of the run are known: not if the code really ran."""
-    return self._program is not None or self.jaxpr is not None
+    return self.code is not None
+
+  @property
+  def jaxpr(self) -> Any:
+    """The jaxpr of the run without its constants, None if there is none, or the trace was read back from a file."""
+    return self.code.jaxpr if isinstance(self.code, Unread) else None
 
   @property
   def program(self) -> Program:
@@ -301,13 +212,14 @@ class Trace:
     Raises:
       NoEquationsError: if the code really ran: then JAX wrote none down.
     """
-    if self._program is None:
-      if self.jaxpr is None:
-        raise NoEquationsError()
-      self._program, self._numbers = read_program(
-        self.jaxpr, self._marked, self.records, self._inputs, self._results
-      )
-    return self._program
+    return self._reading[0]
+
+  @cached_property
+  def _reading(self) -> tuple[Program, dict[int, list[int]]]:
+    """The program, and for the `id` of each of JAX's equations the numbers of ours."""
+    if self.code is None:
+      raise NoEquationsError()
+    return self.code.read(self.records) if isinstance(self.code, Unread) else (self.code, {})
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
     """The equations in order, also those in loops, branches and jitted functions.
@@ -331,13 +243,17 @@ class Trace:
       equation: one of `equations()`, or one of `jaxpr`, at any depth.
 
     Raises:
-      UnknownEquationError: if it is no equation of this trace, or one of a function that several modules called.
+      UnknownEquationError: if it is no equation of this trace.
+      SharedEquationError: if it is one of a function that several modules called.
     """
     if not isinstance(equation, Equation):
-      program = self.program
-      found = {program.equations[i].owner for i in self._numbers.get(id(equation), ())}
-      if len(found) != 1:
-        raise UnknownEquationError(equation.primitive.name, [owner.path.bare for owner in found])
+      program, numbers = self._reading
+      found = {program.equations[i].owner for i in numbers.get(id(equation), ())}
+      if not found:
+        raise UnknownEquationError(primitive=equation.primitive.name)
+      if len(found) > 1:
+        owners = ", ".join(sorted(owner.path.bare for owner in found))
+        raise SharedEquationError(primitive=equation.primitive.name, owners=owners)
       (owner,) = found
     else:
       owner = equation.owner
@@ -379,18 +295,18 @@ class Trace:
     def numbers(value: Any) -> Any:
       return with_numbers(value, lambda size: formula.at(size, dimensions))
 
-    saved = {f.name: numbers(getattr(self._saved(), f.name)) for f in fields(codec.Saved)}
-    return Trace(nested(map(numbers, self.records)), **saved)
+    facts = {f.name: getattr(self._plain(), f.name) for f in fields(Trace) if f.name != "items"}
+    return Trace(nested(map(numbers, self.records)), **{name: numbers(fact) for name, fact in facts.items()})
 
   # Keeping it.
 
-  def _saved(self) -> codec.Saved:
-    program = self.program if self.has_equations else None
-    return codec.Saved(self.name, self.args, self.kwargs, self.result, self.error, self.trees, program)
+  def _plain(self) -> Trace:
+    """The trace with its equations read."""
+    return replace(self, code=self.program) if isinstance(self.code, Unread) else self
 
   def to_json(self) -> str:
-    """The trace as JSON text, one record a line; `codec` says how it is built."""
-    return codec.encoded(self._saved(), self.records)
+    """The trace as JSON text, one record a line; `files` says how it is built."""
+    return files.dumps(self._plain(), self.records)
 
   @staticmethod
   def from_json(text: str) -> Trace:
@@ -399,7 +315,7 @@ class Trace:
     Raises:
       TraceFileError: if the text is no trace, is cut off, or is of another version.
     """
-    return _trace_of(*files.loads(text))
+    return files.loads(Trace, text)
 
   def save(self, file: str | os.PathLike[str]) -> None:
     """Writes the trace to a file, as JSON."""
@@ -414,12 +330,12 @@ class Trace:
     Raises:
       TraceFileError: if the file holds no trace, is cut off, or is of another version.
     """
-    return _trace_of(*files.load(file))
+    return files.load(Trace, file)
 
   def __eq__(self, other: object) -> bool:
     if not isinstance(other, Trace):
       return NotImplemented
-    names = [f.name for f in fields(codec.Saved) if f.name != "program"]
+    names = [f.name for f in fields(Trace) if f.compare and f.name != "items"]
     return same(self.records, other.records) and all(
       same(getattr(self, name), getattr(other, name)) for name in names
     )
@@ -440,28 +356,9 @@ class Trace:
     keys = sum(isinstance(r, Key) for r in records)
     name = self.name or ", ".join(dict.fromkeys(run.name for run in self.runs))
     told = [_counted(len(modules), "module"), _counted(len(self.find()), "variable"), _counted(keys, "key")]
-    if self._recorder is not None:
-      told.append("still recording")
     if self.error is not None:
       told.append(f"ended by {self.error}")
     return f"<Trace{' of ' + name if name else ''}: {', '.join(told)}>"
-
-
-def depth_first(items: Iterable[Record]) -> Iterator[Record]:
-  """Every record of a tree of records, each span before what is in it."""
-  stack = [iter(items)]
-  while stack:
-    record = next(stack[-1], None)
-    if record is None:
-      stack.pop()
-      continue
-    yield record
-    if isinstance(record, Span):
-      stack.append(iter(record.items))
-
-
-def _trace_of(saved: codec.Saved, items: tuple[Record, ...]) -> Trace:
-  return Trace(items, **{f.name: getattr(saved, f.name) for f in fields(saved)})
 
 
 def _counted(n: int, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import platform
 
 import flax
@@ -162,8 +163,7 @@ def cost(rounds: int) -> None:
     trace = nn.trace(init)(cases.KEY, *case.inputs)
 
     def costs(trace: Trace = trace) -> None:
-      trace._program = None
-      trace.cost()
+      dataclasses.replace(trace).cost()
 
     variants = {"trace": lambda init=init, case=case: nn.trace(init)(cases.KEY, *case.inputs), "cost": costs}
     with console.status(case.name):

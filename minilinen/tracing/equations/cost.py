@@ -12,24 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from minilinen import spelling
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.program import PHASES, Equation
 from minilinen.tracing.equations.work import COUNTS, NOTHING, Count, Work
+from minilinen.tracing.errors import NoSuchCostError
 from minilinen.tracing.events import Path
 from minilinen.tracing.spec import Spec
-
-
-class NoSuchCostError(KeyError):
-  """A module's cost was asked for, and there is no such module."""
-
-  def __init__(self, path: str, known: Iterable[str]):
-    near = spelling.near(path, known, 3)
-    mend = f"The nearest are {', '.join(map(repr, near))}." if near else "`cost.walk()` lists all modules."
-    super().__init__(f"no module at {path!r} took part in this cost. {mend}")
-
-  def __str__(self) -> str:
-    return self.args[0]
 
 
 class Module(Protocol):
@@ -154,7 +142,7 @@ class Cost:
     for cost in modules:
       if cost.path == wanted:
         return cost
-    raise NoSuchCostError(wanted.bare, (cost.path.bare for cost in modules))
+    raise NoSuchCostError.of(wanted.bare, (cost.path.bare for cost in modules))
 
   def of(self, tree: int, path: Path) -> Cost:
     """The cost of a module of one model.
@@ -164,7 +152,7 @@ class Cost:
     """
     found = next((c for _, c in self.walk() if (c.tree, c.path) == (tree, path)), None)
     if found is None:
-      raise NoSuchCostError(path.bare, (c.path.bare for _, c in self.walk() if c.tree == tree))
+      raise NoSuchCostError.of(path.bare, (c.path.bare for _, c in self.walk() if c.tree == tree))
     return found
 
   def at(self, **dimensions: int) -> Cost:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 from minilinen.spelling import near
+from minilinen.tracing.errors import DimensionMissingError
 
 Count = Any
 """How many: an int, or a formula, which is a symbolic dimension of JAX's."""
@@ -36,15 +37,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-class DimensionMissingError(ValueError):
-  """A formula was to be given a number, and a dimension in it has none."""
-
-  def __init__(self, name: str, formula: str, known: Mapping[str, int]):
-    close = near(name, known)
-    hint = f" You gave {close[0]!r}." if close else ""
-    super().__init__(f"the dimension {name!r} of {formula} has no number.{hint} Write .at({name}=8, ...).")
-
-
 def at(value: Any, dimensions: Mapping[str, int]) -> int:
   """The number that a formula has for these dimensions; a number is itself.
 
@@ -64,7 +56,9 @@ def at(value: Any, dimensions: Mapping[str, int]) -> int:
   try:
     return _number(ast.parse(text.replace("^", "**"), mode="eval").body, dimensions)
   except KeyError as error:
-    raise DimensionMissingError(error.args[0], text, dimensions) from None
+    close = near(error.args[0], dimensions)
+    hint = f" You gave {close[0]!r}." if close else ""
+    raise DimensionMissingError(name=error.args[0], formula=text, hint=hint) from None
 
 
 def _number(node: ast.AST, dimensions: Mapping[str, int]) -> int:

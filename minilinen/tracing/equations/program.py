@@ -128,29 +128,36 @@ class Program:
   results: tuple[str, ...]
 
 
-def read_program(
-  jaxpr: Any, marked: Sequence[int], records: Sequence[Record], names: Sequence[str], results: Sequence[str]
-) -> tuple[Program, dict[int, list[int]]]:
-  """Reads a jaxpr.
+@dataclass(frozen=True, eq=False)
+class Unread:
+  """The equations of a trace as JAX wrote them down, until somebody asks for the program.
 
-  Args:
-    jaxpr: without its constants, as `Trace.jaxpr`.
+  Attributes:
+    jaxpr: without its constants.
     marked: the order of the call that each mark stands for.
-    records: all that happened, depth first.
     names, results: the names of the inputs and outputs.
-
-  Returns:
-    The program, and for the `id` of each of JAX's equations the numbers of ours.
   """
-  reader = _Reader(marked, owners_of(records))
-  values = reader.bind(jaxpr)
-  inputs = tuple(values[v] for v in jaxpr.invars)
-  reader.read(jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, ()))
-  outputs = reader.numbers(jaxpr.outvars, values)
-  program = Program(
-    tuple(reader.equations), tuple(reader.values), inputs, outputs, tuple(names), tuple(results)
-  )
-  return program, reader.origins
+
+  jaxpr: Any
+  marked: tuple[int, ...]
+  names: tuple[str, ...]
+  results: tuple[str, ...]
+
+  def read(self, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
+    """The program, and for the `id` of each of JAX's equations the numbers of ours.
+
+    Args:
+      records: all that happened, depth first.
+    """
+    reader = _Reader(self.marked, owners_of(records))
+    values = reader.bind(self.jaxpr)
+    inputs = tuple(values[v] for v in self.jaxpr.invars)
+    reader.read(self.jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, ()))
+    outputs = reader.numbers(self.jaxpr.outvars, values)
+    program = Program(
+      tuple(reader.equations), tuple(reader.values), inputs, outputs, self.names, self.results
+    )
+    return program, reader.origins
 
 
 @dataclass(frozen=True, slots=True)
