@@ -362,3 +362,23 @@ def test_a_training_step_has_nothing_to_find() -> None:
     for _ in range(4):
       jitted(TRAINS, KEY, X)
   assert not trace.check()
+
+
+def test_findings_say_which_of_several_models_is_meant():
+  class Net(nn.Module):
+    idle: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+      if self.idle:
+        nn.Dense(4, name="idle")(x)
+      return nn.Dense(2)(x)
+
+  right, wrong, x = Net(), Net(idle=True), jnp.ones((2, 3))
+  given = [jax.eval_shape(net.init, jax.random.key(0), x) for net in (right, wrong)]
+  trace = nn.trace(lambda one, other, x: right.apply(one, x) + wrong.apply(other, x))(*given, x)
+  (finding,) = trace.check()
+  assert finding.tree == 1 and finding.to_row()["tree"] == 1
+  assert "trace.models[1]" in str(finding)
+  (alone,) = nn.trace(wrong.apply)(given[1], x).check()
+  assert alone.tree is None and "trace.models" not in str(alone)

@@ -25,6 +25,7 @@ from minilinen.tracing import (
   UnknownEquationError,
   Work,
 )
+from minilinen.tracing.equations import formula
 from minilinen.tracing.recording import record, trace
 
 KEY = jax.random.key(0)
@@ -524,3 +525,11 @@ def test_a_model_of_175_billion_parameters_costs_no_memory():
   # Kaplan et al. 2020 (arXiv:2001.08361): about 2 FLOPs for each parameter and token, and attention.
   work = cost.at(b=1).total.work.matmul
   assert work / 2048 == pytest.approx(2 * 175e9 + 2 * 2 * 96 * 2048 * 12288, rel=0.01)
+
+
+def test_all_formulas_may_be_reckoned_with_together():
+  trace = nn.trace(nn.Dense(4).init)(jax.random.key(0), "f32[b,3]")
+  size = Spec(("b", 4), "float32").size
+  for known in (trace, Trace.from_json(trace.to_json())):
+    assert str(known.cost().flops + size) == str(trace.cost().flops + size)
+    assert formula.at(known.cost().flops + size, {"b": 2}) == formula.at(known.cost().flops, {"b": 2}) + 8

@@ -16,7 +16,7 @@ from minilinen.tracing.models import ModuleNode
 
 from .errors import CostsMissingError
 from .outline import Cell, Column
-from .words import brief_count
+from .words import count_texts
 
 FLOPS, VJP_FLOPS, SHARE = "\0flops", "\0vjp_flops", "\0share"
 
@@ -93,19 +93,6 @@ def costs(trace: Trace, flops: bool, vjp_flops: bool) -> Costs:
     raise CostsMissingError("vjp_flops", "there is no backward pass in it")
   keys = ((FLOPS,) if flops else ()) + ((VJP_FLOPS,) if vjp_flops else ()) + (SHARE,)
   return Costs(keys, whole, {(c.tree, c.path): c.total for _, c in whole.walk()})
-
-
-def count_texts(count: Count) -> tuple[tuple[str, ...], ...]:
-  """A count in full and in brief; a formula whole, and then its first term.
-
-  >>> count_texts(8_178_368_512)
-  (('8,178,368,512',), ('8.18G',))
-  """
-  if isinstance(count, int):
-    return ((f"{count:,}",), (brief_count(count, "KMGTPE"),)) if count else ()
-  text = str(count)
-  first = text.partition(" + ")[0]
-  return ((text,), (f"{first} + …",)) if first != text else ((text,),)
 
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -37,7 +37,7 @@ from .items import (
 from .layout import cut_end
 from .outline import Cell, Column, Outline, Row
 from .view import OutlineView
-from .words import Amount, printable, value_text, variables_text
+from .words import Amount, plain_count, printable, value_text, variables_text
 
 
 def tabulate(
@@ -136,7 +136,7 @@ def _outline(found: Sequence[Model], costs: Costs, show_repeated: bool, choice: 
     totals=cells,
     notes=(*_notes(shown, totals, choice.depth), *tree_notes(found), *costs.notes()),
     shrink=_shrink(collections, costs),
-    data={"totals": {c: {"count": totals[c].count, "bytes": totals[c].nbytes} for c in collections}},
+    data={"totals": {c: totals[c].plain() for c in collections}},
   )
 
 
@@ -157,7 +157,7 @@ def _chosen(columns: tuple[Column, ...], choice: _Choice) -> tuple[Column, ...]:
 def _sort_key(name: str, collections: Sequence[str], costs: Costs) -> Callable[[Item], int]:
   """The number that a column has for a module, to sort by."""
   if name in collections:
-    return lambda item: item.total.get(name, Amount()).count
+    return lambda item: as_number(item.total.get(name, Amount()).count)
   key = f"\0{name}"
   if key not in costs.keys:
     raise UnknownColumnError(name, [*(k[1:] for k in costs.keys), *collections], "sort")
@@ -266,7 +266,7 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
 
 def _cost_data(item: Item, costs: Costs) -> dict[str, Any]:
   counts = {key[1:]: costs.count(item.cost, key) for key in costs.keys if key != SHARE}
-  return {name: count if isinstance(count, int) else str(count) for name, count in counts.items()}
+  return {name: plain_count(count) for name, count in counts.items()}
 
 
 def _collection_data(item: Item, collection: str) -> dict[str, Any]:
@@ -274,8 +274,7 @@ def _collection_data(item: Item, collection: str) -> dict[str, Any]:
   total = item.total[collection]
   return {
     "variables": {name: value_text(boxed(value)[0]) for name, value in owned.items()},
-    "count": total.count,
-    "bytes": total.nbytes,
+    **total.plain(),
   }
 
 

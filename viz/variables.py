@@ -27,7 +27,7 @@ from .folding import Branch, Shown, folded, natural, preorder
 from .items import tree_notes
 from .outline import Cell, Column, Outline, Row
 from .view import OutlineView
-from .words import Amount, amount, bytes_text, value_text
+from .words import Amount, amount, bytes_text, plain_count, value_text
 
 
 def tree(
@@ -248,8 +248,6 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None, notes: 
   notes = [*notes] if shown else ["There are no variables."]
   if is_named and is_split:
     notes.append("axes: name→axis of the mesh that splits it.")
-  if total.unknown:
-    notes.append("?: arrays of symbolic size, which have no number.")
   if any(len(s.copies) > 1 for s in shown):
     notes.append("×n: that many equal branches in one row; its numbers are of one of them.")
   if any(s.closed == "depth" for s in shown):
@@ -269,7 +267,7 @@ def _outline(shown: Sequence[Shown], total: Amount, pattern: str | None, notes: 
       *([("size", "column")] if is_split else []),
       *([("axes", "column")] if has_axes else []),
     ),
-    data={"total": {"count": total.count, "bytes": total.nbytes, "bytes_per_device": total.on_device}},
+    data={"total": _plain(total)},
   )
 
 
@@ -288,12 +286,14 @@ def _row(shown: Shown, is_split: bool) -> Row:
     "closed": shown.closed,
     "value": value_text(item.value) if item.leaf else None,
     "axes": _axes(item) if item.axes is not None else None,
-    "count": item.total.count,
-    "bytes": item.total.nbytes,
+    **_plain(item.total),
     "sharding": getattr(item.value, "sharding", "") or None,
-    "bytes_per_device": item.total.on_device,
   }
   return Row(shown.label, shown.depth, shown.mark, cells, data)
+
+
+def _plain(held: Amount) -> dict[str, int | str]:
+  return held.plain() | {"bytes_per_device": plain_count(held.on_device)}
 
 
 def _on_device(held: Amount) -> Cell:

@@ -11,38 +11,52 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minilinen.tracing.equations.formula import Count
 from minilinen.tracing.events import Passing
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value, boxed
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-  """How much there is: numbers, their bytes, how many arrays have a size that is a formula, and bytes on one device."""
+  """How much there is: numbers, their bytes, and bytes on one device; formulas where a size is symbolic."""
 
-  count: int = 0
-  nbytes: int = 0
-  unknown: int = 0
-  on_device: int = 0
+  count: Count = 0
+  nbytes: Count = 0
+  on_device: Count = 0
 
   def __add__(self, other: Amount) -> Amount:
-    return Amount(
-      self.count + other.count,
-      self.nbytes + other.nbytes,
-      self.unknown + other.unknown,
-      self.on_device + other.on_device,
-    )
+    return Amount(self.count + other.count, self.nbytes + other.nbytes, self.on_device + other.on_device)
 
   def numbers(self) -> tuple[tuple[str, ...], ...]:
     """Count and bytes, then the count, then the count in brief, for a `Cell`."""
-    if not (self.count or self.unknown):
-      return ()
-    more = " + ?" if self.unknown else ""
-    full, brief = f"{self.count:,}{more}", f"{brief_count(self.count)}{more}"
-    return ((full, bytes_text(self.nbytes)), (full,), (brief,))
+    texts = count_texts(self.count, "KMBT")
+    return ((*texts[0], bytes_text(self.nbytes)), *texts) if texts else ()
+
+  def plain(self) -> dict[str, int | str]:
+    """Count and bytes as plain data."""
+    return {"count": plain_count(self.count), "bytes": plain_count(self.nbytes)}
 
   def __str__(self) -> str:
-    more = " + arrays of symbolic size" if self.unknown else ""
-    return f"{self.count:,} ({bytes_text(self.nbytes)}){more}"
+    (full,), *_ = count_texts(self.count, "KMBT") or (("0",),)
+    return f"{full} ({bytes_text(self.nbytes)})"
+
+
+def plain_count(count: Count) -> int | str:
+  """A count as plain data: a number, or the text of a formula."""
+  return count if isinstance(count, int) else str(count)
+
+
+def count_texts(count: Count, units: str = "KMGTPE") -> tuple[tuple[str, ...], ...]:
+  """A count in full and in brief, nothing for none; a formula whole, and then its first term.
+
+  >>> count_texts(8_178_368_512)
+  (('8,178,368,512',), ('8.18G',))
+  """
+  if isinstance(count, int):
+    return ((f"{count:,}",), (brief_count(count, units),)) if count else ()
+  text = str(count)
+  first = text.partition(" + ")[0]
+  return ((text,), (f"{first} + …",)) if first != text else ((text,),)
 
 
 def brief_count(n: int, units: str = "KMBT") -> str:
@@ -66,12 +80,14 @@ def brief_count(n: int, units: str = "KMBT") -> str:
   return f"{scaled:.{digits}f}{unit}"
 
 
-def bytes_text(n: int) -> str:
-  """Bytes in decimal units, as Linen's tabulate writes them.
+def bytes_text(n: Count) -> str:
+  """Bytes in decimal units, as Linen's tabulate writes them; a formula as it is.
 
   >>> [bytes_text(n) for n in (480, 4_812_280, 102_440_608)]
   ['480 B', '4.8 MB', '102.4 MB']
   """
+  if not isinstance(n, int):
+    return f"({n}) B" if " " in str(n) else f"{n} B"
   if n < 1000:
     return f"{n} B"
   scaled: float = n
@@ -110,9 +126,7 @@ def amount(value: Value) -> Amount:
 # A model has many arrays and few shapes.
 @functools.lru_cache(4096)
 def _amount(spec: Spec) -> Amount:
-  if any(isinstance(d, str) for d in spec.shape):
-    return Amount(unknown=1)
-  return Amount(spec.size, spec.nbytes, on_device=spec.shard_nbytes)
+  return Amount(spec.size, spec.nbytes, spec.shard_nbytes)
 
 
 _spec_text = functools.lru_cache(4096)(Spec.__str__)

@@ -18,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import jax
 
 from minilinen.tracing import events
-from minilinen.tracing.equations.formula import Formulas
+from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.program import Unread
 from minilinen.tracing.events import Record, Span
 from minilinen.tracing.paths import Path
@@ -49,7 +49,6 @@ class Tables:
     self.names: list[Any] = [*names]
     self.numbers: dict[tuple[str | int, ...], int] = {(): -1}
     self.sources: dict[Source, int] = {}
-    self.formulas = Formulas()
     self._paths: dict[int, tuple[Any, ...]] = {-1: ()}
     self._lines = [
       read_part(self, coder(tuple[str, int, str]), line, "one of its sources") for line in sources
@@ -184,7 +183,7 @@ def _rows(kind: Any) -> tuple[Write, Read]:
 
 def _checked_spec(t: Tables, spec: Spec) -> Spec:
   for size in spec.shape:
-    _checked(t.formulas.parse(size) is not None and (isinstance(size, str) or size >= 0), size, "size")
+    _checked(formula.parse(size) is not None and (isinstance(size, str) or size >= 0), size, "size")
   _checked(spec.dtype.startswith("key<") or itemsize(spec.dtype) >= 0, spec.dtype, "dtype")
   return spec
 
@@ -248,7 +247,7 @@ def _read_any(t: Tables, plain: Any) -> Any:
       real, imag = (_read_any(t, x) for x in _list(content))
       return complex(real, imag)
     case "size":
-      return t.formulas.parse(_checked(isinstance(content, str), content, "size"))
+      return formula.parse(_checked(isinstance(content, str), content, "size"))
   raise Damaged(f"a value of the unknown kind {kind!r}")
 
 

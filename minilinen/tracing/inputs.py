@@ -16,6 +16,7 @@ import numpy as np
 from jax.core import Tracer
 
 from minilinen.spelling import near
+from minilinen.tracing.equations.formula import SYMBOLS
 from minilinen.tracing.errors import SpecError
 from minilinen.tracing.spec import KEYS, LONG_DTYPES, SHORT_DTYPES, is_array
 
@@ -75,10 +76,6 @@ def _parse_dtype(text: str, name: str) -> Any:
     ) from None
 
 
-_SYMBOLS = jax.export.SymbolicScope()
-"""One for all: in a scope of its own each "b" would be another, and JAX keeps for ever what it traced for it."""
-
-
 def abstract(tree: Any) -> Any:
   """Arrays and spec strings in a pytree as `ShapeDtypeStruct`s; everything else as it is.
 
@@ -88,7 +85,7 @@ def abstract(tree: Any) -> Any:
 
   def leaf(value: Any) -> Any:
     if isinstance(value, str) and looks_like_spec(value):
-      return parse_spec(value, _SYMBOLS)
+      return parse_spec(value, SYMBOLS)
     if isinstance(value, (np.ndarray, np.generic)):
       return jax.ShapeDtypeStruct(value.shape, jax.dtypes.canonicalize_dtype(value.dtype))
     if isinstance(value, jax.Array) and not isinstance(value, Tracer):

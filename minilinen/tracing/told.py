@@ -25,6 +25,7 @@ class Told:
     message: what is wrong, in sentences.
     expected, found: what should be there and what is.
     mend: what to do about it, or the right code.
+    tree: of a finding in a trace of several variable trees, the number of its tree; None otherwise.
   """
 
   kind: str
@@ -34,6 +35,7 @@ class Told:
   expected: str = ""
   found: str = ""
   mend: str = ""
+  tree: int | None = None
 
   @staticmethod
   def of(error: BaseException) -> Told:
@@ -51,12 +53,13 @@ class Told:
     file, line = (self.source.file, self.source.line) if self.source is not None else (None, None)
     return {
       "kind": self.kind, "path": self._path_text, "file": file, "line": line, "message": self.message,
-      "expected": self.expected, "found": self.found, "mend": self.mend,
+      "expected": self.expected, "found": self.found, "mend": self.mend, "tree": self.tree,
     }  # fmt: skip
 
   def __str__(self) -> str:
     parts = {
       "module": self._path_text,
+      "model": "" if self.tree is None else f"trace.models[{self.tree}]",
       "line": str(self.source or ""),
       "expects": self.expected,
       "found": self.found,

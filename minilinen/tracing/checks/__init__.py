@@ -9,6 +9,7 @@ model makes), `runs` (what was caught while it happened, what ended a run, runs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from minilinen.tracing.checks.finding import Findings as Findings
 from minilinen.tracing.checks.keys import colliding_keys
@@ -27,7 +28,7 @@ _CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncal
 def check(
   items: Iterable[Record], trees: Sequence[Tree] = (), equations: tuple[Program, Unused] | None = None
 ) -> Findings:
-  """Everything that a trace shows to be wrong, each mistake once.
+  """Everything that a trace shows to be wrong, each mistake once for a tree; which tree is said if there are several.
 
   Args:
     items: its records.
@@ -35,7 +36,9 @@ def check(
     equations: what JAX wrote down, if that is known, and what of it never reaches the output.
   """
   items = tuple(items)
-  found = dict.fromkeys(finding for look in _CHECKS for finding in look(items))
+  found = [finding for look in _CHECKS for finding in look(items)]
   if equations is not None:
-    found |= dict.fromkeys(idle_parameters(*equations, items, trees))
-  return Findings(found)
+    found += idle_parameters(*equations, items, trees)
+  if len(trees) < 2:
+    found = [replace(finding, tree=None) for finding in found]
+  return Findings(dict.fromkeys(found))

@@ -17,10 +17,10 @@ from minilinen.tracing.tree import model_records
 def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:
   """Finds keys that are equal though they were drawn by different names."""
   first: dict[Any, Key] = {}
-  run = -1
+  run, tree = -1, None
   for record in model_records(items, bodies=True):
     if isinstance(record, Run):
-      run = record.order
+      run, tree = record.order, record.tree
     if not isinstance(record, Key):
       continue
     other = first.setdefault((run, record.served, tuple(map(_run_together, record.steps))), record)
@@ -34,6 +34,7 @@ def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:
         "a key of its own for each",
         f"{_names(record)} and {_names(other)}",
         'nn.config.update("fix_rng_separator", True)',
+        tree,
       )
 
 

@@ -33,4 +33,5 @@ def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
         "a call of every submodule",
         "none",
         f"call self.{name.path[-1]} where it belongs, or delete it from setup",
+        tree,
       )

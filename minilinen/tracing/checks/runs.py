@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from minilinen.tracing.events import Call, Caught, Record, Run, Span
 from minilinen.tracing.paths import ROOT
@@ -35,9 +36,11 @@ def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
 
 def caught_mistakes(items: Iterable[Record]) -> Iterator[Told]:
   """Gives the warnings that were shown while the trace was recorded."""
+  trees: dict[int, int | None] = {}
   for record in model_records(items, bodies=True):
+    trees[record.order] = record.tree if isinstance(record, Run) else trees.get(record.span)
     if isinstance(record, Caught):
-      yield record.told
+      yield replace(record.told, tree=trees[record.order])
 
 
 def ended_runs(items: Iterable[Record]) -> Iterator[Told]:
@@ -48,7 +51,7 @@ def ended_runs(items: Iterable[Record]) -> Iterator[Told]:
       while (below := _left_by(inner, run.error)) is not None:
         inner = below
       kind, _, message = run.error.partition(": ")
-      yield Told(kind, inner.path, inner.source, message or kind)
+      yield Told(kind, inner.path, inner.source, message or kind, tree=run.tree)
 
 
 def _left_by(span: Span, error: str) -> Span | None:
@@ -77,6 +80,7 @@ def retraced_runs(items: Iterable[Record]) -> Iterator[Told]:
         "one compiled function that is called many times",
         "a new function for each call" if same else ", ".join(inputs[:4]),
         "call jax.jit once, outside of the loop" if same else "pad the inputs to one shape, or to a few",
+        runs[0].tree if len({run.tree for run in runs}) == 1 else None,
       )
 
 

@@ -43,6 +43,7 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
         "only parameters that the model has",
         text,
         "take them out of the tree, or pass the parameters of this very model",
+        tree,
       )
 
 
@@ -57,10 +58,12 @@ def idle_parameters(
     if tree.within is None:
       of = f" of {tree}" if len(trees) > 1 else ""
       inputs = {place[1:]: program.names[number] for number, place in tree.inputs if place[0] == "params"}
-      yield from _idle(inputs, unused, happened.get(tree.number, []), of)
+      yield from _idle(inputs, unused, happened.get(tree.number, []), of, tree.number)
 
 
-def _idle(inputs: Mapping[Place, str], unused: Unused, happened: Sequence[Record], of: str) -> Iterator[Told]:
+def _idle(
+  inputs: Mapping[Place, str], unused: Unused, happened: Sequence[Record], of: str, tree: int
+) -> Iterator[Told]:
   """Those of one tree, whose parameters are these inputs."""
   idle = {place: name for place, name in inputs.items() if name in unused.inputs}
   read = {place for record in happened for place in _read_by(record)}
@@ -78,6 +81,7 @@ def _idle(inputs: Mapping[Place, str], unused: Unused, happened: Sequence[Record
         "a result that depends on all parameters",
         name,
         "use what the module returns, or take the module out",
+        tree,
       )
 
 

@@ -91,21 +91,17 @@ def as_number(value: Any) -> int:
   return at(value, dict.fromkeys(names(value), 128))
 
 
-class Formulas:
-  """Reads formulas from their texts; all of one reader share their dimensions."""
+SYMBOLS = jax.export.SymbolicScope()
+"""One for all, so that all formulas may be reckoned with together: in a scope of its own each "b" would be another, and
+JAX keeps for ever what it traced for it."""
 
-  def __init__(self) -> None:
-    self._scope = jax.export.SymbolicScope()
-    self._known: dict[str, Any] = {}
-
-  def parse(self, value: int | str) -> Any:
-    """A number, or a formula that JAX's arithmetic understands."""
-    if isinstance(value, int):
-      return value
-    if value not in self._known:
-      (self._known[value],) = jax.export.symbolic_shape(value, scope=self._scope)
-    return self._known[value]
+_known: dict[str, Any] = {}
 
 
-parse = Formulas().parse
-"""A size as a number or a formula; all formulas that come from here may be reckoned with together."""
+def parse(value: int | str) -> Count:
+  """A size as a number, or as a formula that JAX's arithmetic understands."""
+  if isinstance(value, int):
+    return value
+  if value not in _known:
+    (_known[value],) = jax.export.symbolic_shape(value, scope=SYMBOLS)
+  return _known[value]
