@@ -22,22 +22,36 @@ from jax.interpreters import ad, batching, mlir, partial_eval
 T = TypeVar("T")
 
 
-def run_known(fn: Callable[..., list[Any]], unknown: list[Any]) -> list[tuple[Any, Any]]:
-  """Runs a function as far as it can be run without its arguments.
+class DependsOnInput(Exception):
+  """An output depends on an input that is not known; `leaf` is its spec."""
+
+  def __init__(self, leaf: jax.ShapeDtypeStruct):
+    super().__init__(f"an output of {leaf} depends on an unknown input")
+    self.leaf = leaf
+
+
+def known_outputs(fn: Callable[..., Any], *unknown: Any) -> Any:
+  """The result of a function, computed although its arguments are only specs.
+
+  `lazy_init` makes parameters from shapes alone, and a scan makes what all steps share once, before its loop. What does
+  not depend on the arguments runs where it stands; the rest is traced and thrown away.
 
   Args:
-    fn: from arrays to a list of arrays.
-    unknown: its arguments, of which only the shape and dtype are used.
+    fn: closes over what is known, tracers included; its arguments are unknown.
+    *unknown: pytrees of arrays or `ShapeDtypeStruct`s, of which only the shape is used.
 
-  Returns:
-    For each output its value and None; or None and its abstract value, if it depends on an argument.
+  Raises:
+    DependsOnInput: if a leaf of the result needs the value of an argument.
   """
-  info = api_util.debug_info("known", fn, tuple(unknown), {})
-  inputs = [partial_eval.PartialVal.unknown(core.ShapedArray(x.shape, x.dtype)) for x in unknown]
-  _, outputs, _ = partial_eval.trace_to_jaxpr_nounits(
-    linear_util.wrap_init(fn, debug_info=info), inputs, False
-  )
-  return [(out.get_known(), None) if out.is_known() else (None, out.get_aval()) for out in outputs]
+  leaves, treedef = jax.tree.flatten(unknown)
+  whole = linear_util.wrap_init(fn, debug_info=api_util.debug_info("known", fn, unknown, {}))
+  flat, result = api_util.flatten_fun_nokwargs(whole, treedef)
+  inputs = [partial_eval.PartialVal.unknown(core.ShapedArray(x.shape, x.dtype)) for x in leaves]
+  _, outputs, _ = partial_eval.trace_to_jaxpr_nounits(flat, inputs, False)
+  for output in outputs:
+    if not output.is_known():
+      raise DependsOnInput(jax.ShapeDtypeStruct(output.get_aval().shape, output.get_aval().dtype))
+  return jax.tree.unflatten(result(), [output.get_known() for output in outputs])
 
 
 def is_staged(x: Any) -> bool:

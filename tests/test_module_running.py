@@ -66,6 +66,79 @@ def test_interceptors_nest(nn):
   return (r, [str(l) for l in log])
 
 
+@pytest.mark.filterwarnings(
+  "ignore::minilinen.errors.DroppedValueWarning"
+)  # "intermediates" stop at scan and vmap
+@as_flax
+def test_interceptors_see_the_body_behind_a_boundary_as_any_call(nn):
+  """Flax tells besides of calls of modules that it makes and throws away; those have no path, or are of `setup`."""
+
+  class Set(nn.Module):
+    def setup(self):
+      self.d = nn.Dense(4)
+
+    def __call__(self, x, _=None):
+      return self.d(self.helper(x)), None
+
+    def helper(self, x):
+      return x
+
+  class Compact(nn.Module):
+    @nn.compact
+    def __call__(self, x, _=None):
+      return nn.Dense(4)(x), None
+
+  class Jitted(nn.Module):
+    @nn.jit
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(4)(x)
+
+  def plain(module, x):
+    return module(x)
+
+  def scan(cls):
+    return nn.scan(cls, variable_axes={"params": 0}, split_rngs={"params": True}, length=2)
+
+  def vmap(target):
+    return nn.vmap(target, variable_axes={"params": 0}, split_rngs={"params": True})
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      for cls in (Set, Compact):
+        scan(cls)()(x, None)
+        vmap(cls)()(x)
+        nn.remat(cls)()(x)
+        nn.remat(nn.jit(cls))()(x)
+      Jitted()(x)
+      nn.remat(Set, methods=["__call__", "helper"])()(x)
+      d = nn.Dense(4)
+      d(x)
+      vmap(plain)(nn.Dense(4), x)
+      nn.remat(plain)(d, x)
+      nn.cond(True, plain, plain, d, x)
+      nn.switch(0, [plain, plain], d, x)
+      nn.vjp(plain, d, x)
+      return x
+
+  log = []
+
+  def listen(next_fun, args, kwargs, ctx):
+    seen = ctx.module.path and ctx.method_name != "setup"
+    name = f"{type(ctx.module).__name__}.{ctx.method_name} {'/'.join(ctx.module.path)}"
+    log.extend([name] if seen else [])
+    y = next_fun(*args, **kwargs)
+    log.extend(["left"] if seen else [])
+    return y
+
+  with nn.intercept_methods(listen):
+    v = Net().init(KEY, X)
+    Net().apply(v, X)
+  _, captured = Net().apply(v, X, capture_intermediates=lambda module, name: name in ("__call__", "helper"))
+  return [repr(line) for line in log], captured
+
+
 @as_flax
 def test_functional_init_and_apply(nn):
 

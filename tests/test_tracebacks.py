@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -157,6 +158,59 @@ def test_so_do_the_exceptions_that_led_to_it() -> None:
   assert [frame.name for frame in traceback.extract_tb(errors[1].__traceback__)] == [
     "__call__", "__call__", "mistaken",
   ]  # fmt: skip
+
+
+def own(module: Any, *args: Any) -> Any:
+  raise ValueError("the user's own")
+
+
+class Own1(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any, *args: Any) -> Any:
+    raise ValueError("the user's own")
+
+
+SPLIT: Any = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
+# How a module `m` leads to the function of the user's that fails, and how many frames of ours are between.
+FRAMES: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
+  "a call": (lambda m, x: Own1()(x), 1),
+  "scan": (lambda m, x: nn.scan(Own1, **SPLIT, length=2)()(x, None), 4),
+  "scan of a function": (lambda m, x: nn.scan(own, **SPLIT, length=2)(m, x, None), 3),
+  "vmap": (lambda m, x: nn.vmap(Own1, **SPLIT)()(x), 3),
+  "jit": (lambda m, x: nn.jit(Own1)()(x), 3),
+  "remat": (lambda m, x: nn.remat(Own1)()(x), 3),
+  "map_variables": (lambda m, x: nn.map_variables(Own1)()(x), 3),
+  "fold_rngs": (lambda m, x: nn.fold_rngs(Own1)()(x), 2),
+  "cond": (lambda m, x: nn.cond(True, own, own, m, x), 4),
+  "switch": (lambda m, x: nn.switch(0, [own, own], m, x), 4),
+  "while_loop": (lambda m, x: nn.while_loop(lambda m, c: True, own, m, x), 3),
+  "vjp": (lambda m, x: nn.vjp(own, m, x), 4),
+  "jvp": (lambda m, x: nn.jvp(own, m, (x,), (x,), {}), 3),
+  "grad": (lambda m, x: nn.grad(own, m, x), 4),
+  "custom_vjp": (lambda m, x: nn.custom_vjp(own, own, own)(m, x), 2),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_few_frames_of_ours_lie_between_the_users(name: str) -> None:
+  """Also when all are shown."""
+  leads, number = FRAMES[name]
+
+  class Leads(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return leads(self, x)
+
+  before = jax.config.jax_traceback_filtering
+  jax.config.update("jax_traceback_filtering", "off")
+  try:
+    frames = traceback.extract_tb(failure(lambda: Leads().init(KEY, X)).__traceback__)
+  finally:
+    jax.config.update("jax_traceback_filtering", before)
+  *_, calls, fails = (i for i, frame in enumerate(frames) if frame.filename == __file__)
+  home = str(Path(nn.__file__).parent)
+  ours = [frame for frame in frames[calls:fails] if frame.filename.startswith(home)]
+  assert len(ours) == number <= 4, [(frame.filename, frame.name) for frame in ours]
 
 
 def test_jaxs_setting_shows_all_frames() -> None:

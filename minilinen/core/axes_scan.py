@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from minilinen.core.known import DependsOnInput, known_outputs
+from minilinen.jax_internals import DependsOnInput, known_outputs
 
 
 class _Broadcast:
@@ -56,46 +56,75 @@ def scan(
     ValueError: if a broadcast result depends on the step.
   """
 
-  def run(constants_in: Any, init: Any, *args: Any) -> tuple[Any, Any, Any]:
-    xs = _map_prefix(_front, in_axes, args)
+  def run(constants: Any, init: Any, *args: Any) -> tuple[Any, Any, Any]:
+    loop = Loop(in_axes, out_axes, args)
 
-    def step(constants: Any, carry: Any, x: Any) -> tuple[Any, Any, Any]:
-      filled = _map_prefix(lambda axis, arg, sliced: arg if axis is broadcast else sliced, in_axes, args, x)
-      return fn(constants, carry, *filled)
+    def step(carry: Any, x: Any) -> Any:
+      after, carry, ys = fn(constants, carry, *loop.arguments(x))
+      return loop.results(carry, after, ys)
 
-    def constant_results(carry: Any, x: Any) -> tuple[Any, Any]:
-      constants, _, ys = step(constants_in, carry, x)
-      return constants, _map_prefix(lambda axis, y: y if axis is broadcast else (), out_axes, ys)
-
-    def body(carry: Any, x: Any) -> tuple[Any, Any]:
-      _, carry, ys = step(constants, carry, x)
-      return carry, _map_prefix(lambda axis, y: () if axis is broadcast else y, out_axes, ys)
-
-    constants, same = constants_in, None
     if check_constancy_invariants:
-      first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
-      try:
-        constants, same = known_outputs(constant_results, jax.tree.map(_aval, init), first)
-      except DependsOnInput:
-        raise ValueError("broadcasted variable has a data dependency on the scan body.") from None
+      with loop:
+        constants, loop.same = known_outputs(step, *loop.unknown(init))
     carry, ys = jax.lax.scan(
-      body, init, xs, length=length, reverse=reverse, unroll=unroll, _split_transpose=_split_transpose
+      step, init, loop.xs, length=length, reverse=reverse, unroll=unroll, _split_transpose=_split_transpose
     )
-    if same is None:
-      same = _map_prefix(lambda axis, y: (), out_axes, ys)
-    joined = _map_prefix(lambda axis, c, y: c if axis is broadcast else _back(axis, y), out_axes, same, ys)
-    return constants, carry, joined
+    return constants, carry, loop.joined(ys)
 
   return run
 
 
-def first_slices(axes: Any, args: Any) -> Any:
-  """What the first step gets of the arguments."""
-  return _map_prefix(lambda axis, tree: tree if axis is broadcast else _sliced(tree, axis), axes, args)
+class Loop:
+  """What the steps of a loop are given, and what becomes of their results, by the axes of both.
 
+  A step calls `arguments` and `results`. Before the loop it may run once, for what is the same in every step: in a
+  `with` block of the loop.
 
-def _sliced(tree: Any, axis: int) -> Any:
-  return jax.tree.map(lambda x: jax.lax.index_in_dim(x, 0, axis, keepdims=False), tree)
+  Attributes:
+    xs: the arguments that differ from step to step, stacked on axis 0.
+    same: the results that are `broadcast`, if they were found out before the loop.
+
+  Raises:
+    ValueError: by the `with` block, if a result that shall be the same depends on the step.
+  """
+
+  def __init__(self, in_axes: Any, out_axes: Any, args: Any):
+    self._in_axes, self._out_axes, self._args = in_axes, out_axes, args
+    self._is_before = False
+    self.xs = _map_prefix(_front, in_axes, args)
+    self.same: Any = None
+
+  def arguments(self, x: Any) -> Any:
+    """The arguments of the step that is given `x` of `xs`."""
+    return _map_prefix(
+      lambda axis, arg, sliced: arg if axis is broadcast else sliced, self._in_axes, self._args, x
+    )
+
+  def results(self, carry: Any, constants: Any, ys: Any) -> Any:
+    """What a step hands to JAX: the carry and what is stacked; before the loop what is the same in every step."""
+    if self._is_before:
+      return constants, _map_prefix(lambda axis, y: y if axis is broadcast else (), self._out_axes, ys)
+    return carry, _map_prefix(lambda axis, y: () if axis is broadcast else y, self._out_axes, ys)
+
+  def __enter__(self) -> None:
+    self._is_before = True
+
+  def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    self._is_before = False
+    if isinstance(error, DependsOnInput):
+      raise ValueError("broadcasted variable has a data dependency on the scan body.") from None
+
+  def unknown(self, init: Any) -> tuple[Any, Any]:
+    """Specs of the first carry and of what the first step is given."""
+    first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.xs)
+    return jax.tree.map(_aval, init), first
+
+  def joined(self, ys: Any) -> Any:
+    """The results of the whole loop, of what was stacked."""
+    same = _map_prefix(lambda axis, y: (), self._out_axes, ys) if self.same is None else self.same
+    return _map_prefix(
+      lambda axis, c, y: c if axis is broadcast else _back(axis, y), self._out_axes, same, ys
+    )
 
 
 def _map_prefix(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -22,11 +22,26 @@ from minilinen.core.frozen_dict import unfreeze
 from minilinen.tracing.recorder import Recorder, recording
 from minilinen.tracing.spec import describe
 
-if TYPE_CHECKING:
-  from minilinen.core.lift.crossing import Crossing
+
+class Crossed(Protocol):
+  """What messages must know of the run of a lifted transform: a `Crossing` has it.
+
+  Attributes:
+    boundary: what passes, and how.
+    given: the arguments of the call, as seen from outside.
+    again: what the body makes of what it was given, found out by another run of it; None if that says nothing.
+    path_text: where it happens.
+  """
+
+  boundary: Boundary
+  given: tuple[tuple[Any, ...], Mapping[str, Any]]
+  again: Callable[[], Any] | None
+
+  @property
+  def path_text(self) -> str: ...
 
 
-def explained(error: Exception, crossing: Crossing) -> Exception | None:
+def explained(error: Exception, crossing: Crossed) -> Exception | None:
   """The error that says more than one that leaves a boundary, or None; a note may be added to it.
 
   Carries that change and branches that differ come as TypeErrors, if not out of another boundary inside; static
@@ -55,7 +70,7 @@ def explained(error: Exception, crossing: Crossing) -> Exception | None:
 _CONCRETE = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
 
 
-def _carry_error(crossing: Crossing, seen: Any) -> Exception | None:
+def _carry_error(crossing: Crossed, seen: Any) -> Exception | None:
   """The error for a carry that is another after the body than before: `(variables, carry)` each."""
   (groups_in, carry_in), (groups_out, carry_out) = seen
   boundary, path = crossing.boundary, crossing.path_text
@@ -79,7 +94,7 @@ def _carry_error(crossing: Crossing, seen: Any) -> Exception | None:
   return None
 
 
-def _branches_error(crossing: Crossing, seen: Sequence[Any]) -> Exception | None:
+def _branches_error(crossing: Crossed, seen: Sequence[Any]) -> Exception | None:
   """The error for branches that give different results or variables: a pair of each."""
 
   def differ(number: int, what: str, first: str, other: str) -> Exception:
@@ -194,25 +209,25 @@ def check_directions(wanted: Any, directions: Any, boundary: Boundary) -> None:
 # Static arguments.
 
 
-def warn_of_static_arrays(crossing: Crossing) -> None:
+def warn_of_static_arrays(crossing: Crossed) -> None:
   """Warns if an array is static: then it is a constant for JAX, and not transformed."""
-  args = crossing.args
+  args = crossing.given[0]
   for n in crossing.boundary.static:
     if isinstance(n, int) and 0 < n <= len(args) and _holds_array(args[n - 1]):
       errors.warn(_static(crossing, f"{_names(crossing)[n]!r} is an array, which must not be static."))
       return
 
 
-def _static_trap(error: Exception, crossing: Crossing) -> errors.StaticArgumentWarning | None:
+def _static_trap(error: Exception, crossing: Crossed) -> errors.StaticArgumentWarning | None:
   """What is wrong with the static arguments, if that is what an error comes from."""
-  static, args = crossing.boundary.static, crossing.args
+  static, args = crossing.boundary.static, crossing.given[0]
   if crossing.boundary.kind not in ("jit", "remat"):
     return None
   numbers = [n for n in static if isinstance(n, int)]
   if type(error) is ValueError:
     if "static_argnums" not in str(error) or all(n <= len(args) for n in numbers):
       return None
-    by_name = next(iter(crossing.kwargs), "")
+    by_name = next(iter(crossing.given[1]), "")
     return _static(crossing, f"there is no argument number {max(numbers)}.", by_name=by_name)
   kinds = (bool, str, int) if isinstance(error, jax.errors.TracerIntegerConversionError) else (bool, str)
   plain = [n for n in _plain(args, kinds) if n not in static]
@@ -224,17 +239,17 @@ def _static_trap(error: Exception, crossing: Crossing) -> errors.StaticArgumentW
 
 
 def _static(
-  crossing: Crossing, wrong: str, plain: Sequence[int] = (), by_name: str = ""
+  crossing: Crossed, wrong: str, plain: Sequence[int] = (), by_name: str = ""
 ) -> errors.StaticArgumentWarning:
   numbers = [n for n in crossing.boundary.static if isinstance(n, int)]
-  names, plain = _names(crossing), plain or _plain(crossing.args)
+  names, plain = _names(crossing), plain or _plain(crossing.given[0])
   return errors.StaticArgumentWarning(
     crossing.boundary.at, names, numbers, wrong, plain, crossing.path_text, by_name
   )
 
 
-def _names(crossing: Crossing) -> list[str]:
-  return argument_names(crossing.boundary.target.fn, 1 + len(crossing.args))
+def _names(crossing: Crossed) -> list[str]:
+  return argument_names(crossing.boundary.target.fn, 1 + len(crossing.given[0]))
 
 
 def _plain(args: Sequence[Any], kinds: tuple[type[Any], ...] = (bool, str)) -> list[int]:

@@ -17,7 +17,6 @@ from jax import core
 from minilinen import errors, jax_internals
 from minilinen.core import home, meta
 from minilinen.core.filters import filter_in_words
-from minilinen.core.known import DependsOnInput, known_outputs
 from minilinen.core.tree import Tree
 from minilinen.spelling import near
 from minilinen.tracing.paths import Path
@@ -113,8 +112,10 @@ def warn_of_shared_key(
   if lift is None:
     return
   try:
-    known_outputs(lambda key: init_fn(key, *args, **kwargs), jax.eval_shape(lambda: jax.random.key(0)))
-  except DependsOnInput:
+    jax_internals.known_outputs(
+      lambda key: init_fn(key, *args, **kwargs), jax.eval_shape(lambda: jax.random.key(0))
+    )
+  except jax_internals.DependsOnInput:
     errors.warn(errors.StackedKeyWarning(name, str(path), lift))
 
 

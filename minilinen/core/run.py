@@ -17,9 +17,9 @@ from minilinen import errors
 from minilinen.core import mistakes
 from minilinen.core.filters import CollectionFilter, filter_in_words, in_filter
 from minilinen.core.frozen_dict import unfreeze
-from minilinen.core.known import DependsOnInput, known_outputs
 from minilinen.core.rng import LazyRng, is_key
 from minilinen.core.scope import Scope
+from minilinen.jax_internals import DependsOnInput, known_outputs
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import describe

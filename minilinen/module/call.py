@@ -1,10 +1,10 @@
 """The one place where a call happens: setup, profile, trace, interceptors, then the method.
 
-Methods go through `call_method`, unless they are marked with `nowrap`; a body behind a boundary goes through
-`call_body`. The module is set up and becomes the parent of what is constructed now, and a mistake is explained on its
-way out (`_Running`); the call has its name in profiles (`_named`) and, while somebody records, its span in the trace
-(`_recorded`); then interceptors are asked, and results captured. `wrap_methods` puts it around the methods of a class
-when the class is made.
+`wrapped` is put around the methods of a class when it is made, unless they are marked with `nowrap`. There a call
+stands in a stack of `with` blocks: `Calling` sets the module up, makes it the parent of what is constructed now, asks
+interceptors and explains a mistake on its way out; `_named` gives the call its name in profiles; `_spanned` its span
+in the trace, if somebody records. A body behind a boundary is a `Calling` too (`transforms/carried.py`): it has the
+name of the call outside, and its span is the pass over the body.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import jax
 
@@ -25,7 +25,7 @@ from minilinen.module.base import ModuleBase
 from minilinen.module.context import captures, interceptors, running
 from minilinen.module.variables import ModuleVariables
 from minilinen.tracing import events
-from minilinen.tracing.recorder import Recorder, current
+from minilinen.tracing.recorder import Draft, current
 from minilinen.tracing.spec import describe
 from minilinen.tracing.tracebacks import hide_frames
 
@@ -79,7 +79,7 @@ def compact_name_scope(fun: Method) -> Method:
     def below(view: ModuleVariables, *args: Any, **kwargs: Any) -> Any:
       return fun(self, *args, **kwargs)
 
-    return call_method(view, compact(below), args, kwargs)
+    return wrapped(compact(below))(view, *args, **kwargs)
 
   return method  # type: ignore[return-value]
 
@@ -119,14 +119,14 @@ def capturing(keep: Callable[..., bool] | bool) -> contextlib.AbstractContextMan
 
 
 def wrap_methods(cls: type[Any]) -> None:
-  """Puts `call_method` around the methods that a class defines."""
+  """Puts `wrapped` around the methods that a class defines."""
   for name, fun in list(vars(cls).items()):
     if isinstance(fun, types.FunctionType) and name not in _PLAIN and not hasattr(fun, "nowrap"):
       setattr(cls, name, wrapped(fun))
 
 
 def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
-  """A function of a module as a method that goes through `call_method`; once is enough."""
+  """A function of a module as a method, so that to call it is to call the module; once is enough."""
   if hasattr(fun, "raw_method"):
     return fun
 
@@ -134,8 +134,14 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
   def method(*args: Any, **kwargs: Any) -> Any:
     if not args or not isinstance(args[0], ModuleVariables):
       return fun(*args, **kwargs)
+    self = args[0]
     try:
-      return call_method(args[0], fun, args[1:], kwargs)
+      with Calling(self, fun, args[1:], kwargs) as call:
+        with _named(self, fun), _spanned(self, fun, args[1:], kwargs) as span, _marked(span):
+          y = call.run()
+          if span is not None:
+            span.set(result=describe(y))
+        return call.left(y)
     except Exception as error:
       _hide_frames_outside(error)
       raise
@@ -155,76 +161,71 @@ def raw_method(fun: Callable[..., Any]) -> Callable[..., Any]:
   return getattr(fun, "raw_method", fun)
 
 
-def call_method(
-  self: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-  """Calls a method of a module.
-
-  Raises:
-    CallCompactUnboundModuleError, CallSetupUnboundModuleError: if it needs a scope and there is none.
-  """
-  name = fun.__name__
-  with _Running(self, fun, args):
-    if name == "setup":
-      return fun(self, *args, **kwargs)
-    run = fun if interceptors.frame() is None else _intercepted(self, fun, name)
-    with _named(self, name):
-      if (recorder := current()) is None or self.scope is None:
-        y = run(self, *args, **kwargs)
-      else:
-        y = _recorded(recorder, self, run, name, args, kwargs)
-    if captures.frame() is not None and self.scope is not None:
-      _capture(self, name, y)
-    return y
-
-
-def call_body(
-  self: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-  """Runs the body behind a boundary: of what a call does, that which the call outside has not done."""
-  around = running.set(self)
-  try:
-    self._try_setup()
-    return fun(self, *args, **kwargs)
-  finally:
-    running.reset(around)
-
-
-class _Running:
-  """The `with` block of a method that runs: its module is set up, and the parent of what is constructed now.
+class Calling:
+  """The `with` block of a call: its module is set up, and the parent of what is constructed now.
 
   An exception that leaves it is told where it comes from. When a compact method is over its names may be given again.
+
+  Attributes:
+    run: calls the method, as interceptors let it; it is a C function, so that tracebacks show no frame of ours.
+
+  Raises:
+    CallCompactUnboundModuleError, CallSetupUnboundModuleError: if the method needs a scope and there is none.
   """
 
-  __slots__ = ("_module", "_args", "_name", "_is_compact", "_is_setup", "_nested", "_around")
+  __slots__ = ("run", "_module", "_fun", "_args", "_is_compact", "_is_setup", "_nested", "_around")
 
-  def __init__(self, module: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...]):
-    self._module, self._args, self._name = module, args, fun.__name__
+  def __init__(
+    self, module: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+  ):
+    self._module, self._fun, self._args = module, fun, args
     self._is_compact, self._is_setup = hasattr(fun, "compact"), fun.__name__ == "setup"
+    self.run: Callable[[], Any] = functools.partial(fun, module, *args, **kwargs)
     state = module.__dict__.get("_state")
     if state is None:
       raise errors.IncorrectPostInitOverrideError()
     self._nested = state.in_compact if self._is_compact else state.in_setup
-    if module.scope is None:
-      if self._is_compact:
-        raise mistakes.unbound(module, self._name)
-      if self._is_setup:
+    if self._is_setup:
+      if module.scope is None:
         raise errors.CallSetupUnboundModuleError()
-    elif not self._is_setup and not state.setup_done and not hasattr(fun, "lifted"):
+    elif module.scope is None:
+      if self._is_compact:
+        raise mistakes.unbound(module, fun.__name__)
+    elif not state.setup_done and not hasattr(fun, "lifted"):
       module._try_setup()
+    if interceptors.frame() is not None and self._is_seen:
+      told = InterceptorContext(module, fun.__name__, functools.partial(fun, module))
+      self.run = functools.partial(_intercepted(told), *args, **kwargs)
 
-  def __enter__(self) -> None:
+  @property
+  def _is_seen(self) -> bool:
+    """Whether interceptors and captures see it: `setup` they never do, of a lifted method the body."""
+    return not self._is_setup and not hasattr(self._fun, "lifted")
+
+  def __enter__(self) -> Self:
     if self._is_compact:
       self._module._state.in_compact = True
     elif self._is_setup:
       self._module._state.in_setup = True
     self._around = running.set(self._module)
+    return self
+
+  def left(self, y: Any) -> Any:
+    """The result, which is sown if it is captured."""
+    if captures.frame() is not None and self._is_seen and self._module.scope is not None:
+      keep = captures.innermost()
+      if keep is not None and keep(self._module, self._fun.__name__):
+        self._module.sow("intermediates", self._fun.__name__, y)
+    return y
+
+  def _explain(self, error: Exception) -> None:
+    mistakes.explain(error, self._module, self._fun.__name__, self._args)
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
     module = self._module
     try:
       if isinstance(error, Exception):
-        mistakes.explain(error, module, self._name, self._args)
+        self._explain(error)
     finally:
       running.reset(self._around)
       if self._is_compact and module.scope is not None:
@@ -233,53 +234,12 @@ class _Running:
         module._state.end_method()
 
 
-def _capture(self: ModuleVariables, name: str, y: Any) -> None:
-  keep = captures.innermost()
-  if keep is not None and keep(self, name):
-    self.sow("intermediates", name, y)
-
-
-_NOTHING = contextlib.nullcontext()
-
-
-def _named(self: ModuleVariables, name: str) -> contextlib.AbstractContextManager[Any]:
-  """The `with` block of the names in profiles."""
-  return jax.named_scope(label_of(self, name)) if config.profile and self.scope is not None else _NOTHING
-
-
-def label_of(self: ModuleBase, name: str) -> str:
-  """What a method's call is called in profiles: the module's name, with the method's unless that is `__call__`."""
-  label = self.name or type(self).__name__
-  return label if name == "__call__" else f"{label}.{name}"
-
-
-def _recorded(
-  recorder: Recorder, self: ModuleVariables, run: Callable[..., Any], name: str, args: Any, kwargs: Any
-) -> Any:
-  """Runs a method inside its span."""
-  cls, scope = type(self), self.scope
-  assert scope is not None
-  with recorder.span(
-    events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
-    method=name, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
-  ) as draft, recorder.marking(draft):  # fmt: skip
-    mistakes.note_hidden(self)
-    y = run(self, *args, **kwargs)
-    draft.set(result=describe(y))
-  return y
-
-
-def _describe_fields(self: ModuleBase) -> dict[str, Any]:
-  return {f: describe(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("parent", "name")}
-
-
-def _intercepted(self: ModuleVariables, fun: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _intercepted(told: InterceptorContext) -> Callable[..., Any]:
   """A method as the interceptors let it run, the one that was set first around the others."""
-  told = InterceptorContext(self, name, functools.partial(fun, self))
   run: Callable[..., Any] = told.orig_method
   for interceptor in interceptors:
     run = functools.partial(_ask, interceptor, run, told)
-  return lambda self, *args, **kwargs: run(*args, **kwargs)
+  return run
 
 
 def _ask(
@@ -290,3 +250,43 @@ def _ask(
   **kwargs: Any,
 ) -> Any:
   return interceptor(run, args, kwargs, told)
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+def _named(self: ModuleVariables, fun: Callable[..., Any]) -> contextlib.AbstractContextManager[Any]:
+  """The `with` block of the names in profiles."""
+  if self.scope is None or not config.profile or fun.__name__ == "setup":
+    return _NOTHING
+  return jax.named_scope(label_of(self, fun.__name__))
+
+
+def label_of(self: ModuleBase, name: str) -> str:
+  """What a method's call is called in profiles: the module's name, with the method's unless that is `__call__`."""
+  label = self.name or type(self).__name__
+  return label if name == "__call__" else f"{label}.{name}"
+
+
+def _spanned(
+  self: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> contextlib.AbstractContextManager[Draft | None]:
+  """The `with` block of the call's span in the trace; it gives None if nobody records."""
+  recorder = current()
+  if recorder is None or self.scope is None or fun.__name__ == "setup":
+    return _NOTHING
+  cls = type(self)
+  return recorder.span(
+    events.Call, self.scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
+    method=fun.__name__, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
+  )  # fmt: skip
+
+
+def _marked(span: Draft | None) -> contextlib.AbstractContextManager[object]:
+  """The `with` block in which equations are marked as those of the call with this span."""
+  recorder = current() if span is not None else None
+  return _NOTHING if recorder is None or span is None else recorder.marking(span)
+
+
+def _describe_fields(self: ModuleBase) -> dict[str, Any]:
+  return {f: describe(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("parent", "name")}

@@ -21,7 +21,7 @@ from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.attributes import map_modules
-from minilinen.module.call import call_body, raw_method, wrapped
+from minilinen.module.call import Calling, raw_method, wrapped
 from minilinen.module.module import Module
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import describe
@@ -52,19 +52,15 @@ class Carried:
     """
     return tuple(_fingerprint(module)[1:] for module in self._scoped)
 
-  def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
-    """Runs a function on copies of the modules that are bound to other scopes."""
+  def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Body:
+    """A call of a function with copies of the modules, which are bound to other scopes."""
     module, others = self._open(scopes, target.base)
 
     def real(x: Any) -> Any:
       return others[x.index] if isinstance(x, Stand) else x
 
     args, kwargs = jax.tree.map(real, (args, kwargs), is_leaf=lambda x: isinstance(x, Stand))
-    y = call_body(module, target.fn, args, kwargs)
-    self.module._state.take_names(module._state)
-    if any(isinstance(leaf, (Module, Variable)) for leaf in jax.tree.leaves(y)):
-      raise errors.TransformedMethodReturnValueError(target.fn.__name__)
-    return y
+    return Body(self.module, module, target.fn, args, kwargs)
 
   def _open(self, scopes: Sequence[Scope], base: type[Module] | None) -> tuple[Module, list[Module]]:
     copies: dict[int, Module] = {}
@@ -97,6 +93,26 @@ class Carried:
   def by_scope(self, form: Form, directions: Any) -> tuple[Any, ...]:
     """What was given for one scope, or for several."""
     return tuple(directions) if isinstance(directions, (list, tuple)) else (directions,)
+
+
+class Body(Calling):
+  """A call of a module behind a boundary: of the copy that is there."""
+
+  __slots__ = ("_outer",)
+
+  def __init__(self, outer: Module, inner: Module, fn: Callable[..., Any], args: Any, kwargs: Any):
+    super().__init__(inner, fn, args, kwargs)
+    self._outer = outer
+
+  def left(self, y: Any) -> Any:
+    y = super().left(y)
+    self._outer._state.take_names(self._module._state)
+    if any(isinstance(leaf, (Module, Variable)) for leaf in jax.tree.leaves(y)):
+      raise errors.TransformedMethodReturnValueError(self._fun.__name__)
+    return y
+
+  def _explain(self, error: Exception) -> None:
+    """The boundary knows more of what is wrong, and is asked next; then the call outside."""
 
 
 def carry(self: Module, args: Any, kwargs: Any, target: Target) -> tuple[Carried, Any, Any]:

@@ -1,7 +1,7 @@
 """The lifted transforms, and how to write another.
 
 1. A function under `@lifted(prefix=...)` (`targets.py`) in the file whose theme it is. It makes a `Boundary` of its
-   kind and of a `passing` for each filter of collections and of streams, and gives `around(boundary, across)`; the
+   kind and of a `passing` for each filter of collections and of streams, and gives a function that is `behind` it; the
    docstring of `crossing.py` shows a whole one. A new kind of passing goes into `Kind` of `tracing/events.py` and gets
    its word in `viz/words.py`.
 2. The name: here, in `core/__init__.py`, `transforms/__init__.py` and `minilinen/__init__.py`.

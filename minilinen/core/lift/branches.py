@@ -9,7 +9,7 @@ import jax
 
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
-from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.crossing import Crossing
 from minilinen.core.lift.targets import Target, also_called
 
 
@@ -46,7 +46,7 @@ def cond(
   Array(6., dtype=float32, weak_type=True)
   """
   branches = Target.of(true_fun), Target.of(false_fun)
-  return _choose("cond", jax.lax.cond, pred, branches, mdl, operands, variables, rngs)
+  return _choose("cond", pred, branches, mdl, operands, variables, rngs)
 
 
 @also_called(scope="mdl")
@@ -69,17 +69,12 @@ def switch(
   Returns:
     What the chosen branch gives.
   """
-
-  def choose(index: Any, *rest: Any) -> Any:
-    return jax.lax.switch(index, rest[: len(branches)], *rest[len(branches) :])
-
   targets = tuple(map(Target.of, branches))
-  return _choose("switch", choose, index, targets, mdl, operands, variables, rngs)
+  return _choose("switch", index, targets, mdl, operands, variables, rngs)
 
 
 def _choose(
   kind: str,
-  choose: Callable[..., Any],
   index: Any,
   targets: tuple[Target, ...],
   mdl: Any,
@@ -90,17 +85,22 @@ def _choose(
   options = {"index": index, "branches": len(targets)}
   boundary = Boundary(kind, targets[0], (passing(variables),), (passing(rngs),), options)
 
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *operands: Any) -> Any:
+  with Crossing(boundary, mdl, operands) as crossing:
+    variable_groups, keys = crossing.groups()
+
     def chosen(number: int, target: Target) -> Callable[..., Any]:
       def body(*operands: Any) -> Any:
-        with crossing.inside(variables, keys, operands, f"branch {number}") as inner:
-          y = inner.call(target, *operands)
+        name = f"branch {number}"
+        with crossing.inside(variable_groups, keys, operands, target=target, name=name) as inner:
+          y = inner.run()
           return inner.leave(y)
 
       return crossing.named(body, target)
 
     bodies = [chosen(number, target) for number, target in enumerate(targets)]
-    crossing.again = lambda: [jax.eval_shape(body, *operands) for body in bodies]
-    return choose(index, *bodies, *operands)
-
-  return around(boundary, across)(mdl, *operands)
+    crossing.again = lambda: [jax.eval_shape(body, *crossing.args) for body in bodies]
+    if kind == "cond":
+      y, written = jax.lax.cond(index, *bodies, *crossing.args)
+    else:
+      y, written = jax.lax.switch(index, bodies, *crossing.args)
+    return crossing.back(y, written)

@@ -6,7 +6,9 @@ it gives a carrier, and the arguments with stands in the place of whatever in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -57,8 +59,12 @@ class Carrier(Protocol):
     """Equal for carriers with which a body does the same; it can be hashed, and holds no scope."""
     ...
 
-  def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
-    """Runs a function with other scopes in the place of its own."""
+  def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Any:
+    """The `with` block of a call of a function, with other scopes in the place of its own.
+
+    Its attribute `run` calls the function; through `left(y)` the result leaves.
+    """
+    ...
 
   def gradients(self, form: Form, several: bool) -> Any:
     """The pytree in which gradients are handed out, one for each scope that crosses; or if not `several`, for one."""
@@ -79,8 +85,8 @@ class ScopeTree:
     if not all(isinstance(scope, Scope) for scope in self.scopes):
       raise errors.LiftedFunctionError(getattr(target.fn, "__name__", target.name), tree, target.by or kind)
 
-  def run(self, scopes: Sequence[Scope], target: Target, /, *args: Any, **kwargs: Any) -> Any:
-    return target.fn(jax.tree.unflatten(self.fingerprint, scopes), *args, **kwargs)
+  def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> _Plain:
+    return _Plain(functools.partial(target.fn, jax.tree.unflatten(self.fingerprint, scopes), *args, **kwargs))
 
   def gradients(self, form: Form, several: bool) -> Any:
     return jax.tree.structure(jax.tree.unflatten(self.fingerprint, form.numbers()))
@@ -88,6 +94,20 @@ class ScopeTree:
   def by_scope(self, form: Form, directions: Any) -> tuple[Any, ...]:
     given = zip(form.numbers(), self.fingerprint.flatten_up_to(directions))
     return tuple(value for number, value in given if number is not None)
+
+
+@dataclass
+class _Plain:
+  """A call of a function of scopes: nothing is around it."""
+
+  run: Callable[[], Any]
+
+  def __enter__(self) -> None: ...
+
+  def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None: ...
+
+  def left(self, y: Any) -> Any:
+    return y
 
 
 def carried(first: Any, args: Any, kwargs: Any, target: Target, kind: str) -> tuple[Carrier, Any, Any]:

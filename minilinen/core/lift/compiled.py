@@ -11,7 +11,7 @@ import jax
 from minilinen.configurations import config
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter, DenyList
-from minilinen.core.lift.crossing import Crossing, Groups, around, spoken_of_as
+from minilinen.core.lift.crossing import Crossing, Groups, behind, spoken_of_as
 from minilinen.core.lift.targets import Liftable, lifted
 from minilinen.core.lifted_mistakes import argument_names, warn_of_static_arrays
 from minilinen.core.rng import LazyRng
@@ -91,8 +91,8 @@ def jit(
   def body(static: _Static, variables: Groups, keys: Groups, /, *args: Any, **kwargs: Any) -> Any:
     crossing = static.crossing()
     assert crossing is not None
-    with crossing.inside(variables, keys, args) as inner:
-      y = inner.call(target, *args, **kwargs)
+    with crossing.inside(variables, keys, args, kwargs) as inner:
+      y = inner.run()
       end = [_snapshot(scope.rng_counters) for scope in inner.scopes]
       return *inner.leave(y), _Counters(end)
 
@@ -105,17 +105,22 @@ def jit(
     **({} if device is None and backend is None else {"device": device, "backend": backend}),
   )
 
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    warn_of_static_arrays(crossing)
-    variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
-    if config.jit_folds_rngs:
-      keys = _fold_streams(crossing, keys)
-    y, out, end = jitted(_Static(_parts(crossing), crossing), variables, keys, *args, **kwargs)
-    for top, counters in zip(crossing.tops, end.counters):
-      _restore(top.rng_counters, counters)
-    return y, out
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
+      warn_of_static_arrays(crossing)
+      variables, keys = crossing.groups()
+      variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
+      if config.jit_folds_rngs:
+        keys = _fold_streams(crossing, keys)
+      y, out, end = jitted(
+        _Static(_parts(crossing), crossing), variables, keys, *crossing.args, **crossing.kwargs
+      )
+      for top, counters in zip(crossing.tops, end.counters):
+        _restore(top.rng_counters, counters)
+      return crossing.back(y, out)
 
-  return around(boundary, across)
+  return call
 
 
 @lifted("Fold_rngs", fn="target")
@@ -135,12 +140,16 @@ def fold_rngs(
     "fold_rngs", target, (passing(variables),), (passing(rngs, "folded"),), takes_keywords=True
   )
 
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    with crossing.inside(variables, _fold_streams(crossing, keys), args) as inner:
-      y = inner.call(target, *args, **kwargs)
-      return inner.leave(y)
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
+      variables, keys = crossing.groups()
+      with crossing.inside(variables, _fold_streams(crossing, keys), crossing.args, crossing.kwargs) as inner:
+        y = inner.run()
+        y, written = inner.leave(y)
+      return crossing.back(y, written)
 
-  return around(boundary, across)
+  return call
 
 
 def _parts(crossing: Crossing) -> Any:
@@ -238,22 +247,25 @@ def remat(
     "remat", target, (passing(variables),), (passing(rngs),), options, static, takes_keywords=True
   )
 
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    def body(variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-      with crossing.inside(variables, keys, args) as inner:
-        y = inner.call(target, *args, **kwargs)
-        return inner.leave(y)
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
 
-    warn_of_static_arrays(crossing)
-    computed_again = jax.checkpoint(
-      crossing.named(body),
-      prevent_cse=prevent_cse,
-      static_argnums=tuple(n + 1 for n in static),
-      policy=policy,
-    )
-    return computed_again(variables, keys, *args, **kwargs)
+      def body(variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
+        with crossing.inside(variables, keys, args, kwargs) as inner:
+          y = inner.run()
+          return inner.leave(y)
 
-  return around(boundary, across)
+      warn_of_static_arrays(crossing)
+      computed_again = jax.checkpoint(
+        crossing.named(body),
+        prevent_cse=prevent_cse,
+        static_argnums=tuple(n + 1 for n in static),
+        policy=policy,
+      )
+      return crossing.back(*computed_again(*crossing.groups(), *crossing.args, **crossing.kwargs))
+
+  return call
 
 
 checkpoint = remat

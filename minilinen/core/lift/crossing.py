@@ -7,14 +7,19 @@ the only place where a boundary enters the trace.
 
     @lifted("Jit")
     def jit(target, variables=True, rngs=True):
-      def across(crossing, variables, keys, *args):
-        @jax.jit
-        def body(variables, keys, *args):
-          with crossing.inside(variables, keys, args) as inner:   # scopes of what arrived
-            y = inner.call(target, *args)                         # the user's function
-            return inner.leave(y)                                 # variables of what leaves
-        return body(variables, keys, *args)
-      return around(Boundary("jit", target, (passing(variables),), (passing(rngs),)), across)
+      boundary = Boundary("jit", target, (passing(variables),), (passing(rngs),))
+
+      @behind(boundary)
+      def call(module, *args):
+        with Crossing(boundary, module, args) as crossing:
+          @jax.jit
+          def body(variables, keys, *args):
+            with crossing.inside(variables, keys, args) as inner:   # scopes of what arrived
+              y = inner.run()                                       # the user's function
+              return inner.leave(y)                                 # variables of what leaves
+          return crossing.back(*body(*crossing.groups(), *crossing.args))
+
+      return call
 """
 
 from __future__ import annotations
@@ -24,12 +29,12 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from minilinen.core import home, lifted_mistakes
 from minilinen.core.boundary import Boundary, grouped, told
 from minilinen.core.filters import CollectionFilter, in_filter, intersect_filters
-from minilinen.core.frozen_dict import unfreeze
+from minilinen.core.frozen_dict import FrozenDict, unfreeze
 from minilinen.core.lift.carriers import carried
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
@@ -37,77 +42,77 @@ from minilinen.core.meta import laid_out
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
-from minilinen.tracing.recorder import Draft, current
+from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import Value, boxed, describe
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Group by group, scope by scope: collection -> variables, or stream -> key."""
 
 
-def around(boundary: Boundary, across: Callable[..., Any]) -> Any:
-  """The user's function on the other side of a boundary, for one that carries variables and keys through JAX.
+def behind(boundary: Boundary) -> Callable[[Callable[..., Any]], Any]:
+  """Says of a function of a module, of a scope, or of any pytree of scopes, that it runs another behind a boundary."""
 
-  Args:
-    boundary: what passes, and how.
-    across: called as `across(crossing, variable_groups, key_groups, *args, **kwargs)`; gives the result and the groups
-      of variables to write back.
+  def decorate(call: Callable[..., Any]) -> Any:
+    functools.update_wrapper(call, boundary.target.fn)
+    vars(call)["lifted"] = True
+    return call
 
-  Returns:
-    A function `(module, *args, **kwargs)`, or of a scope, or of any pytree of scopes.
-  """
-
-  def lifted(first: Any, *args: Any, **kwargs: Any) -> Any:
-    if kwargs and not boundary.takes_keywords:
-      message = f'kwargs are not supported in {boundary.kind}, so "{", ".join(kwargs)}" is(are) ignored'
-      warnings.warn(message, RuntimeWarning, stacklevel=3)
-      kwargs = {}
-    crossing = Crossing(boundary, first, args, kwargs)
-    with crossing.span() as span:
-      try:
-        y, written = across(crossing, *crossing.groups(), *crossing.through, **crossing.through_by_name)
-      except Exception as error:
-        better = lifted_mistakes.explained(error, crossing)
-        if better is None:
-          raise
-        raise better from None
-      crossing.write_back(written)
-      if span is not None:
-        span.set(result=describe(y), variables=crossing.lifted_variables())
-    return y
-
-  functools.update_wrapper(lifted, boundary.target.fn)
-  lifted.lifted = True  # type: ignore[attr-defined]
-  return lifted
+  return decorate
 
 
 class Crossing:
-  """One run of a lifted transform: the outer scopes, and the way in and out.
+  """The `with` block of one run of a lifted transform: the outer scopes, and the way in and out.
 
   Attributes:
     boundary: what passes, and how.
-    args, kwargs: of the call, as seen from outside.
-    through, through_by_name: the same as they go through JAX.
+    given: the arguments of the call, as seen from outside.
+    args, kwargs: the same as they go through JAX.
     carrier: what the function was called with first.
     form, tops: the scopes that cross, and how others are found from them.
     target: the scope that is lifted; others came along.
     again: for messages: what the body makes of what it was given, found out by another run of it.
   """
 
-  def __init__(self, boundary: Boundary, first: Any, args: tuple[Any, ...], kwargs: dict[str, Any]):
+  def __init__(
+    self, boundary: Boundary, first: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] = FrozenDict()
+  ):
+    if kwargs and not boundary.takes_keywords:
+      message = f'kwargs are not supported in {boundary.kind}, so "{", ".join(kwargs)}" is(are) ignored'
+      warnings.warn(message, RuntimeWarning, stacklevel=4)
+      kwargs = {}
     self.boundary = boundary
-    self.args = args
-    self.kwargs = kwargs
-    self.carrier, self.through, self.through_by_name = carried(
-      first, args, kwargs, boundary.target, boundary.kind
-    )
+    self.given = args, kwargs
+    self.carrier, self.args, self.kwargs = carried(first, args, kwargs, boundary.target, boundary.kind)
     scopes = self.carrier.scopes
     for scope in scopes:
       scope.check_valid()
     self.form, self.tops = Form.of(scopes)
     self.target: Scope | None = scopes[-1] if scopes else None
     self.again: Callable[[], Any] | None = None
+    self._span: Any = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
     self._seen_outside: dict[tuple[Any, ...], tuple[Value, bool]] = {}
+
+  def __enter__(self) -> Self:
+    recorder = current()
+    if recorder is not None:
+      b, (args, kwargs) = self.boundary, self.given
+      module = b.target.base.__name__ if b.target.base is not None else self.carrier.class_name
+      self._span = recorder.span(
+        events.Lift, self.path, kind=b.kind, target=b.target.name, module=module,
+        method=getattr(b.target.fn, "__name__", ""), collections=told(b.collections),
+        streams=told(b.streams), options=describe(b.options), args=describe(args), kwargs=describe(kwargs),
+        static=b.static,
+      )  # fmt: skip
+      self._span.__enter__()
+    return self
+
+  def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    better = lifted_mistakes.explained(error, self) if isinstance(error, Exception) else None
+    if self._span is not None:
+      self._span.__exit__(kind, better or error, traceback)
+    if better is not None:
+      raise better from None
 
   @property
   def path(self) -> tuple[str, ...]:
@@ -131,25 +136,33 @@ class Crossing:
     variables: Groups,
     keys: Groups,
     args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] = FrozenDict(),
+    target: Target | None = None,
     name: str = "body",
     mutable: CollectionFilter = True,
   ) -> Inside:
-    """For a `with` block, the other side: one pass over the body `name` with inner scopes of what arrived."""
-    return Inside(self, variables, keys, args, name, mutable)
+    """For a `with` block, the other side: one pass over the body `name` with inner scopes of what arrived.
+
+    Args:
+      variables, keys, args, kwargs: what arrived.
+      target: the user's function, if it is another than the one that is lifted.
+      mutable: filter of what may be written there, if it may be outside and comes back.
+    """
+    scopes = [_inner(self, i, variables, keys, mutable) for i in range(len(self.tops))]
+    return Inside(self, scopes, target or self.boundary.target, args, kwargs, name)
 
   def leave(self, inner: Sequence[Scope]) -> Groups:
-    """The mutable variables of the inner scopes, by group and scope. The scopes end."""
+    """The mutable variables of the inner scopes, by group and scope."""
     out = []
     for top, scope in zip(self.tops, inner):
       scope.check_valid()
       variables = {c: v for c, v in scope.tree.variables.items() if scope.is_mutable_collection(c)}
       self.note_inside(top, variables)
       out.append(grouped(variables, self.boundary.outs))
-      scope.invalidate()
     return _transposed(out, len(self.boundary.outs))
 
-  def write_back(self, groups: Groups) -> None:
-    """Writes what came out into the outer scopes."""
+  def back(self, y: Any, groups: Groups) -> Any:
+    """The result, when the variables that came out are written into the outer scopes."""
     for group in groups:
       for top, collections in zip(self.tops, group):
         for col, tree in collections.items():
@@ -157,29 +170,15 @@ class Crossing:
             for name, value in tree.items():
               top.tree.store(col, top.path, name, value)
     self._note(groups, True)
+    if self._span is not None:
+      self.tell(result=describe(y), variables=self._lifted_variables())
+    return y
 
   def named(self, body: Callable[..., Any], target: Target | None = None) -> Callable[..., Any]:
     """A body that JAX speaks of by what the user lifted."""
     return spoken_of_as(target or self.boundary.target, body)
 
   # The trace.
-
-  @contextlib.contextmanager
-  def span(self) -> Iterator[Draft | None]:
-    """The boundary's span, if somebody records."""
-    recorder = current()
-    if recorder is None:
-      yield None
-      return
-    b = self.boundary
-    module = b.target.base.__name__ if b.target.base is not None else self.carrier.class_name
-    with recorder.span(
-      events.Lift, self.path, kind=b.kind, target=b.target.name, module=module,
-      method=getattr(b.target.fn, "__name__", ""), collections=told(b.collections),
-      streams=told(b.streams), options=describe(b.options), args=describe(self.args), kwargs=describe(self.kwargs),
-      static=b.static,
-    ) as draft:  # fmt: skip
-      yield draft
 
   def tell(self, **fields: Any) -> None:
     """Says more about the boundary, if somebody records."""
@@ -197,7 +196,7 @@ class Crossing:
         for top, variables in zip(self.tops, group):
           self._seen_outside.update((key, (value, written)) for key, value in _leaves(top, variables))
 
-  def lifted_variables(self) -> tuple[events.Lifted, ...]:
+  def _lifted_variables(self) -> tuple[events.Lifted, ...]:
     """Every variable that crossed, with its specs inside and outside."""
     return tuple(
       events.Lifted(path, col, name, self._seen_inside.get((path, col, name)), value, written)
@@ -206,38 +205,54 @@ class Crossing:
 
 
 class Inside:
-  """One pass over a body: the inner scopes.
+  """One pass over a body: the inner scopes, which end with it, and the call of the user's function there.
 
   Attributes:
     scopes: one for each that crosses.
-    call: runs the user's function there: `call(target, *args, **kwargs)`.
+    run: calls the function.
   """
 
-  __slots__ = ("scopes", "call", "_crossing", "_running", "_span")
+  __slots__ = ("scopes", "run", "_crossing", "_call", "_body", "_running", "_span")
 
   def __init__(
-    self, crossing: Crossing, variables: Groups, keys: Groups, args: Any, name: str, mutable: CollectionFilter
+    self, crossing: Crossing, scopes: list[Scope], target: Target, args: Any, kwargs: Any, name: str
   ):
+    self.scopes = scopes
     self._crossing = crossing
-    self.scopes = [_inner(crossing, i, variables, keys, mutable) for i in range(len(crossing.tops))]
-    self.call: Any = functools.partial(crossing.carrier.run, crossing.form.opened(self.scopes))
-    self._running: Any = home.Inside(self.scopes[0].tree) if self.scopes else contextlib.nullcontext()
+    self._call = target, args, kwargs
+    self._running: Any = home.Inside(scopes[0].tree) if scopes else contextlib.nullcontext()
     recorder = current()
     self._span = None if recorder is None else recorder.body(crossing.path, name, args=describe(args))
 
-  def __enter__(self) -> Inside:
+  def __enter__(self) -> Self:
     self._running.__enter__()
     if self._span is not None:
       self._span.__enter__()
+    try:
+      self._body = self._crossing.carrier.body(self._crossing.form.opened(self.scopes), *self._call)
+      self._body.__enter__()
+    except BaseException as error:
+      self._end(type(error), error, error.__traceback__)
+      raise
+    self.run = self._body.run
     return self
 
   def __exit__(self, *error: Any) -> None:
+    try:
+      self._body.__exit__(*error)
+    finally:
+      self._end(*error)
+
+  def _end(self, *error: Any) -> None:
+    for scope in self.scopes:
+      scope.invalidate()
     if self._span is not None:
       self._span.__exit__(*error)
     self._running.__exit__(*error)
 
   def leave(self, y: Any) -> tuple[Any, Groups]:
-    """The result, and the groups of variables that leave. The scopes end."""
+    """The result, and the groups of variables that leave."""
+    y = self._body.left(y)
     if self._span is not None:
       self._crossing.tell(result=describe(y))
     return y, self._crossing.leave(self.scopes)

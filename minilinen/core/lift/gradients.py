@@ -18,7 +18,7 @@ from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.lift.carriers import Stand, carried
-from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.crossing import Crossing, behind
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target, also_called
 from minilinen.core.lifted_mistakes import check_cotangents, check_directions, forward_error
@@ -81,21 +81,20 @@ def _pulled(
   collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
   boundary = Boundary(kind, target, collections, (passing(rngs),), {"has_aux": has_aux})
 
-  def across(crossing: Crossing, groups: Groups, keys: Groups, *primals: Any) -> Any:
+  with Crossing(boundary, mdl, primals) as crossing:
+    groups, keys = crossing.groups()
     wanted, others = unfreeze_all(groups[0]), groups[1]
 
     def body(wanted: Any, *primals: Any) -> Any:
       with crossing.inside((wanted, others), keys, primals) as inner:
-        y, written = inner.leave(inner.call(target, *primals))
+        y, written = inner.leave(inner.run())
       y, aux = y if has_aux else (y, None)
       return y, (aux, written)
 
     handed_out = crossing.carrier.gradients(crossing.form, several)
-    y, backward, (aux, written) = jax.vjp(crossing.named(body), wanted, *primals, has_aux=True)
+    y, backward, (aux, written) = jax.vjp(crossing.named(body), wanted, *crossing.args, has_aux=True)
     pulled = jax.tree_util.Partial(_Pullback(handed_out), backward)
-    return ((y, pulled, aux) if has_aux else (y, pulled)), written
-
-  return around(boundary, across)(mdl, *primals)
+    return crossing.back((y, pulled, aux) if has_aux else (y, pulled), written)
 
 
 @dataclass(frozen=True)
@@ -134,15 +133,15 @@ def value_and_grad(
     `(value, gradients)`, with `has_aux` `((value, aux), gradients)`; one gradient for each of the `primals`.
   """
   _no_axes(reduce_axes)
-  return _value_and_grad("value_and_grad", Target.of(fn), mdl, primals, has_aux, variables, rngs)
+  target = Target.of(fn)
+  return _graded(_pulled("value_and_grad", target, mdl, primals, has_aux, False, variables, rngs))
 
 
-def _value_and_grad(
-  kind: str, target: Target, mdl: Any, primals: Any, has_aux: bool, variables: Any, rngs: Any
-) -> Any:
-  y, backward, *aux = _pulled(kind, target, mdl, primals, has_aux, False, variables, rngs)
+def _graded(pulled: tuple[Any, ...]) -> Any:
+  """The value of a `vjp`, with the auxiliary one if there is one, and the gradients by its arguments."""
+  y, backward, *aux = pulled
   _, *grads = backward(jax.tree.map(jnp.ones_like, y))
-  return ((y, *aux) if has_aux else y), tuple(grads)
+  return ((y, *aux) if aux else y), tuple(grads)
 
 
 @also_called(scope="mdl")
@@ -157,7 +156,7 @@ def grad(
 ) -> Any:
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
   _no_axes(reduce_axes)
-  value, grads = _value_and_grad("grad", Target.of(fn), mdl, primals, has_aux, variables, rngs)
+  value, grads = _graded(_pulled("grad", Target.of(fn), mdl, primals, has_aux, False, variables, rngs))
   return (grads, value[1]) if has_aux else grads
 
 
@@ -192,20 +191,20 @@ def jvp(
   collections = passing(differentiated, "differentiated", out_of=False), passing(variables)
   boundary = Boundary("jvp", target, collections, (passing(rngs),))
 
-  def across(crossing: Crossing, groups: Groups, keys: Groups, *primals: Any) -> Any:
+  with Crossing(boundary, mdl, tuple(primals)) as crossing:
+    groups, keys = crossing.groups()
     wanted, others = unfreeze_all(groups[0]), groups[1]
 
     def body(wanted: Any, *primals: Any) -> Any:
       with crossing.inside((wanted, others), keys, primals) as inner:
-        y = inner.call(target, *primals)
+        y = inner.run()
         return inner.leave(y)
 
     directions = tuple(map(_direction, wanted, by_scope))
     check_directions(wanted, directions, boundary)
-    (y, written), (y_t, _) = jax.jvp(crossing.named(body), (wanted, *primals), (directions, *tangents))
-    return (y, y_t), written
-
-  return around(boundary, across)(mdl, *primals)
+    primals_in, tangents_in = (wanted, *crossing.args), (directions, *tangents)
+    (y, written), (y_t, _) = jax.jvp(crossing.named(body), primals_in, tangents_in)
+    return crossing.back((y, y_t), written)
 
 
 def custom_vjp(
@@ -235,32 +234,35 @@ def custom_vjp(
   options = {"forward_fn": forward_fn, "backward_fn": backward_fn}
   boundary = Boundary("custom_vjp", target, collections, (passing(True),), options, plain)
 
-  def across(crossing: Crossing, groups: Groups, keys: Groups, *args: Any) -> Any:
-    wanted, others = unfreeze_all(groups[0]), groups[1]
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
+      groups, keys = crossing.groups()
+      wanted, others = unfreeze_all(groups[0]), groups[1]
 
-    def body(wanted: Any, *args: Any) -> Any:
-      with crossing.inside((wanted, others), keys, args) as inner:
-        y = inner.call(target, *args)
-        return inner.leave(y)
+      def body(wanted: Any, *args: Any) -> Any:
+        with crossing.inside((wanted, others), keys, args) as inner:
+          y = inner.run()
+          return inner.leave(y)
 
-    def forward(wanted: Any, *args: Any) -> Any:
-      with crossing.inside((wanted, others), keys, args, "forward") as inner:
-        pair, written = inner.leave(inner.call(forwards, *args))
-      if not isinstance(pair, tuple) or len(pair) != 2:
-        raise forward_error(pair, boundary)
-      return (pair[0], written), pair[1]
+      def forward(wanted: Any, *args: Any) -> Any:
+        with crossing.inside((wanted, others), keys, args, target=forwards, name="forward") as inner:
+          pair, written = inner.leave(inner.run())
+        if not isinstance(pair, tuple) or len(pair) != 2:
+          raise forward_error(pair, boundary)
+        return (pair[0], written), pair[1]
 
-    def backward(*args: Any) -> Any:
-      *plain_args, residual, (y_t, _) = args
-      variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
-      given = crossing.carrier.by_scope(crossing.form, variables_t)
-      return check_cotangents(wanted, given, boundary), *args_t
+      def backward(*args: Any) -> Any:
+        *plain_args, residual, (y_t, _) = args
+        variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
+        given = crossing.carrier.by_scope(crossing.form, variables_t)
+        return check_cotangents(wanted, given, boundary), *args_t
 
-    f = jax.custom_vjp(crossing.named(body), nondiff_argnums=plain)
-    f.defvjp(crossing.named(forward, forwards), crossing.named(backward, backwards))
-    return f(wanted, *args)
+      f = jax.custom_vjp(crossing.named(body), nondiff_argnums=plain)
+      f.defvjp(crossing.named(forward, forwards), crossing.named(backward, backwards))
+      return crossing.back(*f(wanted, *crossing.args))
 
-  return around(boundary, across)
+  return call
 
 
 def unfreeze_all(group: Any) -> tuple[dict[str, Any], ...]:

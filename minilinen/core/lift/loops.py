@@ -18,7 +18,7 @@ from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.compiled import remat
-from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.crossing import Crossing, behind
 from minilinen.core.lift.mapping import (
   Axes,
   add_axes,
@@ -30,6 +30,7 @@ from minilinen.core.lift.mapping import (
   splits,
 )
 from minilinen.core.lift.targets import Liftable, Target, also_called, lifted
+from minilinen.jax_internals import known_outputs
 from minilinen.tracing.events import Passing
 
 
@@ -78,40 +79,41 @@ def scan(
   into, out_of = boundary.ins[2:], boundary.outs[2:]
   all_in_axes = _scanned(into), tuple(0 if p.kind == "split" else broadcast for p in streams), in_axes
 
-  def across(crossing: Crossing, groups: Groups, keys: Groups, init: Any, *args: Any) -> Any:
-    def step(constants: Any, state: Any, variables: Groups, keys: Groups, args: Any) -> Any:
-      carried, carry = state
-      groups = (constants, carried, *variables)
-      if data_transform is not None:
-        groups, keys = data_transform(groups, keys)
-      with crossing.inside(groups, keys, (carry, *args)) as inner:
-        (carry, ys), out = inner.leave(inner.call(target, carry, *args))
-      known = tuple({**before, **after} for before, after in zip(constants, out[0]))
-      return known, (out[1], carry), (ys, out[2:])
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
 
-    constants, state = groups[0], (groups[1], init)
-    stacked = remove_axes(groups[2:], into, metadata_params)
-    steps = mapped_size((_scanned(into), in_axes), (stacked, args), length, "length")
-    crossing.tell(length=steps)
-    xs = stacked, split_streams(keys, streams, steps), args
-    crossing.again = lambda: (
-      state,
-      jax.eval_shape(lambda: step(constants, state, *axes_scan.first_slices(all_in_axes, xs))[1]),
-    )
-    loop = axes_scan.scan(
-      crossing.named(step),
-      all_in_axes,
-      (out_axes, _scanned(out_of)),
-      length=steps,
-      reverse=reverse,
-      unroll=unroll,
-      _split_transpose=_split_transpose,
-      check_constancy_invariants=check_constancy_invariants,
-    )
-    constants, (carried, carry), (ys, written) = loop(constants, state, *xs)
-    return (carry, ys), (constants, carried, *add_axes(written, out_of, metadata_params))
+      def step(state: Any, x: Any) -> Any:
+        carried, carry = state
+        variables, keys, args = loop.arguments(x)
+        groups = (constants, carried, *variables)
+        if data_transform is not None:
+          groups, keys = data_transform(groups, keys)
+        with crossing.inside(groups, keys, (carry, *args)) as inner:
+          (carry, ys), out = inner.leave(inner.run())
+        known = tuple({**before, **after} for before, after in zip(constants, out[0]))
+        return loop.results((out[1], carry), known, (ys, out[2:]))
 
-  return around(boundary, across)
+      (constants, carried, *variables), keys = crossing.groups()
+      carry, xs = crossing.args[0], crossing.args[1:]
+      stacked = remove_axes(tuple(variables), into, metadata_params)
+      steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length")
+      crossing.tell(length=steps)
+      given = stacked, split_streams(keys, streams, steps), xs
+      loop = axes_scan.Loop(all_in_axes, (out_axes, _scanned(out_of)), given)
+      state = carried, carry
+      crossing.again = lambda: (state, jax.eval_shape(step, *loop.unknown(state))[0])
+      if check_constancy_invariants:
+        with loop:
+          constants, loop.same = known_outputs(step, *loop.unknown(state))
+      (carried, carry), ys = jax.lax.scan(
+        crossing.named(step), state, loop.xs, length=steps, reverse=reverse, unroll=unroll,
+        _split_transpose=_split_transpose,
+      )  # fmt: skip
+      ys, written = loop.joined(ys)
+      return crossing.back((carry, ys), (constants, carried, *add_axes(written, out_of, metadata_params)))
+
+  return call
 
 
 def _scanned(passings: Sequence[Passing]) -> tuple[Any, ...]:
@@ -146,30 +148,29 @@ def while_loop(
   carried, shared = passing(carry_variables, "carry"), passing(broadcast_variables, "broadcast", out_of=False)
   boundary = Boundary("while_loop", target, (carried, shared), splits(split_rngs), {"cond_fn": cond_fn})
 
-  def across(crossing: Crossing, groups: Groups, keys: Groups, init: Any) -> Any:
-    carried, shared = groups
+  with Crossing(boundary, mdl, (init,)) as crossing:
+    (carried, shared), keys = crossing.groups()
 
     def goes_on(state: Any) -> Any:
       number, (carried, carry) = state
       now = fold_streams(keys, boundary.streams, number, -1)
-      with crossing.inside((carried, shared), now, (carry,), "cond", mutable=False) as inner:
-        y = inner.call(condition, carry)
+      inside = crossing.inside((carried, shared), now, (carry,), target=condition, name="cond", mutable=False)
+      with inside as inner:
+        y = inner.run()
         return inner.leave(y)[0]
 
     def advance(state: Any) -> Any:
       number, (carried, carry) = state
       now = fold_streams(keys, boundary.streams, number, 1)
       with crossing.inside((carried, shared), now, (carry,)) as inner:
-        carry, (carried,) = inner.leave(inner.call(target, carry))
+        carry, (carried,) = inner.leave(inner.run())
       return number + 1, (carried, carry)
 
-    start = 0, (carried, init)
+    start = 0, (carried, *crossing.args)
     crossing.again = lambda: (start[1], jax.eval_shape(advance, start)[1])
     state = jax.lax.while_loop(crossing.named(goes_on, condition), crossing.named(advance), start)
     carried, carry = state[1]
-    return carry, (carried,)
-
-  return around(boundary, across)(mdl, init)
+    return crossing.back(carry, (carried,))
 
 
 @lifted("Remat_scan", body_fn="target")

@@ -18,7 +18,7 @@ from minilinen.core.filters import (
   subtract_filters,
 )
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
-from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.crossing import Crossing, Groups, behind
 from minilinen.core.lift.targets import Liftable, lifted
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
@@ -176,27 +176,31 @@ def vmap(
   )  # fmt: skip
   into, out_of = (tuple(p.axis for p in passings) for passings in (boundary.ins, boundary.outs))
 
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any) -> Any:
-    def body(variables: Groups, keys: Groups, args: Any) -> Any:
-      with crossing.inside(variables, keys, args) as inner:
-        y = inner.call(target, *args)
-        return inner.leave(y)
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
 
-    variables = remove_axes(variables, boundary.ins, metadata_params)
-    size = mapped_size((into, in_axes), (variables, args), axis_size, "axis_size")
-    crossing.tell(length=size)
-    mapped = jax.vmap(
-      crossing.named(body),
-      in_axes=(into, tuple(0 if p.kind == "split" else None for p in streams), in_axes),
-      out_axes=(out_axes, out_of),
-      axis_name=axis_name,
-      axis_size=size,
-      spmd_axis_name=spmd_axis_name,
-    )
-    y, written = mapped(variables, split_streams(keys, streams, size), args)
-    return y, add_axes(written, boundary.outs, metadata_params)
+      def body(variables: Groups, keys: Groups, args: Any) -> Any:
+        with crossing.inside(variables, keys, args) as inner:
+          y = inner.run()
+          return inner.leave(y)
 
-  return around(boundary, across)
+      variables, keys = crossing.groups()
+      variables = remove_axes(variables, boundary.ins, metadata_params)
+      size = mapped_size((into, in_axes), (variables, crossing.args), axis_size, "axis_size")
+      crossing.tell(length=size)
+      mapped = jax.vmap(
+        crossing.named(body),
+        in_axes=(into, tuple(0 if p.kind == "split" else None for p in streams), in_axes),
+        out_axes=(out_axes, out_of),
+        axis_name=axis_name,
+        axis_size=size,
+        spmd_axis_name=spmd_axis_name,
+      )
+      y, written = mapped(variables, split_streams(keys, streams, size), crossing.args)
+      return crossing.back(y, add_axes(written, boundary.outs, metadata_params))
+
+  return call
 
 
 @lifted("Map_variables", fn="target", map_in_fn="trans_in_fn", map_out_fn="trans_out_fn")
@@ -235,20 +239,24 @@ def map_variables(
   )
   writable = True if maps_back else subtract_filters(True, mapped_collections)
 
-  def across(crossing: Crossing, groups: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    def body(mapped: Any, others: Any, mutable: CollectionFilter) -> Any:
-      with crossing.inside((mapped, others), keys, args, mutable=mutable) as inner:
-        y = inner.call(target, *args, **kwargs)
-        return inner.leave(y)
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
+      (mapped, others), keys = crossing.groups()
 
-    mapped, others = groups
-    if init and any(_may_write(top, mapped_collections) for top in crossing.tops):
-      _, (created, _) = body(mapped, others, True)
-      mapped = tuple(map(trans_out_fn, created))
-    y, written = body(tuple(trans_in_fn(unfreeze(tree)) for tree in mapped), others, writable)
-    return y, ((*map(trans_out_fn, written[0]),), written[1]) if maps_back else written
+      def body(mapped: Any, mutable: CollectionFilter) -> Any:
+        groups = mapped, others
+        with crossing.inside(groups, keys, crossing.args, crossing.kwargs, mutable=mutable) as inner:
+          y = inner.run()
+          return inner.leave(y)
 
-  return around(boundary, across)
+      if init and any(_may_write(top, mapped_collections) for top in crossing.tops):
+        _, (created, _) = body(mapped, True)
+        mapped = tuple(map(trans_out_fn, created))
+      y, written = body(tuple(trans_in_fn(unfreeze(tree)) for tree in mapped), writable)
+      return crossing.back(y, ((*map(trans_out_fn, written[0]),), written[1]) if maps_back else written)
+
+  return call
 
 
 def _may_write(scope: Scope, collections: CollectionFilter) -> bool:

@@ -9,7 +9,7 @@ import jax
 
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
-from minilinen.core.lift.crossing import Crossing, Groups, around
+from minilinen.core.lift.crossing import Crossing, Groups, behind
 from minilinen.core.lift.targets import Target
 
 
@@ -43,15 +43,21 @@ def pack(
   streams = tuple(map(passing, rng_filters))
   boundary = Boundary(kind, Target.of(fn), tuple(collections), streams, takes_keywords=enable_kwargs)
 
-  def across(crossing: Crossing, variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
-    def scope_fn(variables: Groups, keys: Groups, mutable_filter: CollectionFilter = True) -> Any:
-      return crossing.inside(variables, keys, mutable=mutable_filter).call(
-        Target(lambda scope_tree: scope_tree)
-      )
+  @behind(boundary)
+  def call(first: Any, *args: Any, **kwargs: Any) -> Any:
+    with Crossing(boundary, first, args, kwargs) as crossing:
 
-    def repack_fn(scope_tree: Any) -> Groups:
-      return crossing.leave(crossing.form.inner_tops(jax.tree.leaves(scope_tree)))
+      def scope_fn(variables: Groups, keys: Groups, mutable_filter: CollectionFilter = True) -> Any:
+        inner = crossing.form.opened(crossing.inside(variables, keys, mutable=mutable_filter).scopes)
+        return crossing.carrier.body(inner, Target(lambda scope_tree: scope_tree), (), {}).run()
 
-    return fn(scope_fn, repack_fn, variables, keys, *args, **kwargs)
+      def repack_fn(scope_tree: Any) -> Groups:
+        tops = crossing.form.inner_tops(jax.tree.leaves(scope_tree))
+        groups = crossing.leave(tops)
+        for top in tops:
+          top.invalidate()
+        return groups
 
-  return around(boundary, across)
+      return crossing.back(*fn(scope_fn, repack_fn, *crossing.groups(), *crossing.args, **crossing.kwargs))
+
+  return call
