@@ -11,7 +11,6 @@ first argument.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -50,7 +49,7 @@ class Scope:
   """
 
   __slots__ = (
-    "tree", "path", "key_path", "parent", "reservations", "rng_counters", "__weakref__",
+    "tree", "path", "key_path", "parent", "reservations", "rng_counters", "_numbers", "__weakref__",
   )  # fmt: skip
 
   def __init__(
@@ -90,6 +89,7 @@ class Scope:
     self.parent = parent
     self.rng_counters = rng_counters
     self.reservations: dict[str, set[str | None]] = {}
+    self._numbers: dict[str, int] = {}  # prefix -> a number below which no name is free
 
   # The tree, and names.
 
@@ -170,8 +170,11 @@ class Scope:
 
   def default_name(self, prefix: str) -> str:
     """The first free name of `prefix` and a number."""
-    numbered = (f"{prefix}{number}" for number in itertools.count())
-    return next(name for name in numbered if name not in self.reservations)
+    number = self._numbers.get(prefix, 0)
+    while f"{prefix}{number}" in self.reservations:
+      number += 1
+    self._numbers[prefix] = number
+    return f"{prefix}{number}"
 
   # Children.
 
