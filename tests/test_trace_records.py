@@ -42,8 +42,11 @@ from minilinen.tracing import (
   current,
   matches,
 )
+from minilinen.tracing.events import Caught
+from minilinen.tracing.paths import ROOT
 from minilinen.tracing.recorder import recording
 from minilinen.tracing.recording import record
+from minilinen.tracing.told import Told
 
 F32 = Spec((3,), "float32")
 
@@ -284,7 +287,7 @@ def test_variables_are_seen_from_outside_of_lifts():
   stacked = Spec((5, 3), "float32")
   recorder = Recorder()
   with recorder.span(Run, (), name="init"), recorder.span(Lift, ("s",), kind="scan", length=5) as lift:
-    with recorder.body(("s",)):
+    with recorder.body(lift, ("s",)):
       create(recorder, ("s",))
     lift.set(variables=(Lifted(("s",), "params", "kernel", F32, stacked, True),))
   trace = Trace(recorder.freeze())
@@ -320,19 +323,25 @@ def test_calls_are_counted_by_run_path_and_method():
   assert numbers == once * 2
 
 
-def test_what_all_steps_share_is_made_in_the_first_pass():
-  def key(counter: int) -> None:
-    recorder.event(Key, ("s",), stream="params", served="params", counter=counter, steps=(("fold", counter),))
+def key(recorder: Recorder, counter: int) -> None:
+  recorder.event(Key, ("s",), stream="params", served="params", counter=counter, steps=(("fold", counter),))
 
+
+def test_what_all_steps_share_holds_in_the_first_pass():
   recorder = Recorder()
-  with recorder.span(Lift, (), kind="scan") as lift:
-    for counter in (1, 3):
-      with recorder.body(()), call(recorder, ("s",)):
-        key(counter)
-        create(recorder, ("s",), "shared")
-        key(counter + 1)
-        recorder.event(Create, ("s",), collection="state", name="stacked", value=F32)
-        recorder.event(Read, ("s",), collection="params", name="shared", value=F32)
+  with recorder.span(Run, (), name="init"), recorder.span(Lift, (), kind="scan") as lift:
+    for number in (0, 1):
+      with recorder.body(lift, ()), call(recorder, ("s",)):
+        if number == 0:
+          key(recorder, 1)
+          create(recorder, ("s",), "shared", keys=recorder.keys_since(0))
+        else:
+          recorder.event(Read, ("s",), collection="params", name="shared", value=F32)
+        place = recorder.place()
+        key(recorder, 2 + number)
+        keys = recorder.keys_since(place)
+        recorder.event(Create, ("s",), collection="state", name="stacked", value=F32, keys=keys)
+        key(recorder, 4)
     lift.set(
       collections=(Passing(("params",), kind="broadcast"), Passing(("state",), kind="axis", axis=0)),
       variables=(
@@ -341,55 +350,93 @@ def test_what_all_steps_share_is_made_in_the_first_pass():
       ),
     )
   trace = Trace(recorder.freeze())
-  assert [k.counter for k in trace.events(Key)] == [1, 4]
-  assert [type(r) for r in trace["s"][0].items] == [Key, Create, Key, Create, Read]
-  assert trace.events(Body)[0].traced == 2
+  assert [(k.counter, k.holds) for k in trace.events(Key)] == [(1, 1), (2, 0), (4, 0), (3, 1), (4, 1)]
+  assert [(c.name, c.holds) for c in trace.events(Create)] == [("shared", 1), ("stacked", 0), ("stacked", 1)]
+  assert [(b.number, b.holds) for b in trace.events(Body)] == [(0, False), (1, True)]
+  assert [c.number for c in trace.events(Call)] == [0, 0]
+  (called,) = trace.calls()
+  assert trace["s"] == (called,) and called.order == 10
+  shared, stacked = trace.find()
+  assert shared.create is trace.events(Create)[0] and len(shared.reads) == 1
+  assert stacked.create is trace.events(Create)[2]
+  assert [k.counter for k in trace.models[0].keys] == [1, 3, 4]
 
 
 def test_what_the_last_pass_only_reads_was_made_in_the_first():
   recorder = Recorder()
-  with recorder.span(Lift, (), kind="map_variables"):
-    with recorder.body(()), call(recorder, ("s",)):
-      recorder.event(Key, ("s",), stream="params", served="params", counter=1, steps=())
-      create(recorder, ("s",))
-    with recorder.body(()), call(recorder, ("s",)):
+  with recorder.span(Lift, (), kind="map_variables") as lift:
+    with recorder.body(lift, ()), call(recorder, ("s",)):
+      key(recorder, 1)
+      create(recorder, ("s",), keys=recorder.keys_since(0))
+    with recorder.body(lift, ()), call(recorder, ("s",)):
       for _ in range(2):
         recorder.event(Read, ("s",), collection="params", name="kernel", value=F32)
   trace = Trace(recorder.freeze())
-  assert [type(r) for r in trace["s"][0].items] == [Key, Create, Read]
+  assert [type(r) for r in trace if r.holds] == [Lift, Key, Create, Body, Call, Read, Read]
 
 
-def test_of_several_passes_over_a_body_the_last_is_kept():
+def test_passes_in_passes_hold_if_both_do():
   recorder = Recorder()
-  with recorder.span(Lift, (), kind="cond"):
+  with recorder.span(Lift, (), kind="scan") as outer:
+    for _ in range(2):
+      with recorder.body(outer, ()), recorder.span(Lift, (), kind="scan") as inner:
+        for name in ("a", "b", "b"):
+          with recorder.body(inner, ()), call(recorder, ("s",)):
+            create(recorder, ("s",), name)
+  trace = Trace(recorder.freeze())
+  assert [c.holds for c in trace.events(Call)] == [False] * 5 + [True]
+  assert [c.number for c in trace.events(Call)] == [0] * 6
+  created = [(c.name, c.holds) for c in trace.events(Create)]
+  assert created == [("a", 0), ("b", 0), ("b", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
+def test_all_passes_over_a_body_are_kept_and_the_last_holds():
+  recorder = Recorder()
+  with recorder.span(Lift, (), kind="cond") as lift:
     for size in (1, 2, 3):
-      with recorder.body((), args=(size,)) as draft:
-        create(recorder, (), str(size))
+      with recorder.body(lift, (), args=(size,)) as draft:
+        create(recorder, (), "one")
         draft.set(result=size)
-    with recorder.body((), "branch 1"):
+    with recorder.body(lift, (), "branch 1"):
       create(recorder, (), "other")
-  first, second = Trace(recorder.freeze()).events(Body)
-  assert (first.traced, first.args, first.result, len(first.items)) == (3, (3,), 3, 1)
-  assert (second.name, second.traced, len(second.items)) == ("branch 1", 1, 1)
+  *first, second = Trace(recorder.freeze()).events(Body)
+  assert [(b.number, b.holds, b.args, b.result, len(b.items)) for b in first] == [
+    (0, False, (1,), 1, 1), (1, False, (2,), 2, 1), (2, True, (3,), 3, 1),
+  ]  # fmt: skip
+  assert (second.name, second.number, second.holds, len(second.items)) == ("branch 1", 0, True, 1)
 
 
-def test_a_pass_that_fails_leaves_nothing_to_the_next():
+def test_a_pass_that_fails_holds_until_the_next():
   recorder = Recorder()
-  with recorder.span(Lift, (), kind="scan"):
-    with pytest.raises(ValueError, match="shapes"), recorder.body(()):
+  with recorder.span(Lift, (), kind="scan") as lift:
+    with pytest.raises(ValueError, match="shapes"), recorder.body(lift, ()):
       raise ValueError("shapes differ\nin detail")
-    assert Trace(recorder.freeze()).events(Body)[0].error == "ValueError: shapes differ"
-    with recorder.body(()):
+    (body,) = Trace(recorder.freeze()).events(Body)
+    assert (body.error, body.holds) == ("ValueError: shapes differ", True)
+    with recorder.body(lift, ()):
       pass
-  (body,) = Trace(recorder.freeze()).events(Body)
-  assert (body.traced, body.error) == (2, None)
+  first, second = Trace(recorder.freeze()).events(Body)
+  assert (first.number, first.holds, first.error) == (0, False, "ValueError: shapes differ")
+  assert (second.number, second.holds, second.error) == (1, True, None)
+
+
+def test_a_mistake_of_an_earlier_pass_holds_if_the_last_does_not_make_it():
+  recorder = Recorder()
+  with recorder.span(Lift, (), kind="scan") as lift:
+    for texts in ("ab", "b"):
+      with recorder.body(lift, ()):
+        for text in texts:
+          recorder.event(Caught, (), told=Told("SomeWarning", ROOT, None, text))
+  trace = Trace(recorder.freeze())
+  assert [(c.told.message, c.holds) for c in trace.events(Caught)] == [("a", 1), ("b", 0), ("b", 1)]
+  assert [told.message for told in trace.check()] == ["a", "b"]
 
 
 def test_a_body_that_outlives_its_lift_stands_by_itself():
   recorder = Recorder()
-  with recorder.body(("x",)), recorder.body(("y",)):
+  with recorder.body(None, ("x",)), recorder.body(None, ("y",)):
     create(recorder, ())
-  with recorder.body(("x",)):
+  with recorder.body(None, ("x",)):
     pass
   assert [b.path for b in Trace(recorder.freeze()).events(Body)] == [("x",), ("y",), ("x",)]
 

@@ -55,7 +55,7 @@ class Builder:
     with self.recorder.span(Lift, self.path, target=target, length=length, args=(x,)) as draft:
       draft.set(kind=kind)
       self.lifts.append((stacked, []))
-      with self.recorder.body(self.path):
+      with self.recorder.body(draft, self.path):
         yield
       crossed = self.lifts.pop()[1]
       draft.set(result=y, variables=tuple(crossed))

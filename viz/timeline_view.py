@@ -64,6 +64,8 @@ def timeline(
   roots = _branches(trace)
   shown = folded(roots, depth=None if depth is None else depth - 1, fold=fold)
   notes = ["×n: that many equal spans in one row."] if any(len(s.copies) > 1 for s in shown) else []
+  if any(s.label.startswith("trial ") for s in shown):
+    notes.append("trial body: a pass that another followed; of it only variables hold that it made for good.")
   outline = Outline(
     title="Trace",
     heading="what",
@@ -91,7 +93,8 @@ def _branches(trace: Trace) -> list[Branch]:
 
 def _label(record: Record, around: Path) -> str:
   """What happened and to whom: "call Dense_0", "create params/kernel", "key dropout"."""
-  return " ".join(part for part in (_event(record), _name(record, around)) if part)
+  trial = "trial" if isinstance(record, Body) and not record.holds else ""
+  return " ".join(part for part in (trial, _event(record), _name(record, around)) if part)
 
 
 def _name(record: Record, around: Path = Path()) -> str:
@@ -131,8 +134,7 @@ def _says(record: Record) -> tuple[str, ...]:
       record.target.removesuffix(".__call__"), arguments(record.args, record.kwargs), record.result
     )
   if isinstance(record, Body):
-    times = f"traced {record.traced} times " if record.traced != 1 else ""
-    return tuple(times + text for text in _flow("", arguments(record.args, {}), record.result)[:-1])
+    return _flow("", arguments(record.args, {}), record.result)[:-1]
   return _event_says(record)
 
 
@@ -183,6 +185,7 @@ def _row(shown: Shown) -> Row:
     "name": _name(record),
     "times": len(shown.copies),
     "depth": shown.depth,
+    "holds": record.holds,
     "says": says[0] if says else "",
     "source": str(record.source) if record.source is not None else None,
   }

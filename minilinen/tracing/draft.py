@@ -1,8 +1,8 @@
 """May be skipped: records in the making.
 
-While somebody records, the recorder keeps drafts, for a span learns its result at its end and a body may be run again
-from the start. When a lift is over its passes are settled; when somebody looks, the drafts are numbered and become
-records.
+While somebody records, the recorder keeps drafts, for a span learns its result at its end. When somebody looks, it is
+decided which drafts hold, they are numbered and become records. Python may run a body several times; all passes are
+kept, and `_aside` is the one place that decides what of them holds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.tracing.events import Call, Caught, Create, Key, Lift, Passing, Read, Record, Run, Span
+from minilinen.tracing.events import Body, Call, Caught, Create, Record, Run, Span
 
 
 class Draft:
@@ -19,29 +19,24 @@ class Draft:
 
   Attributes:
     kind: the record's class.
-    fields: its constructor's arguments, without `order`, `span` and `items`.
+    fields: its constructor's arguments, without `order`, `span`, `items` and `holds`.
     items: what happened in it; stays empty for an event.
-    bodies: of a lift, the latest pass of each body by name.
-    first: of a body, what happened in its first pass, if there were several.
+    passes: of a lift, the passes over each body by name.
     order: the record's number, -1 as long as it has none.
+    holds: whether it holds, as far as is known.
+    stands_for: of a call in a pass that does not hold, its like in the one that does, if it has one; else itself.
   """
 
-  __slots__ = ("kind", "fields", "items", "bodies", "first", "order")
+  __slots__ = ("kind", "fields", "items", "passes", "order", "holds", "stands_for")
 
   def __init__(self, kind: type[Record], fields: dict[str, Any]):
     self.kind = kind
     self.fields = fields
     self.items: list[Draft] = []
-    self.bodies: dict[str, Draft] = {}
-    self.first: list[Draft] | None = None
+    self.passes: dict[str, list[Draft]] = {}
     self.order = -1
-
-  def pass_again(self, fields: dict[str, Any]) -> None:
-    """Begins the next pass over a body."""
-    self.first = self.first or self.items
-    self.fields = fields
-    self.items = []
-    self.bodies = {}
+    self.holds = True
+    self.stands_for = self
 
   def set(self, **fields: Any) -> None:
     """Says more about the span."""
@@ -54,23 +49,17 @@ class Draft:
 
 
 def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
-  """Drafts as records, numbered depth first; a call also says how many of its like came before it in its run.
-
-  Runs over a list and not over itself, so that the depth of the nesting is no limit.
-  """
+  """Drafts as records, numbered depth first."""
+  aside = _aside(drafts)
   numbered: list[tuple[Draft, int]] = []
-  calls: Counter[Any] = Counter()
-  waiting = [(draft, -1, -1) for draft in reversed(drafts)]
+  waiting = [(draft, -1) for draft in reversed(drafts)]
   while waiting:
-    draft, span, run = waiting.pop()
+    draft, span = waiting.pop()
     order = draft.order = len(numbered)
+    draft.holds = draft not in aside
     numbered.append((draft, span))
-    if draft.kind is Call:
-      same = (run, draft.fields["path"], draft.fields.get("method"))
-      draft.fields["number"] = calls[same]
-      calls[same] += 1
-    inner_run = order if draft.kind is Run else run
-    waiting.extend([(inner, order, inner_run) for inner in reversed(draft.items)])
+    waiting.extend([(inner, order) for inner in reversed(draft.items)])
+  _count_calls(drafts)
   return _records(numbered)
 
 
@@ -79,7 +68,7 @@ def _records(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
   inside: dict[int, list[Record]] = {}
   for order in range(len(numbered) - 1, -1, -1):
     draft, span = numbered[order]
-    known: dict[str, Any] = {"order": order, "span": span, **draft.fields}
+    known: dict[str, Any] = {"order": order, "span": span, "holds": draft.holds, **draft.fields}
     if "keys" in known:
       known["keys"] = tuple(key.order for key in known["keys"])
     if issubclass(draft.kind, Span):
@@ -88,68 +77,77 @@ def _records(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
   return tuple(reversed(inside.pop(-1, ())))
 
 
-def settle(lift: Draft) -> None:
-  """Keeps of each body's first pass what held: the creation of variables that the last pass did not make.
+def _count_calls(drafts: list[Draft]) -> None:
+  """Tells each call how many of its like came before it in its run.
 
-  A scan makes the variables that all its steps share in the first pass, and throws away those of the last; a
-  `map_variables` that initialises makes all in the first and only reads them in the last.
+  A pass that does not hold counts by itself, from where it begins: a call in it stands for the one of the same number
+  in the pass that holds.
   """
-  if lift.kind is not Lift:
-    return
-  told: tuple[Passing, ...] = lift.fields.get("collections", ())
-  broadcast = {
-    v.collection
-    for v in lift.fields.get("variables", ())
-    if next((p.kind for p in told if p.takes(v.collection)), "") == "broadcast"
-  }
-  for body in lift.bodies.values():
-    if body.first is not None:
-      made = {items[i].variable: _creation(items, i) for items, i in _creations(body.first)}
-      for items in _levels(body.items):
-        items[:] = _with_creations(items, made, broadcast)
-      body.items.extend(_caught_first(body))
-      body.first = None
-
-
-def _caught_first(body: Draft) -> list[Draft]:
-  """The mistakes that only the first pass over a body made."""
-  again = [draft.fields for items in _levels(body.items) for draft in items if draft.kind is Caught]
-  first = [draft for items in _levels(body.first or []) for draft in items if draft.kind is Caught]
-  return [draft for draft in first if draft.fields not in again]
-
-
-def _with_creations(items: list[Draft], made: dict[Any, list[Draft]], broadcast: set[str]) -> list[Draft]:
-  """The items of a span, with variables created as in the first pass where that is what held."""
-  found: list[Draft] = []
-  for draft in items:
-    found.append(draft)
-    first = made.pop(draft.variable, None) if draft.kind in (Create, Read) else None
-    if first is not None and (draft.kind is Read or draft.fields.get("collection") in broadcast):
-      del found[-len(_creation(found, len(found) - 1)) :]
-      found.extend(first)
-  return found
-
-
-def _creation(items: list[Draft], end: int) -> list[Draft]:
-  """An event on a variable; of its creation, also the keys drawn for it, which stand right before it."""
-  start = end
-  while (
-    start and items[end].kind is Create
-    and items[start - 1].kind is Key and items[start - 1].fields["path"] == items[end].fields["path"]
-  ):  # fmt: skip
-    start -= 1
-  return items[start : end + 1]
-
-
-def _creations(items: list[Draft]) -> Iterator[tuple[list[Draft], int]]:
-  """Where variables are created, at any depth: a span's items and the place among them."""
-  return ((level, i) for level in _levels(items) for i, draft in enumerate(level) if draft.kind is Create)
-
-
-def _levels(items: list[Draft]) -> Iterator[list[Draft]]:
-  """The items of every span, outer ones first."""
-  waiting = [items]
+  counts: Counter[Any] = Counter()
+  held: dict[Any, Draft] = {}
+  others: list[tuple[Any, Draft]] = []
+  waiting: list[tuple[Draft, Draft | None, tuple[Draft | None, ...]]]
+  waiting = [(draft, None, (None,)) for draft in reversed(drafts)]
   while waiting:
-    level = waiting.pop()
-    yield level
-    waiting.extend(draft.items for draft in reversed(level) if draft.items)
+    draft, run, asides = waiting.pop()
+    if draft.kind is Run:
+      run = draft
+    elif draft.kind is Body and not draft.holds:
+      asides = (*asides, draft)
+    elif draft.kind is Call:
+      like = (run, draft.fields["path"], draft.fields.get("method"))
+      number = draft.fields["number"] = sum(counts[aside, like] for aside in asides)
+      counts[asides[-1], like] += 1
+      if draft.holds:
+        held[like, number] = draft
+      else:
+        others.append(((like, number), draft))
+    waiting.extend([(inner, run, asides) for inner in reversed(draft.items)])
+  for like_number, draft in others:
+    draft.stands_for = held.get(like_number, draft)
+
+
+def _aside(drafts: list[Draft]) -> set[Draft]:
+  """The drafts that do not hold.
+
+  Of several passes over a body the last holds, and of the others only what it took from them: the variables that they
+  created and it did not, with the keys drawn for these. A scan makes the variables that all its steps share in the
+  first pass, a `map_variables` that initialises makes all. A mistake holds where it was made first, if the last pass
+  does not make it again.
+  """
+  aside: set[Draft] = set()
+  for lift in reversed([draft for draft in _below(drafts) if draft.passes]):
+    for *earlier, last in lift.passes.values():
+      if earlier:
+        taken = {_what(draft) for draft in _below([last]) if draft not in aside}
+        for body in earlier:
+          aside |= _not_taken(body, taken, aside)
+  return aside
+
+
+def _not_taken(body: Draft, taken: set[Any], aside: set[Draft]) -> set[Draft]:
+  """What does not hold of an earlier pass; `taken` has what later ones do themselves, and learns what holds."""
+  within = list(_below([body]))
+  holds: set[Draft] = set()
+  for draft in within:
+    if draft.kind in (Create, Caught) and draft not in aside and _what(draft) not in taken:
+      taken.add(_what(draft))
+      holds |= {draft, *draft.fields.get("keys", ())}
+  return {draft for draft in within if draft not in holds}
+
+
+def _what(draft: Draft) -> Any:
+  """What a creation makes, or a mistake says; None of all else."""
+  return draft.variable if draft.kind is Create else draft.fields["told"] if draft.kind is Caught else None
+
+
+def _below(drafts: list[Draft]) -> Iterator[Draft]:
+  """Drafts and all that is in them, depth first.
+
+  Over a list and not over itself, so that the depth of the nesting is no limit.
+  """
+  waiting = list(reversed(drafts))
+  while waiting:
+    draft = waiting.pop()
+    yield draft
+    waiting.extend(reversed(draft.items))

@@ -33,12 +33,16 @@ class Record:
     path: the path of the module it happened in, empty for the root.
     source: the user's file, line and function that caused it, None if no frame
       of the user's was found. Records are compared without it.
+    holds: whether it counts. Python runs some bodies several times: a scan first learns from shapes what is the same
+      in every step, JAX traces a loop again if its carry changes. The last pass holds; of the others only the
+      variables that they created and the last did not, with their keys, and mistakes that only they made.
   """
 
   order: int
   span: int
   path: Path
   source: Source | None = field(default=None, compare=False)
+  holds: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,8 @@ class Call(Span):
     module: class name, as automatic names use it ("Dense").
     qualname: module and qualified name of the class ("minilinen.layers.linear.Dense").
     method: name of the method.
-    number: how many calls of this method at this path came before, in this run.
+    number: how many calls of this method at this path came before, in this run. In a pass that does not hold, those
+      before the pass and in it.
     fields: the module's dataclass fields (without parent and name).
     args, kwargs, result: what went in and out.
   """
@@ -190,18 +195,16 @@ class Lift(Span):
 
 @dataclass(frozen=True, kw_only=True)
 class Body(Span):
-  """What a lifted transform ran.
-
-  Of several passes only the last is kept; variables that the first made for good are shown as it made them.
+  """One pass over what a lifted transform ran.
 
   Attributes:
     name: "body", or which of several ("cond", "branch 1").
-    traced: how often Python ran it.
+    number: how many passes over it came before. The last of them holds.
     args, result: as seen from inside.
   """
 
   name: str = "body"
-  traced: int = 1
+  number: int = 0
   args: tuple[Value, ...] = ()
   result: Value = None
 

@@ -246,15 +246,17 @@ def _enter(model: Model, records: Sequence[Record], again: bool) -> None:
   stack = [(record, None, None, ()) for record in reversed(records)]
   while stack:
     record, call, entry, lifts = stack.pop()
-    if isinstance(record, (Create, Read, Write)):
+    if isinstance(record, (Create, Read, Write)) and record.holds:
       value = record.after if isinstance(record, Write) else record.value
       if isinstance(value, Mapping):
         model.whole.add((record.collection, record.path, record.name))
-    elif isinstance(record, Key):
+    elif isinstance(record, Key) and record.holds:
       model.keys.append(record)
     if not isinstance(record, Span) or isinstance(record, Run):
       continue
-    if isinstance(record, Lift):
+    if not record.holds:
+      pass  # only variables that it made count, and their keys
+    elif isinstance(record, Lift):
       if call is not None and entry is not None and _lifts_whole(record, call, entry):
         entry.module, entry.lifts = _target_class(record), (*entry.lifts, record)
       else:

@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from minilinen.in_force import Block, InForce
-from minilinen.tracing.draft import Draft, frozen, settle
+from minilinen.tracing.draft import Draft, frozen
 from minilinen.tracing.equations import marks
 from minilinen.tracing.equations.leaves import write
-from minilinen.tracing.events import Body, Key, Lift, Path, Record, Span
+from minilinen.tracing.events import Body, Key, Path, Record, Span
 from minilinen.tracing.source import user_source
 from minilinen.tracing.states import Arrays, trees_of_arrays
 from minilinen.tracing.trees import Traced, Tree, trees_of_program
@@ -103,7 +103,7 @@ class Recorder:
     fields["path"] = Path(path)
     fields["source"] = user_source(2)
     draft = Draft(kind, fields)
-    return _Opened(self, draft, True)
+    return _Opened(self, draft)
 
   def marking(self, call: Draft) -> AbstractContextManager[object]:
     """For the `with` block of a module call, marks the equations that it leads to, if that is wanted."""
@@ -127,35 +127,23 @@ class Recorder:
       next(traced for traced in reversed(self.runs) if traced.run is run).made = write(variables)
 
   def marked_calls(self) -> list[int]:
-    """The order of the call that each mark stands for; of one in a pass that was not kept, of its like in the last."""
-    kept = {
-      (call.fields["path"], call.fields["method"]): call.order
-      for call in self.marked or ()
-      if call.order >= 0
-    }
-    orders = ((call, call.order) for call in self.marked or ())
-    return [o if o >= 0 else kept.get((call.fields["path"], call.fields["method"]), -1) for call, o in orders]
+    """The order of the call that each mark stands for; where a pass does not hold, of its like in the one that does."""
+    return [call.stands_for.order for call in self.marked or ()]
 
-  def body(self, path: Iterable[str], name: str = "body", **fields: Any) -> _Opened:
-    """One pass over a body of the lift whose span is open; a later pass takes an earlier one's place.
+  def body(self, lift: Draft | None, path: Iterable[str], name: str = "body", **fields: Any) -> _Opened:
+    """One pass over a body of a lift.
 
-    A body that runs when its lift is over (the backward pass of a custom gradient) stands
-    wherever it runs, by itself.
+    A body that runs when its lift is over (the backward pass of a custom gradient) stands wherever it runs. `lift` is
+    None if it was not recorded.
     """
+    passes = [] if lift is None else lift.passes.setdefault(name, [])
     fields["path"] = Path(path)
     fields["name"] = name
-    lift = self._open[-1] if self._open and self._open[-1].kind is Lift else None
-    earlier = lift.bodies.get(name) if lift is not None else None
-    if earlier is not None:
-      fields["source"] = earlier.fields["source"]
-      fields["traced"] = earlier.fields.get("traced", 1) + 1
-      earlier.pass_again(fields)
-      return _Opened(self, earlier, False)
-    fields["source"] = user_source(2)
+    fields["number"] = len(passes)
+    fields["source"] = passes[0].fields["source"] if passes else user_source(2)
     draft = Draft(Body, fields)
-    if lift is not None:
-      lift.bodies[name] = draft
-    return _Opened(self, draft, True)
+    passes.append(draft)
+    return _Opened(self, draft)
 
   def freeze(self) -> tuple[Record, ...]:
     """Everything recorded so far, as records; a span that is open has what is in it by now.
@@ -173,17 +161,15 @@ class Recorder:
 class _Opened:
   """The `with` block of a span. A class, since a generator would add frames to every exception."""
 
-  __slots__ = ("_recorder", "_draft", "_new")
+  __slots__ = ("_recorder", "_draft")
 
-  def __init__(self, recorder: Recorder, draft: Draft, new: bool):
+  def __init__(self, recorder: Recorder, draft: Draft):
     self._recorder = recorder
     self._draft = draft
-    self._new = new
 
   def __enter__(self) -> Draft:
     self._recorder.emitted += 1
-    if self._new:
-      self._recorder._items().append(self._draft)
+    self._recorder._items().append(self._draft)
     self._recorder._open.append(self._draft)
     return self._draft
 
@@ -193,7 +179,6 @@ class _Opened:
     still_open = self._recorder._open
     while still_open and still_open.pop() is not self._draft:
       pass
-    settle(self._draft)
 
 
 def in_words(error: BaseException) -> str:

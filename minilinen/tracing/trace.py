@@ -90,7 +90,7 @@ class Trace:
   def events(
     self, kind: type[R] | tuple[type[R], ...], path: str | Iterable[str] | None = None
   ) -> tuple[R, ...]:
-    """The records of a kind, in order.
+    """The records of a kind, in order; of every pass over a body, whether it holds or not.
 
     Args:
       kind: a record class of `minilinen.tracing`, or several.
@@ -99,18 +99,18 @@ class Trace:
     return tuple(r for r in self._at(path) if isinstance(r, kind))
 
   def calls(self, path: str | Iterable[str] | None = None) -> tuple[Call, ...]:
-    """The calls of modules, in order; with `path`, which may be a pattern, only those there."""
-    return self.events(Call, path)
+    """The calls of modules that hold, in order; with `path`, which may be a pattern, only those there."""
+    return tuple(call for call in self.events(Call, path) if call.holds)
 
   @property
   def runs(self) -> tuple[Run, ...]:
     """Every `init` and `apply`."""
-    return self.events(Run)
+    return tuple(run for run in self.events(Run) if run.holds)
 
   @property
   def lifts(self) -> tuple[Lift, ...]:
-    """Every run of a lifted transform."""
-    return self.events(Lift)
+    """Every run of a lifted transform, once."""
+    return tuple(lift for lift in self.events(Lift) if lift.holds)
 
   def _at(self, path: str | Iterable[str] | None) -> Iterable[Record]:
     if path is None:
@@ -353,7 +353,7 @@ class Trace:
       for r in tree.model_records(items, bodies=True)
       if isinstance(r, (Call, Name))
     }
-    keys = sum(isinstance(r, Key) for r in records)
+    keys = sum(isinstance(r, Key) and r.holds for r in records)
     name = self.name or ", ".join(dict.fromkeys(run.name for run in self.runs))
     told = [_counted(len(modules), "module"), _counted(len(self.find()), "variable"), _counted(keys, "key")]
     if self.error is not None:

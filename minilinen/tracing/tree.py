@@ -52,13 +52,18 @@ class Found:
 
 
 def model_records(items: Iterable[Record], bodies: bool) -> Iterator[Record]:
-  """Records of the outermost runs, depth first; what a run inside a run did is another model's affair.
+  """The records that hold of the outermost runs, depth first; what a run inside a run did is another model's affair.
 
   Args:
     items: the top of a trace.
     bodies: whether to go into the bodies of lifted transforms, which see a slice of each variable. What a lift
       records beside its body happened outside: a function that maps variables may make some of its own.
   """
+  return (record for record in _of_outermost_runs(items, bodies) if record.holds)
+
+
+def _of_outermost_runs(items: Iterable[Record], bodies: bool) -> Iterator[Record]:
+  """The same with all passes over each body."""
   stack = [(iter(items), False)]
   while stack:
     level, in_run = stack[-1]
@@ -89,7 +94,7 @@ def states(items: Iterable[Record]) -> Iterator[tuple[Record, Mapping[str, Any]]
   outside = {record.order for record in model_records(items, bodies=False)}
   tree: Mapping[str, Any] = {}
   around: list[Record] = []
-  for record in model_records(items, bodies=True):
+  for record in _of_outermost_runs(items, bodies=True):
     while around and around[-1].order != record.span:
       over = around.pop()
       tree = _after(over, tree) if isinstance(over, events.Lift) and over.order in outside else tree

@@ -29,6 +29,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from minilinen.core import home, lifted_mistakes
@@ -42,7 +43,7 @@ from minilinen.core.meta import laid_out
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
-from minilinen.tracing.recorder import current
+from minilinen.tracing.recorder import Draft, Recorder, current
 from minilinen.tracing.spec import Value, boxed, describe
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
@@ -90,6 +91,7 @@ class Crossing:
     self.target: Scope | None = scopes[-1] if scopes else None
     self.again: Callable[[], Any] | None = None
     self._span: Any = None
+    self._told: tuple[Recorder, Draft] | None = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
     self._seen_outside: dict[tuple[Any, ...], tuple[Value, bool]] = {}
 
@@ -104,7 +106,7 @@ class Crossing:
         streams=told(b.streams), options=describe(b.options), args=describe(args), kwargs=describe(kwargs),
         static=b.static,
       )  # fmt: skip
-      self._span.__enter__()
+      self._told = recorder, self._span.__enter__()
     return self
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -180,6 +182,14 @@ class Crossing:
 
   # The trace.
 
+  def pass_over(self, name: str, args: Any) -> AbstractContextManager[object] | None:
+    """The span of one pass over a body, if somebody records."""
+    recorder = current()
+    if recorder is None:
+      return None
+    lift = self._told[1] if self._told is not None and self._told[0] is recorder else None
+    return recorder.body(lift, self.path, name, args=describe(args))
+
   def tell(self, **fields: Any) -> None:
     """Says more about the boundary, if somebody records."""
     if (recorder := current()) is not None:
@@ -221,8 +231,7 @@ class Inside:
     self._crossing = crossing
     self._call = target, args, kwargs
     self._running: Any = home.Inside(scopes[0].tree) if scopes else contextlib.nullcontext()
-    recorder = current()
-    self._span = None if recorder is None else recorder.body(crossing.path, name, args=describe(args))
+    self._span = crossing.pass_over(name, args)
 
   def __enter__(self) -> Self:
     self._running.__enter__()

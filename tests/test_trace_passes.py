@@ -1,0 +1,202 @@
+"""Every pass over a body is in a trace, with its keys, and says whether it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from trace_models import ALL, MODELS, RNGS, SPLIT, Probe, X, bits
+from traced_passes import check_passes
+
+import minilinen as nn
+from minilinen.tracing import Trace, describe, replay_key
+from minilinen.tracing.events import Body, Create, Key, Lift
+from minilinen.tracing.recording import record, trace
+
+pytestmark = pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_passes_of_every_model_are_marked(name: str):
+  module, rngs, args = MODELS[name]()
+  found = trace(module.init)(rngs, *args)
+  check_passes(found)
+  variables = module.init(rngs, *args)
+  check_passes(trace(lambda v, *a: module.apply(v, *a, rngs=rngs, mutable=True))(variables, *args))
+  assert Trace.from_json(found.to_json()) == found
+
+
+NONE = {"params": False, "dropout": False, "noise": False}
+RAN: list[int] = []
+DREW: list[Any] = []
+
+
+class Counted(nn.Module):
+  """Notes each time that Python runs it, and the keys it draws."""
+
+  @nn.compact
+  def __call__(self, x: Any, _: Any = None) -> Any:
+    RAN.append(1)
+    key = self.make_rng("noise")
+    DREW.append(None if isinstance(key, jax.core.Tracer) else np.asarray(bits(key)))
+    return nn.Dense(4)(Probe()(x)), None
+
+
+class Once(nn.Module):
+  """Calls what lifts `Counted` in a module that has called it before."""
+
+  lift: Any
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    return self.lift(self, x)
+
+
+def of_class(lifted: Any) -> Any:
+  return lambda net, x: jax.tree.leaves(lifted()(x, None))[0]
+
+
+def call(net: nn.Module, x: Any) -> Any:
+  return net(x)[0]
+
+
+def two_branches(net: nn.Module, x: Any) -> Any:
+  inner = Counted()
+  return nn.cond(x.sum() > 0, call, lambda net, x: 2 * call(net, x), inner, x)
+
+
+def three_branches(net: nn.Module, x: Any) -> Any:
+  return nn.switch(1, [call, call, lambda net, x: 2 * call(net, x)], Counted(), x)
+
+
+def looping(net: nn.Module, x: Any) -> Any:
+  inner = Counted()
+  call(inner, x)
+  step = lambda net, c: (c[0] + 1, call(net, c[1]))  # noqa: E731
+  return nn.while_loop(lambda net, c: c[0] < 3, step, inner, (0, x), split_rngs=NONE)[1]
+
+
+def own_gradient(net: nn.Module, x: Any) -> Any:
+  own = nn.custom_vjp(call, lambda net, x: nn.vjp(call, net, x), lambda pull, y_t: pull(y_t))
+  return own(Counted(), x)
+
+
+def shared(module: Any) -> Any:
+  return nn.scan(module, variable_broadcast="params", variable_axes={"keys": 0}, split_rngs=NONE)
+
+
+def turned(module: Any) -> Any:
+  same = lambda tree: tree  # noqa: E731
+  return nn.map_variables(module, "params", same, same, init=True, mutable=True)
+
+
+def scanned(module: Any, length: int = 3) -> Any:
+  return nn.scan(module, variable_axes=ALL, split_rngs=SPLIT, length=length)
+
+
+def vmapped(module: Any) -> Any:
+  return nn.vmap(module, variable_axes=ALL, split_rngs=SPLIT, axis_size=2, in_axes=None)
+
+
+class Inner(nn.Module):
+  """A scan as the body of something else."""
+
+  @nn.compact
+  def __call__(self, x: Any, _: Any = None) -> Any:
+    return scanned(Counted, 2)()(x, None)
+
+
+class Middle(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any, _: Any = None) -> Any:
+    return scanned(Inner, 2)()(x, None)
+
+
+# What is lifted, and how often Python runs `Counted` in the lift: in init, and in apply.
+LIFTS: dict[str, tuple[Any, int, int]] = {
+  "scan": (of_class(lambda: scanned(Counted)()), 2, 2),
+  "vmap": (of_class(lambda: vmapped(Counted)()), 1, 1),
+  "remat": (of_class(lambda: nn.remat(Counted)()), 1, 1),
+  "jit": (of_class(lambda: nn.jit(Counted)()), 1, 1),
+  "map_variables": (of_class(lambda: turned(Counted)()), 2, 1),
+  "cond": (two_branches, 2, 2),
+  "switch": (three_branches, 3, 3),
+  "while_loop": (looping, 1, 1),
+  "custom_vjp": (own_gradient, 1, 1),
+  "scan of scan": (of_class(lambda: scanned(Inner)()), 4, 4),
+  "vmap of scan": (of_class(lambda: vmapped(Inner)()), 2, 2),
+  "remat of scan": (of_class(lambda: nn.remat(Inner)()), 2, 2),
+  "scan of scan of scan": (of_class(lambda: scanned(Middle)()), 8, 8),
+  "map_variables of scan": (of_class(lambda: turned(Inner)()), 4, 2),
+}
+
+
+def of_counted(found: Trace) -> list[Key]:
+  """The keys that `Counted` drew, one each time that it ran."""
+  return [key for key in found.events(Key) if key.stream == "noise" and "Probe_0" not in key.path]
+
+
+@pytest.mark.parametrize("method", ["init", "apply"])
+@pytest.mark.parametrize("name", LIFTS)
+def test_every_pass_is_there_and_draws_its_keys(name: str, method: str):
+  lift, *times = LIFTS[name]
+  module = Once(lift)
+  variables = module.init(RNGS, X)
+  RAN.clear()
+  if method == "init":
+    found = trace(module.init)(RNGS, X)
+  else:
+    found = trace(lambda v, x: module.apply(v, x, rngs=RNGS, mutable=["keys"]))(variables, X)
+  keys = of_counted(found)
+  in_lift = [key for key in keys if any(isinstance(span, Lift) for span in found.parents(key))]
+  assert len(keys) == len(RAN)
+  assert len(in_lift) == times[method == "apply"]
+  assert len([key for key in in_lift if key.holds]) == {"cond": 2, "switch": 3}.get(name, 1)
+  check_passes(found)
+  if method == "init":
+    told = {col: tree for col, tree in found.variables().items() if tree}
+    assert told == describe({col: tree for col, tree in variables.items() if tree})
+
+
+@pytest.mark.parametrize("lift", [shared, turned], ids=["scan", "map_variables"])
+def test_keys_of_every_pass_are_replayed(lift: Any):
+  """Where a pass is run on what is known, its keys are known too."""
+
+  class Lifted(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return lift(Counted)()(x, jnp.zeros(3))
+
+  DREW.clear()
+  with record() as found:
+    Lifted().init(RNGS, X)
+  keys = of_counted(found)
+  assert [key.holds for key in keys] == [False, True]
+  known = [(key, drew) for key, drew in zip(keys, DREW) if drew is not None]
+  assert len(DREW) == 2 and known
+  for key, drew in known:
+    assert np.array_equal(bits(replay_key(key, RNGS)), drew)
+
+
+def test_what_all_steps_share_is_made_in_a_pass_that_does_not_hold():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return shared(Counted)(name="s")(x, jnp.zeros(3))[0]
+
+  found = trace(Net().init)(RNGS, X)
+  first, last = found.events(Body)
+  assert (first.holds, last.holds) == (False, True)
+  made = {c.collection: found.parents(c) for c in found.events(Create) if c.holds}
+  assert first in made["params"] and last in made["keys"]
+  (kernel,) = found.find("params/**/kernel")
+  assert kernel.create is not None and first in found.parents(kernel.create)
+  assert list(kernel.create.keys) == [k.order for k in found.events(Key, "s/Dense_0") if k.holds][:1]
+  assert [last in found.parents(read) for read in kernel.reads] == [True]
+  assert len(found.calls("s/Dense_0")) == len(found["s/Dense_0"]) == 1
+  node = found.models[0]["s/Dense_0"]
+  assert len(node.calls) == 1 and any(e.phase == "init" for e in node.equations)
+  assert {e.call for e in node.equations} == {node.calls[0].order}
