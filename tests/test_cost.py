@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import minilinen as nn
+import viz
 from minilinen.examples.resnet import ResNet
 from minilinen.examples.transformer import Transformer
 from minilinen.tracing import (
@@ -454,6 +455,32 @@ def test_a_whole_training_step():
   assert cost.total.backward.matmul == forward + 2 * 8 * 16 * 4  # no gradient of the input of the first layer
   assert cost.own.work.flops > 10 * cost.total.parameters  # Adam is nobody's
   assert {c.path for _, c in cost.walk()} == {(), ("layers_0",), ("layers_2",)}
+
+
+class Head(nn.Module):
+  encoder: nn.Module
+
+  def __call__(self, x):
+    return self.encoder(x)
+
+
+class TwoHeads(nn.Module):
+  @nn.compact
+  def __call__(self, x, y):
+    encoder = nn.Dense(4, name="encoder")
+    return Head(encoder, name="left")(x), Head(encoder, name="right")(y)
+
+
+def test_what_a_module_is_given_costs_in_the_call_that_runs_it():
+  """The encoder's row has all of its work; each head has none of its own, but runs half of it."""
+  x = jnp.ones((2, 4))
+  trace_of = trace(TwoHeads().init)(jax.random.key(0), x, x)
+  cost = trace_of.cost()
+  whole, left, right = (cost[path].total.running.flops for path in ("encoder", "left", "right"))
+  assert (left, right) == (2 * 2 * 4 * 4 + 2 * 4,) * 2
+  assert whole == left + right
+  assert cost["left"].own.work == Work()
+  assert "Nothing is computed" not in str(viz.graph(trace_of))
 
 
 def test_two_models_in_one_function_have_their_own_costs():

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from fuzz_programs import INPUT, KEYS, MUTABLE, build, programs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 import minilinen as nn
 from minilinen import errors
 from minilinen.tracing import Trace
+from minilinen.tracing.equations.work import Work
+from minilinen.tracing.events import Call
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 
@@ -75,3 +78,36 @@ def test_models_in_one_trace_are_told_as_alone(nodes: list[tuple], twin: bool, a
   assert trace.cost().flops == flops
   assert mistakes(trace) == set().union(*map(mistakes, apart))
   assert Trace.from_json(trace.to_json()) == trace
+
+
+@settings(
+  max_examples=EXAMPLES * 3, deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ,
+  suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(node=programs, backward=st.booleans())
+def test_the_costs_of_the_parts_add_up(node: tuple, backward: bool):
+  """For modules, calls and lines alike; every equation has one of each, or stands outside of all modules."""
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore", errors.MinilinenWarning)
+    model = build(nn, node)
+    variables = initialized(model, 0)
+
+    def run(variables: Any, x: Any) -> Any:
+      return model.apply(variables, x, rngs=KEYS, mutable=MUTABLE)
+
+    def loss(params: Any, x: Any) -> Any:
+      return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(run({**variables, "params": params}, x)[0]))
+
+    is_backward = backward and "params" in variables
+    trace = (
+      nn.trace(jax.grad(loss))(variables["params"], INPUT) if is_backward else nn.trace(run)(variables, INPUT)
+    )
+  equations, whole = trace.equations(), trace.cost().total.work
+  assert sum((e.total for e in equations), Work()) == whole
+  assert sum((cost.own.work for _, cost in trace.cost().walk()), Work()) == whole
+  by_call = [sum((e.total for e in equations if e.call == call.order), Work()) for call in trace.calls()]
+  assert sum(by_call, sum((e.total for e in equations if e.call == -1), Work())) == whole
+  for equation in equations:
+    chain = [trace.records[order] for order in equation.calls]
+    assert all(isinstance(record, Call) and record.holds for record in chain)
+    assert not chain or equation.source is not None

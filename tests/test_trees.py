@@ -313,6 +313,36 @@ def test_a_check_accuses_the_right_one_of_two_models():
   assert "'bad'" in finding.message and "'good'" not in finding.message
 
 
+class Actor(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    return nn.Dense(2, name="head")(nn.tanh(nn.Dense(5, name="torso")(x)))
+
+
+class Critic(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    return nn.Dense(1, name="head")(nn.tanh(nn.Dense(5, name="torso")(x)))
+
+
+def test_actor_and_critic_with_equal_names_inside():
+  actor, critic = Actor(), Critic()
+  first, second = actor.init(KEY, X), critic.init(KEY, X)
+  trace = nn.trace(lambda a, c, x: (actor.apply(a, x), critic.apply(c, x)))(first, second, X)
+  assert told(trace) == [("Actor", 1, "argument", "a", (), None), ("Critic", 1, "argument", "c", (), None)]
+  assert [f.tree for f in trace.find("params/head/kernel")] == [0, 1]
+  assert [f.value.shape for f in trace.find("params/head/kernel")] == [(5, 2), (5, 1)]
+  assert trace.models[0]["head"].calls != trace.models[1]["head"].calls
+  assert [cost.total.parameters for cost in (trace.models[0]["head"].cost, trace.models[1]["head"].cost)] == [
+    12,
+    6,
+  ]
+  assert trace.cost().total.parameters == (4 * 5 + 5) * 2 + 12 + 6
+  assert {row["tree"] for row in viz.tabulate(trace).to_rows()} == {0, 1}
+  assert "Actor" in viz.tabulate(trace).text() and "Critic" in viz.tabulate(trace).text()
+  assert not trace.check() and Trace.from_json(trace.to_json()) == trace
+
+
 def test_what_counts_elsewhere():
   fn, args, _ = TREES["heads on one trunk"]
   first, second = nn.trace(fn)(*args).trees

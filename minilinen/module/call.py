@@ -138,6 +138,8 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
     try:
       with Calling(self, fun, args[1:], kwargs) as call:
         with _named(self, fun), _spanned(self, fun, args[1:], kwargs) as span, _marked(span):
+          if span is not None:
+            mistakes.note_hidden(self)
           y = call.run()
           if span is not None:
             span.set(result=describe(y))
