@@ -54,6 +54,15 @@ def known_outputs(fn: Callable[..., Any], *unknown: Any) -> Any:
   return jax.tree.unflatten(result(), [output.get_known() for output in outputs])
 
 
+def copied_in(fn: Callable[..., T]) -> Callable[..., T]:
+  """A function that JAX traces once, and whose equations it copies into every program that calls it.
+
+  A JAX that knows several times for that (`jax.Inline`) shall do it at once, so that no jaxpr has a call instead.
+  """
+  times = getattr(jax, "Inline", None)
+  return jax.jit(fn, inline=True if times is None else times.JAX_EARLY)
+
+
 def is_staged(x: Any) -> bool:
   """Whether a value stands for one of a program that JAX is writing down, not for a number or a batch of them."""
   return isinstance(x, partial_eval.DynamicJaxprTracer)

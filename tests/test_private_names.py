@@ -59,3 +59,9 @@ def test_a_function_of_ours_would_be_seen() -> None:
     (name, "test_private_names.py" in place)
     for name, place in spoken_of(jax.make_jaxpr(jax.jit(stranger))(1.0))
   ]
+
+
+def test_an_initializer_that_jax_has_traced_before_leads_to_the_same_program() -> None:
+  module, key, x = minilinen.Dense(7), jax.random.key(0), jax.numpy.ones((2, 5))
+  programs = [re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(module.init)(key, x))) for _ in range(3)]
+  assert programs[0] == programs[1] == programs[2]

@@ -18,7 +18,7 @@ import numpy as np
 
 from minilinen import errors
 from minilinen.core.rng import LazyRng
-from minilinen.jax_internals import is_staged
+from minilinen.jax_internals import copied_in, is_staged
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import current, initializing
 from minilinen.tracing.spec import describe, made_by
@@ -135,7 +135,7 @@ def _copied_in(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     assert init_fn is not None
     return init_fn(jax.random.fold_in(rng, number), *args, **kwargs)
 
-  return jax.jit(value, inline=True)
+  return copied_in(value)
 
 
 def _known(memory: Any, init_fn: Init) -> dict[Any, Any]:

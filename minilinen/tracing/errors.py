@@ -62,9 +62,8 @@ class SharedEquationError(UnknownEquationError):
       def __call__(self, x):
         return nn.Dense(4, name="a")(x) + nn.Dense(4, name="b")(x)
     trace = nn.trace(Two().init)(key, x)
-    for equation in trace.jaxpr.eqns:
-      for body in jax.core.jaxprs_in_params(equation.params):
-        [trace.owner(inner) for inner in body.eqns]
+    bodies = [e.params["jaxpr"].jaxpr for e in trace.jaxpr.eqns if "jaxpr" in e.params]
+    [trace.owner(inner) for body in bodies for inner in body.eqns]
   """
 
   says = (
