@@ -136,11 +136,11 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
       return fun(*args, **kwargs)
     self = args[0]
     try:
-      with Calling(self, fun, args[1:], kwargs) as call:
+      with Calling(self, fun, args[1:]) as call:
         with _named(self, fun), _spanned(self, fun, args[1:], kwargs) as span, _marked(span):
           if span is not None:
             mistakes.note_hidden(self)
-          y = call.run()
+          y = call.method(*args, **kwargs)
           if span is not None:
             span.set(result=describe(y))
         return call.left(y)
@@ -169,20 +169,19 @@ class Calling:
   An exception that leaves it is told where it comes from. When a compact method is over its names may be given again.
 
   Attributes:
-    run: calls the method, as interceptors let it; it is a C function, so that tracebacks show no frame of ours.
+    method: the method as interceptors let it run. Python calls it from the frame that has the block: a C function
+      between would show no frame either, but take its place on the C stack, which deep models have little of.
 
   Raises:
     CallCompactUnboundModuleError, CallSetupUnboundModuleError: if the method needs a scope and there is none.
   """
 
-  __slots__ = ("run", "_module", "_fun", "_args", "_is_compact", "_is_setup", "_nested", "_around")
+  __slots__ = ("method", "_module", "_fun", "_args", "_is_compact", "_is_setup", "_nested", "_around")
 
-  def __init__(
-    self, module: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-  ):
+  def __init__(self, module: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...]):
     self._module, self._fun, self._args = module, fun, args
     self._is_compact, self._is_setup = hasattr(fun, "compact"), fun.__name__ == "setup"
-    self.run: Callable[[], Any] = functools.partial(fun, module, *args, **kwargs)
+    self.method: Callable[..., Any] = fun
     state = module.__dict__.get("_state")
     if state is None:
       raise errors.IncorrectPostInitOverrideError()
@@ -197,7 +196,7 @@ class Calling:
       module._try_setup()
     if interceptors.frame() is not None and self._is_seen:
       told = InterceptorContext(module, fun.__name__, functools.partial(fun, module))
-      self.run = functools.partial(_intercepted(told), *args, **kwargs)
+      self.method = _intercepted(told)
 
   @property
   def _is_seen(self) -> bool:
@@ -241,7 +240,7 @@ def _intercepted(told: InterceptorContext) -> Callable[..., Any]:
   run: Callable[..., Any] = told.orig_method
   for interceptor in interceptors:
     run = functools.partial(_ask, interceptor, run, told)
-  return run
+  return lambda self, *args, **kwargs: run(*args, **kwargs)
 
 
 def _ask(

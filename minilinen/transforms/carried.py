@@ -7,6 +7,7 @@ modules get here: `__carry__` for a module that is passed, `__lift__` for a clas
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -96,12 +97,17 @@ class Carried:
 
 
 class Body(Calling):
-  """A call of a module behind a boundary: of the copy that is there."""
+  """A call of a module behind a boundary: of the copy that is there.
 
-  __slots__ = ("_outer",)
+  Attributes:
+    run: makes the call.
+  """
+
+  __slots__ = ("run", "_outer")
 
   def __init__(self, outer: Module, inner: Module, fn: Callable[..., Any], args: Any, kwargs: Any):
-    super().__init__(inner, fn, args, kwargs)
+    super().__init__(inner, fn, args)
+    self.run: Callable[[], Any] = functools.partial(self.method, inner, *args, **kwargs)
     self._outer = outer
 
   def left(self, y: Any) -> Any:
