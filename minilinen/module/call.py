@@ -25,7 +25,7 @@ from minilinen.module.base import ModuleBase
 from minilinen.module.context import captures, interceptors, running
 from minilinen.module.variables import ModuleVariables
 from minilinen.tracing import events
-from minilinen.tracing.recorder import Draft, current
+from minilinen.tracing.recorder import Draft, Recorder, current
 from minilinen.tracing.spec import describe
 from minilinen.tracing.tracebacks import hide_frames
 
@@ -137,12 +137,15 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
     self = args[0]
     try:
       with Calling(self, fun, args[1:]) as call:
-        with _named(self, fun), _spanned(self, fun, args[1:], kwargs) as span, _marked(span):
-          if span is not None:
-            mistakes.note_hidden(self)
-          y = call.method(*args, **kwargs)
-          if span is not None:
-            span.set(result=describe(y))
+        recorder = current()
+        with _named(self, fun):
+          if recorder is None or self.scope is None or fun.__name__ == "setup":
+            y = call.method(*args, **kwargs)
+          else:
+            with _span(recorder, self, fun, args[1:], kwargs) as span, recorder.marking(span):
+              mistakes.note_hidden(self)
+              y = call.method(*args, **kwargs)
+              span.set(result=describe(y))
         return call.left(y)
     except Exception as error:
       _hide_frames_outside(error)
@@ -269,24 +272,20 @@ def label_of(self: ModuleBase, name: str) -> str:
   return label if name == "__call__" else f"{label}.{name}"
 
 
-def _spanned(
-  self: ModuleVariables, fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> contextlib.AbstractContextManager[Draft | None]:
-  """The `with` block of the call's span in the trace; it gives None if nobody records."""
-  recorder = current()
-  if recorder is None or self.scope is None or fun.__name__ == "setup":
-    return _NOTHING
-  cls = type(self)
+def _span(
+  recorder: Recorder,
+  self: ModuleVariables,
+  fun: Callable[..., Any],
+  args: tuple[Any, ...],
+  kwargs: dict[str, Any],
+) -> contextlib.AbstractContextManager[Draft]:
+  """The `with` block of the call's span in the trace."""
+  cls, scope = type(self), self.scope
+  assert scope is not None
   return recorder.span(
-    events.Call, self.scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
+    events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
     method=fun.__name__, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
   )  # fmt: skip
-
-
-def _marked(span: Draft | None) -> contextlib.AbstractContextManager[object]:
-  """The `with` block in which equations are marked as those of the call with this span."""
-  recorder = current() if span is not None else None
-  return _NOTHING if recorder is None or span is None else recorder.marking(span)
 
 
 def _describe_fields(self: ModuleBase) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The recorder: where events go while somebody records, and nowhere otherwise.
 
-`current()` answers None unless this task records, and every place that could emit an event
-asks it first: `if (rec := current()) is not None: rec.event(...)`. So not recording costs the
-reading of one context variable. The core and the module layer are the only callers. While recording, an event is kept
-as a `Draft`, which costs little; records are made of the drafts when somebody looks at them.
+`current()` answers None unless this task records, and every place that could emit an event asks it first:
+`if (rec := current()) is not None: rec.event(...)`. So not recording costs the reading of one context variable. The
+core, the module layer and warnings (`errors.base`) are the only callers. While recording, an event is kept as a
+`Draft`, which costs little; records are made of the drafts when somebody looks at them.
 """
 
 from __future__ import annotations
@@ -102,8 +102,7 @@ class Recorder:
     """Opens a span for the length of a `with` block; an exception closes it too, with its text."""
     fields["path"] = Path(path)
     fields["source"] = user_source(2)
-    draft = Draft(kind, fields)
-    return _Opened(self, draft)
+    return _Opened(self, Draft(kind, fields))
 
   def marking(self, call: Draft) -> AbstractContextManager[object]:
     """For the `with` block of a module call, marks the equations that it leads to, if that is wanted."""
@@ -161,23 +160,23 @@ class Recorder:
 class _Opened:
   """The `with` block of a span. A class, since a generator would add frames to every exception."""
 
-  __slots__ = ("_recorder", "_draft")
+  __slots__ = ("recorder", "draft")
 
   def __init__(self, recorder: Recorder, draft: Draft):
-    self._recorder = recorder
-    self._draft = draft
+    self.recorder = recorder
+    self.draft = draft
 
   def __enter__(self) -> Draft:
-    self._recorder.emitted += 1
-    self._recorder._items().append(self._draft)
-    self._recorder._open.append(self._draft)
-    return self._draft
+    self.recorder.emitted += 1
+    self.recorder._items().append(self.draft)
+    self.recorder._open.append(self.draft)
+    return self.draft
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
     if error is not None:
-      self._draft.fields["error"] = in_words(error)
-    still_open = self._recorder._open
-    while still_open and still_open.pop() is not self._draft:
+      self.draft.fields["error"] = in_words(error)
+    still_open = self.recorder._open
+    while still_open and still_open.pop() is not self.draft:
       pass
 
 

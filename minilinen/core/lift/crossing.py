@@ -43,7 +43,7 @@ from minilinen.core.meta import laid_out
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
-from minilinen.tracing.recorder import Draft, Recorder, current
+from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import Value, boxed, describe
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
@@ -91,7 +91,6 @@ class Crossing:
     self.target: Scope | None = scopes[-1] if scopes else None
     self.again: Callable[[], Any] | None = None
     self._span: Any = None
-    self._told: tuple[Recorder, Draft] | None = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
     self._seen_outside: dict[tuple[Any, ...], tuple[Value, bool]] = {}
 
@@ -106,7 +105,7 @@ class Crossing:
         streams=told(b.streams), options=describe(b.options), args=describe(args), kwargs=describe(kwargs),
         static=b.static,
       )  # fmt: skip
-      self._told = recorder, self._span.__enter__()
+      self._span.__enter__()
     return self
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -150,8 +149,12 @@ class Crossing:
       target: the user's function, if it is another than the one that is lifted.
       mutable: filter of what may be written there, if it may be outside and comes back.
     """
-    scopes = [_inner(self, i, variables, keys, mutable) for i in range(len(self.tops))]
+    scopes = self.opened(variables, keys, mutable)
     return Inside(self, scopes, target or self.boundary.target, args, kwargs, name)
+
+  def opened(self, variables: Groups, keys: Groups, mutable: CollectionFilter = True) -> list[Scope]:
+    """The inner scopes of what arrived."""
+    return [_inner(self, i, variables, keys, mutable) for i in range(len(self.tops))]
 
   def leave(self, inner: Sequence[Scope]) -> Groups:
     """The mutable variables of the inner scopes, by group and scope."""
@@ -187,11 +190,11 @@ class Crossing:
     recorder = current()
     if recorder is None:
       return None
-    lift = self._told[1] if self._told is not None and self._told[0] is recorder else None
+    lift = self._span.draft if self._span is not None and self._span.recorder is recorder else None
     return recorder.body(lift, self.path, name, args=describe(args))
 
   def tell(self, **fields: Any) -> None:
-    """Says more about the boundary, if somebody records."""
+    """Says more about the span that is open, of the boundary or of a pass, if somebody records."""
     if (recorder := current()) is not None:
       recorder.innermost().set(**fields)
 

@@ -48,7 +48,7 @@ def pack(
     with Crossing(boundary, first, args, kwargs) as crossing:
 
       def scope_fn(variables: Groups, keys: Groups, mutable_filter: CollectionFilter = True) -> Any:
-        inner = crossing.form.opened(crossing.inside(variables, keys, mutable=mutable_filter).scopes)
+        inner = crossing.form.opened(crossing.opened(variables, keys, mutable_filter))
         return crossing.carrier.body(inner, Target(lambda scope_tree: scope_tree), (), {}).run()
 
       def repack_fn(scope_tree: Any) -> Groups:
