@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen
 import jax
 import jax.numpy as jnp
+import pytest
 from oracle import KEY, KEY2, X, as_flax, equal, flax_settings, raises_as_flax, same
 
 import minilinen
@@ -202,3 +203,27 @@ def test_a_module_from_outside_of_the_body_is_made_when_its_parameters_are_share
   except jax.errors.UnexpectedTracerError:
     return
   same(program)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+def test_the_loop_over_arrays_alone(checked: bool, reverse: bool):
+  """`core.axes_scan.scan`: constants on both sides, axes of arguments and results other than 0, a broadcast one."""
+
+  def loop(axes_scan: Any) -> Any:
+    broadcast = axes_scan.broadcast
+
+    def step(constants: Any, carry: Any, x: Any, y: Any) -> Any:
+      return (constants * 2 if checked else constants), carry + x.sum(), (carry * x + y.sum(), constants + 1)
+
+    run = axes_scan.scan(
+      step,
+      (1, broadcast),
+      (1, broadcast if checked else 0),
+      reverse=reverse,
+      check_constancy_invariants=checked,
+    )
+    return run(jnp.ones(2), jnp.zeros(()), jnp.arange(12.0).reshape(3, 4), jnp.arange(3.0))
+
+  equal(loop(flax.core.axes_scan), loop(minilinen.core.axes_scan))
+  assert loop(minilinen.core.axes_scan)[1] == 66
