@@ -28,13 +28,13 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    show real models: ResNet-50, a transformer, a CNN trained on handwritten digits"
-	@echo "make test    ruff, pyright, tests and doctests: a few minutes"
+	@echo "make demo      show real models: ResNet-50, a transformer, a CNN trained on handwritten digits"
+	@echo "make test      ruff, pyright, tests and doctests: a few minutes"
 	@echo "make test-all  the same with every case of the grids and the long tests"
-	@echo "make bench   time the same models on minilinen and on Flax"
-	@echo "make docs    write the README's outputs and pictures anew"
-	@echo "make format  put every file into the house style"
-	@echo "make clean   remove the virtual environments and what demo wrote"
+	@echo "make bench     time the same models on minilinen and on Flax"
+	@echo "make docs      write the README's outputs and pictures anew"
+	@echo "make format    put every file into the house style"
+	@echo "make clean     remove the virtual environments and what demo wrote"
 	@echo "PYTHON=python3.13 after any of them takes another Python"
 
 demo: $(DEMO_READY)

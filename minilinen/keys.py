@@ -1,7 +1,7 @@
 """The hash that folds a path and a counter into a random key.
 
 Linen gives each place in a model keys of its own by folding its path and a counter into the key of a stream. The core
-does that when a key is drawn (`core.rng`), and the trace when it draws a recorded key again (`trace.replay`).
+does that when a key is drawn (`core.rng`), and the trace when it draws a recorded key again (`tracing.replay`).
 """
 
 from __future__ import annotations

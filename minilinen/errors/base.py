@@ -34,8 +34,8 @@ class Texts:
   """The texts of an error or a warning, filled with facts.
 
   In the class they are as written, in an error that was raised they are filled. A fact with the name of a text stands
-  in its place; `source` is the user's line if it is not the one that is running, `places` are other lines with their
-  labels, and `lift` is the boundary (`LiftedAt`) at which it happened, whose line is such a place.
+  in its place; `source` is the user's line if it is not the one that is running, and `lift` is the boundary
+  (`LiftedAt`) at which it happened, whose line is told too.
 
   Attributes:
     told: what it knows, as findings and the trace hold it; the attributes below say the same in text.
@@ -66,10 +66,10 @@ class Texts:
       raise TypeError(f"{type(self).__name__} takes {', '.join(self.takes) or 'no facts'}, but got {facts}.")
     super().__init__()
     given = dict(zip(self.takes, facts)) | named
-    places = dict(given.get("places") or {}) | ({"lifted": given["lift"].source} if given.get("lift") else {})
     self.source = given.get("source") or user_source(2)
     self._texts = {text: filled(given.get(text, getattr(type(self), text)), given, _BRACE) for text in _TEXTS}
-    self._places = {"line": str(self.source or "")} | {label: str(at or "") for label, at in places.items()}
+    lifted = {"lifted": str(given["lift"].source or "")} if given.get("lift") else {}
+    self._places = {"line": str(self.source or "")} | lifted
     self._lay_out()
 
   def learn(self, **facts: str) -> None:

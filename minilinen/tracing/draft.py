@@ -1,4 +1,4 @@
-"""May be skipped: records in the making.
+"""May be skipped: which of several passes over a body holds, and how drafts become records.
 
 While somebody records, the recorder keeps drafts, for a span learns its result at its end. When somebody looks, it is
 decided which drafts hold, they are numbered and become records. Python may run a body several times; all passes are
