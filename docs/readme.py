@@ -53,7 +53,7 @@ GROUPS = [
 
 # What one person reads in an afternoon to know how all of this works, in this order; the rest may be skipped.
 AFTERNOON = [
-  ("A tree of variables, places in it, and keys", "core/tree core/scope keys core/rng core/run"),
+  ("A tree of variables, places in it, and keys", "core/tree core/place core/scope keys core/rng core/run"),
   (
     "A module, and a call",
     "module/context module/base module/life module/attributes module/variables module/call module/running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,33 @@ def test_what_is_used_besides_may_be_skipped(file: Path):
     assert told.startswith("May be skipped: "), (
       f"{file.stem} leads to {other.name}, which does not say that it may be skipped"
     )
+
+
+def rows():
+  """The rows of the README's table of questions: the files and the names that each points to."""
+  table = (
+    readme.README.read_text().partition("| what you want to know | file | name |\n")[2].partition("\n\n")[0]
+  )
+  for line in table.splitlines()[1:]:
+    question, files, names = (part.strip() for part in line.strip().strip("|").split(" | "))
+    yield pytest.param(re.findall(r"`([^`]+)`", files), re.findall(r"`([^`]+)`", names), id=question)
+
+
+def names_in(file: Path) -> set[str]:
+  """What a file defines, and the methods of its classes."""
+  tree = ast.parse(file.read_text())
+  defined = (ast.FunctionDef, ast.ClassDef)
+  found = {node.name for node in tree.body if isinstance(node, defined)}
+  assigned = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+  found |= {node.id for target in assigned for node in ast.walk(target) if isinstance(node, ast.Name)}
+  for cls in tree.body:
+    if isinstance(cls, ast.ClassDef):
+      found |= {f"{cls.name}.{node.name}" for node in cls.body if isinstance(node, defined)}
+  return found
+
+
+@pytest.mark.parametrize("files, names", list(rows()))
+def test_the_table_of_questions_is_true(files, names):
+  """What the README says of where something is, is there."""
+  found = set().union(*(names_in(readme.ROOT / file) for file in files))
+  assert files and set(names) <= found

@@ -1,4 +1,4 @@
-"""`LazyRng`: a random stream before anybody draws, its root key and what is to be folded in; `scope.py` draws.
+"""`LazyRng`: a random stream before anybody draws, its root key and what is to be folded in.
 
 A `LazyRng` is a key that has not been computed yet: the root key of a stream and the
 names and numbers to fold into it. A scope hands each child its own streams with one more

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minilinen import errors, jax_internals
+from minilinen import jax_internals
 from minilinen.core.boundary import Boundary
 from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.rng import LazyRng
@@ -97,13 +97,7 @@ class Tree:
     return found
 
   def write(self, col: str, path: Path) -> dict[str, Any]:
-    """The variables of a collection at a place, to be written; made if there are none.
-
-    Raises:
-      ImmutableVariableError: if the collection may not be written.
-    """
-    if not self.may_write(col):
-      raise errors.ImmutableVariableError(f"collection {col!r} is not mutable in {path}")
+    """The variables of a collection at a place, made if there are none; whoever writes has asked `may_write`."""
     found: Any = self.read(col, path)
     if found is _EMPTY:
       if len(path) <= len(self.path):

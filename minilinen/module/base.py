@@ -1,9 +1,9 @@
 """What every file of the class layer knows of a module: its parent, its name, its scope and its state.
 
 `ModuleBase` holds these and does nothing with them. What a module does is stacked on top, one idea a file: `life.py`
-(birth, setup, attributes, copies), `variables.py` (what methods say about variables), `running.py` (how it is run
-from outside), and `module.py`, which makes of them the class that users derive from. To ask whether something is a
-module is to ask for a `ModuleBase`.
+(birth, setup, attributes, copies), `variables.py` (what methods say about variables), `call.py` (what a call is),
+`running.py` (how it is run from outside), and `module.py`, which makes of them the class that users derive from. To
+ask whether something is a module is to ask for a `ModuleBase`.
 """
 
 from __future__ import annotations

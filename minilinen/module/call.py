@@ -1,8 +1,8 @@
-"""The one place where a call happens: setup, profile, trace, interceptors, then the method.
+"""The one place where a call happens: `wrapped` methods, their setup, interceptors, profile, trace; and `compact`.
 
 `wrapped` is put around the methods of a class when it is made, unless they are marked with `nowrap`. There a call
 stands in a stack of `with` blocks: `Calling` sets the module up, makes it the parent of what is constructed now, asks
-interceptors and explains a mistake on its way out; `_named` gives the call its name in profiles; `_spanned` its span
+interceptors and explains a mistake on its way out; `_named` gives the call its name in profiles; `_span` its span
 in the trace, if somebody records. A body behind a boundary is a `Calling` too (`transforms/carried.py`): it has the
 name of the call outside, and its span is the pass over the body.
 """

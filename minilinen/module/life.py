@@ -204,9 +204,7 @@ class ModuleLife(ModuleBase):
       def deep(suffix: str, module: ModuleLife) -> ModuleLife:
         key = id(module.__dict__.get("_adopted_from", module))
         if key not in clones:
-          reset = (
-            {"name": None} if (_reset_names and "_adopted_from" in module.__dict__) or _reset_names else {}
-          )
+          reset = {"name": None} if _reset_names else {}
           clones[key] = module.clone(_deep_clone=clones, _reset_names=_reset_names, **reset)
         return clones[key]
 

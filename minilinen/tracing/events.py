@@ -1,7 +1,7 @@
 """The vocabulary of a trace: every span and event there is, as frozen records; and `Passing`, of boundaries.
 
-All that minilinen can tell about a run is said in these words. The core and the
-module layer emit them through `recorder.py`; `Trace` keeps them; every view in
+All that minilinen can tell about a run is said in these words. The core, the
+module layer and warnings emit them through `recorder.py`; `Trace` keeps them; every view in
 `viz` is a function of them. A record holds plain data only: `Spec`s in the place
 of arrays, names in the place of objects, so that it can be compared, pickled
 and saved. A view that needs something new gets a new field here, and never looks
@@ -35,7 +35,8 @@ class Record:
       of the user's was found. Records are compared without it.
     holds: whether it counts. Python runs some bodies several times: a scan first learns from shapes what is the same
       in every step, JAX traces a loop again if its carry changes. The last pass holds; of the others only the
-      variables that they created and the last did not, with their keys, and mistakes that only they made.
+      variables that they created and the last did not, with their keys, and mistakes that only they made. Where that
+      is decided: `draft.py`.
   """
 
   order: int

@@ -1,7 +1,8 @@
-"""A `Trace`: everything one recording saw, as a tree of records to look at.
+"""A `Trace`: the records of one recording, and every question to them; what is computed for it stands in other files.
 
 It is frozen data and holds specs in the place of arrays, so it can be kept, compared, pickled and saved. What can be
-asked of it is computed from its fields when somebody asks. `recording` makes it; the trace of a recording that still
+asked of it is computed from its fields when somebody asks: models (`models.py`), costs (`equations/`), mistakes
+(`checks/`), its file (`files.py`). `recording` makes it; the trace of a recording that still
 runs (`recording.Live`) shows at each look what is there so far. All views of `viz` are functions of it.
 """
 

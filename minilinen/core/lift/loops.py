@@ -1,6 +1,7 @@
-"""Lifted loops: `scan` runs a module step by step, `while_loop` as long as a condition holds.
+"""Lifted loops: `scan`, `while_loop`, and `remat_scan`, which nests scans.
 
-`remat_scan` nests scans, so that the backward pass keeps few activations.
+What is the same in all steps of a `scan` is found out in a pass over its body before the loop (`known_outputs`); the
+loop itself is `jax.lax.scan`, over arrays that `axes_scan` has brought to their first axis.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`vmap` maps over an axis, `map_variables` over the variables; and the axes that `vmap` and `scan` share."""
+"""`vmap` and `map_variables`; and what `vmap` shares with `scan`: axes of collections, split keys, mapped sizes."""
 
 from __future__ import annotations
 
