@@ -580,6 +580,41 @@ ADVICE = [
     Net(3).init(key, x)
     """,
   ),
+  # A constructor, outside of all modules.
+  Advice(
+    errors.ArgumentsError,
+    "nn.Dense(4, feature=3)",
+    ["'features' is given already, as 4.", "line <program>:1 in <module>", "mend take feature away."],
+    ("Did you mean", "right"),
+    "nn.Dense(4)",
+  ),
+  Advice(
+    errors.ArgumentsError,
+    "nn.Dense(4, use_biass=False)",
+    ["Did you mean 'use_bias'?", "right use_bias=..."],
+    mended="nn.Dense(4, use_bias=False)",
+  ),
+  Advice(errors.ArgumentsError, "nn.Conv(4)", ["right Conv(..., kernel_size=...)"], ("right Conv(kernel",)),
+  Advice(
+    errors.ArgumentsError,
+    "nn.Dense(4, features=3)",
+    ["4 by position, 3 by name", "mend pass it once."],
+    ("right", "away"),
+    "nn.Dense(4)",
+  ),
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Base(nn.Module):
+      size: int
+    class Net(Base):
+      def __init__(self, n):
+        super().__init__()
+    Net(4)
+    """,
+    ["right super().__init__(size=...)", "<program>:6 in Net.__init__"],
+    ("right Base(",),
+  ),
   Advice(
     errors.UnhashableFieldError,
     "class Net(nn.Module):\n  sizes: list\nhash(Net([4]))",

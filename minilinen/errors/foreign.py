@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, MinilinenWarning
+from minilinen.errors.base import MinilinenError, MinilinenWarning, case
 
 
 class ArgumentsError(MinilinenError, TypeError):
@@ -22,13 +22,18 @@ class ArgumentsError(MinilinenError, TypeError):
     Net().init(key, x)
   """
 
-  takes = ("says", "path", "source")
+  says = "{python}."
   expected = "{called}({arguments})"
 
-  own = "take it away, or let {called} take it."
-  constructor = (
-    "{module} has a constructor of its own, and minilinen makes modules anew from their fields: declare the settings "
-    "as fields ({field}), and compute what follows from them in setup."
+  too_much = case(mend="take {what} away.")
+  own = case(mend="take {what} away, or let {called} take it.")
+  meant = case(says="{python}. Did you mean {near!r}?", right="{near}=...")
+  given = case(says="{python}. {near!r} is given already, as {value:words}.", mend="take {name} away.")
+  counted = case(says="{python}, the module itself among them.")
+  twice = case(says="{python}: {first:words} by position, {second:words} by name.", mend="pass it once.")
+  constructor = case(
+    mend="{module} has a constructor of its own, and minilinen makes modules anew from their fields: declare the "
+    "settings as fields ({fields}), and compute what follows from them in setup."
   )
 
 

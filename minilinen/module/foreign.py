@@ -1,7 +1,8 @@
 """May be skipped: what Python and JAX say of a module, found out and said again with the module, the line and the mend.
 
 Read it to know why a `TypeError` of Python's became one of ours. `explained` is asked once for each exception, when it
-leaves the innermost module; nothing here runs unless something failed.
+leaves the innermost module; constructors ask for themselves, since they are called outside of all modules too. Besides
+the frame around a constructor nothing here runs unless something failed.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from minilinen import errors
+from minilinen.errors.base import in_words
 from minilinen.module.base import ModuleBase
-from minilinen.spelling import did_you_mean, near
+from minilinen.module.context import running
+from minilinen.spelling import near
 from minilinen.tracing.source import source_of
+from minilinen.tracing.tracebacks import hide_frames
 
 
 def explained(error: Exception, module: ModuleBase) -> Exception | None:
   """The error of ours that says more than Python's; to one of JAX's a note is added instead."""
   path = module.scope.path_text if module.scope is not None else ""
   if type(error) is TypeError and "concrete values" not in _text(error):
-    return of_arguments(error, module, path)
+    return of_method(error, module, path)
   if type(error) is NameError and (found := re.match(r"unbound axis name: ([^\s.]+)", _text(error))):
     return errors.AxisNameError(found[1], type(module).__name__, path, source_of(error))
   if (type(error) is TypeError or isinstance(error, _CONCRETE)) and "trap" not in vars(error):
@@ -51,56 +55,93 @@ _CALL = re.compile(
 )
 
 
-def of_arguments(error: TypeError, module: ModuleBase, path: str) -> errors.ArgumentsError | None:
-  """The error for arguments that a module's class, or a method of the module that ran, does not take."""
+def of_method(error: TypeError, module: ModuleBase, path: str) -> errors.ArgumentsError | None:
+  """The error for arguments that a method of the module that ran does not take."""
   said = _CALL.fullmatch(_text(error))
-  if said is None:
+  if said is None or said["method"] == "__init__":
     return None
-  owner, method = said["owner"], said["method"]
-  if method == "__init__":
-    cls = next((c for c in _classes(ModuleBase) if c.__qualname__ == owner), None)
-  else:
-    cls = next((c for c in type(module).__mro__ if c.__qualname__ == owner), None)
+  cls = next((c for c in type(module).__mro__ if c.__qualname__ == said["owner"]), None)
   if cls is None:
     return None
-  called = cls.__name__ if method == "__init__" else f"{cls.__name__}.{method}"
-  names, arguments = _parameters(getattr(cls, method))
-  given = re.findall(r"'(\w+)'", said[0].partition("() ")[2])
-  case: dict[str, Any] = dict(called=called, arguments=arguments, module=cls.__name__)
-  if said["what"] == "missing":
-    wanted = ", ".join(f"{name}=..." for name in given)
-    case["right"] = _call(module, cls, method, path).replace("ARGS", wanted)
-  elif said["what"] == "got an unexpected" and given[0] in ("name", "parent"):
-    case |= dict(
-      mend=errors.ArgumentsError.constructor, field=", ".join(f"{n}: ..." for n in names) or "n: int"
-    )
-  elif said["what"] == "got an unexpected":
-    case["hint"], close = did_you_mean(given[0], names), near(given[0], names)
-    ours = "take it away." if cls.__module__.startswith("minilinen.") else errors.ArgumentsError.own
-    case |= dict(right=f"{close[0]}=...") if close else dict(mend=ours)
-  says = said[0].replace("{", "").replace(owner, cls.__name__, 1) + "." + case.pop("hint", "")
-  return errors.ArgumentsError(says, path, source_of(error), **case)
+  method = said["method"]
+  facts = dict(called=f"{cls.__name__}.{method}", path=path, source=source_of(error))
+  return _arguments(error, said, cls, getattr(cls, method), _call(module, method, path), facts)
 
 
-def _call(module: Any, cls: type[Any], method: str, path: str) -> str:
-  """How the user calls what lacks an argument, with ARGS in its place."""
-  if method == "__init__":
-    return f"{cls.__name__}(ARGS)"
+def _call(module: Any, method: str, path: str) -> str:
+  """How the user calls a method, with ARGS in the place of its arguments."""
   if path not in ("", "/"):
-    return "module(..., ARGS)" if method == "__call__" else f"module.{method}(..., ARGS)"
+    return "module(ARGS)" if method == "__call__" else f"module.{method}(ARGS)"
   which = "" if method == "__call__" else f', method="{method}"'
-  return (
-    f"model.init(key, ..., ARGS{which})"
-    if module.is_initializing()
-    else f"model.apply(variables, ..., ARGS{which})"
-  )
+  return f"model.{'init(key' if module.is_initializing() else 'apply(variables'}, ARGS{which})"
 
 
-def _classes(cls: type[Any]) -> Iterator[type[Any]]:
-  """All classes that inherit from one, the youngest first: of two with one name that is the one that was meant."""
-  for below in reversed(cls.__subclasses__()):
-    yield from _classes(below)
-  yield cls
+def explain_constructor_of(cls: Any) -> None:
+  """Lets a module class say what its constructor takes, to whoever passes something else."""
+  construct = cls.__init__
+
+  @functools.wraps(construct)
+  def __init__(*args: Any, **kwargs: Any) -> None:  # only so beartype looks at what is wrapped
+    try:
+      try:
+        construct(*args, **kwargs)
+      except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+          raise  # its arguments were right
+        raise _of_constructor(error, args[0], cls, construct) from None
+    except Exception as error:
+      if running.get() is None:
+        hide_frames(error)
+      raise
+
+  cls.__init__ = __init__
+
+
+def _of_constructor(error: TypeError, module: Any, cls: type[Any], construct: Any) -> Exception:
+  said, around = _CALL.fullmatch(_text(error)), running.get()
+  if said is None:
+    return error
+  path = around.scope.path_text if around is not None and around.scope is not None else ""
+  is_whole = type(module) is cls or "lifted_class" in vars(type(module))
+  call = f"{cls.__name__}(ARGS)" if is_whole else "super().__init__(ARGS)"
+  return _arguments(error, said, cls, construct, call, dict(called=cls.__name__, path=path))
+
+
+def _arguments(
+  error: TypeError, said: re.Match[str], cls: type[Any], fun: Any, call: str, facts: dict[str, Any]
+) -> errors.ArgumentsError:
+  """The error for a call that Python could not make; what was passed the innermost frame still holds."""
+  kind, told = errors.ArgumentsError, said[0].replace(said["owner"], cls.__name__, 1)
+  names, arguments = _parameters(fun)
+  args, kwargs = _passed(error)
+  given = kwargs | dict(zip(names, args))
+  name, *others = re.findall(r"'(\w+)'", said[0].partition("() ")[2]) or [""]
+  facts |= dict(python=told, arguments=arguments, module=cls.__name__, name=name, what="it")
+  texts = kind.too_much if cls.__module__.startswith("minilinen.") else kind.own
+  if said["what"] == "missing":
+    wanted = ", ".join([*["..."] * bool(given), *(f"{n}=..." for n in (name, *others))])
+    texts = dict(right=call.replace("ARGS", wanted))
+  elif said["what"] == "got multiple":
+    texts, facts["first"], facts["second"] = kind.twice, given[name], kwargs[name]
+  elif said["what"] == "takes":
+    facts["what"] = ", ".join(map(in_words, args[len(names) :])) or "what is too much"
+    texts |= kind.counted
+  elif name in ("name", "parent"):
+    texts, facts["fields"] = kind.constructor, ", ".join(f"{n}: ..." for n in names) or "n: int"
+  elif close := near(name, names):
+    texts = kind.given if close[0] in given else kind.meant
+    facts |= dict(near=close[0], value=given.get(close[0]))
+  return kind(**facts, **texts)
+
+
+def _passed(error: TypeError) -> tuple[tuple[Any, ...], dict[str, Any]]:
+  """The arguments of a call of ours that Python could not make, as the frame that tried it holds them."""
+  step = error.__traceback__
+  while step is not None and step.tb_next is not None:
+    step = step.tb_next
+  held = step.tb_frame.f_locals if step is not None else {}
+  args = held.get("args", ())
+  return args if "self" in held else args[1:], held.get("kwargs", {})
 
 
 def _parameters(fun: Callable[..., Any]) -> tuple[list[str], str]:
@@ -112,12 +153,6 @@ def _parameters(fun: Callable[..., Any]) -> tuple[list[str], str]:
   ]
   shown = [*needed, *others[:3], *(["..."] if len(others) > 3 else [])]
   return [p.name for p in found], ", ".join(shown)
-
-
-def of_constructor(error: TypeError, module: Any) -> Exception:
-  """The error for a class whose own constructor does not take the fields, from which modules are made anew."""
-  better = of_arguments(error, module, "")
-  return error if better is None else better
 
 
 def explain_hash_of(cls: Any) -> None:

@@ -18,7 +18,7 @@ from minilinen import errors
 from minilinen.configurations import config
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Tree
-from minilinen.module import foreign, mistakes
+from minilinen.module import mistakes
 from minilinen.module.attributes import PLAIN, frozen, map_modules, modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
 from minilinen.module.context import running
@@ -42,6 +42,8 @@ _COPY_AND_PICKLE = frozenset(
   }
 )
 
+_set = object.__setattr__  # looked up once: every field that a constructor sets comes here
+
 
 class ModuleLife(ModuleBase):
   """Birth, setup, attributes and copies of a module."""
@@ -49,11 +51,11 @@ class ModuleLife(ModuleBase):
   # Birth: parent, name, scope.
 
   def __post_init__(self) -> None:
-    object.__setattr__(self, "_state", ModuleState())
+    _set(self, "_state", ModuleState())
     parent = self.parent
     if parent is UNSPECIFIED:
       parent = running.get()
-      object.__setattr__(self, "parent", parent)
+      _set(self, "parent", parent)
     if isinstance(parent, ModuleLife):
       if not parent._initialization_allowed:
         raise mistakes.submodule_in_a_plain_method(self, parent)
@@ -143,7 +145,7 @@ class ModuleLife(ModuleBase):
   def __setattr__(self, name: str, value: Any) -> None:
     state = self.__dict__.get("_state")
     if state is None or not (state.initialized or state.in_setup):
-      object.__setattr__(self, name, value)
+      _set(self, name, value)
     elif state.in_setup:
       if name in self.__dataclass_fields__ and self.__dataclass_fields__[name].init:
         raise errors.SetAttributeInModuleSetupError(name)
@@ -209,10 +211,7 @@ class ModuleLife(ModuleBase):
         return clones[key]
 
       attributes = {k: v if k == "parent" else map_modules(deep, v) for k, v in attributes.items()}
-    try:
-      return type(self)(**attributes)
-    except TypeError as error:
-      raise foreign.of_constructor(error, self) from None
+    return type(self)(**attributes)
 
   def copy(self, *, parent: Any = UNSPECIFIED, name: str | None = None, **updates: Any) -> Self:
     """A new module with the same settings, made here: its parent is the module that is running.

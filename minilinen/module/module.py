@@ -50,6 +50,7 @@ class Module(ModuleRuns):
       raise errors.ReservedModuleAttributeError(own)
     own_hash = "__hash__" in cls.__dict__
     dataclasses.dataclass(cls, unsafe_hash=not own_hash, repr=False, kw_only=kw_only)
+    foreign.explain_constructor_of(cls)
     if not own_hash:
       foreign.explain_hash_of(cls)
     cls.__dataclass_fields__ = _in_linens_order(cls, kw_only)
