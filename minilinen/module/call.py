@@ -22,12 +22,11 @@ from minilinen import errors
 from minilinen.configurations import config
 from minilinen.module import mistakes
 from minilinen.module.base import ModuleBase
-from minilinen.module.context import captures, interceptors, running
+from minilinen.module.context import captures, hide_frames_outside, interceptors, running
 from minilinen.module.variables import ModuleVariables
 from minilinen.tracing import events
 from minilinen.tracing.recorder import Draft, Recorder, current
 from minilinen.tracing.spec import describe
-from minilinen.tracing.tracebacks import hide_frames
 
 # What a decorator gives is typed as the method it was given: editors and type checkers know its arguments.
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -148,17 +147,11 @@ def wrapped(fun: Callable[..., Any]) -> Callable[..., Any]:
               span.set(result=describe(y))
         return call.left(y)
     except Exception as error:
-      _hide_frames_outside(error)
+      hide_frames_outside(error)
       raise
 
   vars(method)["raw_method"] = fun
   return method
-
-
-def _hide_frames_outside(error: Exception) -> None:
-  """Takes our frames out of the traceback of what a call from outside of all modules raises."""
-  if running.get() is None:
-    hide_frames(error)
 
 
 def raw_method(fun: Callable[..., Any]) -> Callable[..., Any]:

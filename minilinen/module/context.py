@@ -13,6 +13,7 @@ from typing import Any
 
 from minilinen.in_force import InForce
 from minilinen.module.base import ModuleBase
+from minilinen.tracing.tracebacks import hide_frames
 
 running: ContextVar[ModuleBase | None] = ContextVar("minilinen.running", default=None)
 """The module whose method is running, None where there is no parent."""
@@ -22,3 +23,9 @@ interceptors: InForce[Callable[..., Any]] = InForce("interceptors")
 
 captures: InForce[Callable[..., bool]] = InForce("captures")
 """Filters of the results to sow (`capture_intermediates`); the innermost counts."""
+
+
+def hide_frames_outside(error: Exception) -> None:
+  """Takes our frames out of the traceback of what a call from outside of all modules raises."""
+  if running.get() is None:
+    hide_frames(error)

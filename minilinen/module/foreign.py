@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +19,9 @@ import jax
 from minilinen import errors
 from minilinen.errors.base import in_words
 from minilinen.module.base import ModuleBase
-from minilinen.module.context import running
+from minilinen.module.context import hide_frames_outside, running
 from minilinen.spelling import near
-from minilinen.tracing.source import source_of
-from minilinen.tracing.tracebacks import hide_frames
+from minilinen.tracing.source import is_hidden, source_of
 
 
 def explained(error: Exception, module: ModuleBase) -> Exception | None:
@@ -55,9 +55,14 @@ _CALL = re.compile(
 )
 
 
+def _said(error: Exception) -> re.Match[str] | None:
+  """What Python says of arguments, in its parts; what it guesses since 3.13 we guess ourselves."""
+  return _CALL.fullmatch(_text(error).partition(". Did you mean")[0])
+
+
 def of_method(error: TypeError, module: ModuleBase, path: str) -> errors.ArgumentsError | None:
   """The error for arguments that a method of the module that ran does not take."""
-  said = _CALL.fullmatch(_text(error))
+  said = _said(error)
   if said is None or said["method"] == "__init__":
     return None
   cls = next((c for c in type(module).__mro__ if c.__qualname__ == said["owner"]), None)
@@ -65,7 +70,8 @@ def of_method(error: TypeError, module: ModuleBase, path: str) -> errors.Argumen
     return None
   method = said["method"]
   facts = dict(called=f"{cls.__name__}.{method}", path=path, source=source_of(error))
-  return _arguments(error, said, cls, getattr(cls, method), _call(module, method, path), facts)
+  passed = _passed(error, module)
+  return _arguments(passed, said, cls, getattr(cls, method), _call(module, method, path), facts)
 
 
 def _call(module: Any, method: str, path: str) -> str:
@@ -90,31 +96,36 @@ def explain_constructor_of(cls: Any) -> None:
           raise  # its arguments were right
         raise _of_constructor(error, args[0], cls, construct) from None
     except Exception as error:
-      if running.get() is None:
-        hide_frames(error)
+      hide_frames_outside(error)
       raise
 
   cls.__init__ = __init__
 
 
 def _of_constructor(error: TypeError, module: Any, cls: type[Any], construct: Any) -> Exception:
-  said, around = _CALL.fullmatch(_text(error)), running.get()
+  said, around = _said(error), running.get()
   if said is None:
     return error
   path = around.scope.path_text if around is not None and around.scope is not None else ""
   is_whole = type(module) is cls or "lifted_class" in vars(type(module))
   call = f"{cls.__name__}(ARGS)" if is_whole else "super().__init__(ARGS)"
-  return _arguments(error, said, cls, construct, call, dict(called=cls.__name__, path=path))
+  passed = _passed(error, module)
+  return _arguments(passed, said, cls, construct, call, dict(called=cls.__name__, path=path))
 
 
 def _arguments(
-  error: TypeError, said: re.Match[str], cls: type[Any], fun: Any, call: str, facts: dict[str, Any]
+  passed: tuple[tuple[Any, ...], dict[str, Any]],
+  said: re.Match[str],
+  cls: type[Any],
+  fun: Any,
+  call: str,
+  facts: dict[str, Any],
 ) -> errors.ArgumentsError:
-  """The error for a call that Python could not make; what was passed the innermost frame still holds."""
+  """The error for a call that Python could not make."""
   kind, told = errors.ArgumentsError, said[0].replace(said["owner"], cls.__name__, 1)
   names, arguments = _parameters(fun)
-  args, kwargs = _passed(error)
-  given = kwargs | dict(zip(names, args))
+  args, kwargs = passed
+  given = {n: kwargs[n] for n in names if n in kwargs} | dict(zip(names, args))
   name, *others = re.findall(r"'(\w+)'", said[0].partition("() ")[2]) or [""]
   facts |= dict(python=told, arguments=arguments, module=cls.__name__, name=name, what="it")
   texts = kind.too_much if cls.__module__.startswith("minilinen.") else kind.own
@@ -122,10 +133,11 @@ def _arguments(
     wanted = ", ".join([*["..."] * bool(given), *(f"{n}=..." for n in (name, *others))])
     texts = dict(right=call.replace("ARGS", wanted))
   elif said["what"] == "got multiple":
-    texts, facts["first"], facts["second"] = kind.twice, given[name], kwargs[name]
+    texts = kind.twice if name in given and name in kwargs else dict(mend=kind.twice["mend"])
+    facts |= dict(first=given.get(name), second=kwargs.get(name))
   elif said["what"] == "takes":
     facts["what"] = ", ".join(map(in_words, args[len(names) :])) or "what is too much"
-    texts |= kind.counted
+    texts = texts | kind.counted
   elif name in ("name", "parent"):
     texts, facts["fields"] = kind.constructor, ", ".join(f"{n}: ..." for n in names) or "n: int"
   elif close := near(name, names):
@@ -134,14 +146,17 @@ def _arguments(
   return kind(**facts, **texts)
 
 
-def _passed(error: TypeError) -> tuple[tuple[Any, ...], dict[str, Any]]:
-  """The arguments of a call of ours that Python could not make, as the frame that tried it holds them."""
-  step = error.__traceback__
-  while step is not None and step.tb_next is not None:
+def _passed(error: TypeError, module: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+  """What a module was called with that Python could not call: the frames of ours that tried it still hold it."""
+  steps, step = [], error.__traceback__
+  while step is not None:
+    steps.append(step.tb_frame)
     step = step.tb_next
-  held = step.tb_frame.f_locals if step is not None else {}
-  args = held.get("args", ())
-  return args if "self" in held else args[1:], held.get("kwargs", {})
+  for frame in itertools.takewhile(lambda frame: is_hidden(frame.f_code), reversed(steps)):
+    args = frame.f_locals.get("args", ())
+    if args and args[0] is module:
+      return args[1:], frame.f_locals.get("kwargs", {})
+  return (), {}
 
 
 def _parameters(fun: Callable[..., Any]) -> tuple[list[str], str]:
