@@ -56,10 +56,15 @@ class Boundary:
   @functools.cached_property
   def shares_key(self) -> bool:
     """Whether parameters that are stacked are all made with one key."""
-    params, stream = (
-      next((p for p in ps if p.takes("params")), None) for ps in (self.collections, self.streams)
-    )
-    return params is not None and stream is not None and (params.kind, stream.kind) == ("axis", "same")
+    taking = [
+      [p.kind for p, group in zip(ps, grouped({"params": ()}, ps)) if group]
+      for ps in (self.collections, self.streams)
+    ]
+    return taking == [["axis"], ["same"]]
+
+  def passes(self, col: str) -> bool:
+    """Whether a collection goes in, or comes back."""
+    return any(grouped({col: ()}, self.collections))
 
   @functools.cached_property
   def at(self) -> errors.LiftedAt:
@@ -100,9 +105,10 @@ def grouped(xs: Mapping[str, Any], passings: tuple[Passing, ...]) -> list[dict[s
   """The entries of `xs` by the first passing that takes their name."""
   groups: list[dict[str, Any]] = [{} for _ in passings]
   for name, value in xs.items():
-    group = next((group for group, passing in zip(groups, passings) if passing.takes(name)), None)
-    if group is not None:
-      group[name] = value
+    for passing, group in zip(passings, groups):
+      if (name in passing.names) != passing.all_but:
+        group[name] = value
+        break
   return groups
 
 

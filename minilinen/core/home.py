@@ -35,7 +35,7 @@ class Inside:
 def stopping_collection(tree: Tree, col: str, passed: bool = False) -> errors.LiftedAt | None:
   """The boundary that keeps out a collection which is there outside of it, or with `passed` False may be made."""
   for behind in _outward(tree):
-    if not any(passing.takes(col) for passing in behind.boundary.collections):
+    if not behind.boundary.passes(col):
       is_there = bool(behind.outer.variables.get(col)) or (not passed and behind.outer.may_write(col))
       return behind.boundary.at if is_there else None
   return None

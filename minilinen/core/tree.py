@@ -73,7 +73,7 @@ class Tree:
 
   def is_over(self, path: Path) -> bool:
     """Whether the run that a place belongs to is over."""
-    return bool(self.over) and any(path[: len(end)] == end for end in self.over)
+    return bool(self.over) and any(tuple(path)[: len(end)] == end for end in self.over)
 
   def may_write(self, col: str) -> bool:
     """Whether a collection may be written."""
@@ -87,10 +87,9 @@ class Tree:
     found = self._branches.get((col, path))
     if found is not None:
       return found
-    if len(path) <= len(self.path):
-      found = self.variables.get(col)
-    else:
-      found = self.read(col, path[:-1]).get(path[-1])
+    found = self.variables.get(col)
+    for name in tuple(path)[len(self.path) :]:
+      found = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(found, Mapping):
       return _EMPTY
     self._branches[col, path] = found
@@ -100,10 +99,9 @@ class Tree:
     """The variables of a collection at a place, made if there are none; whoever writes has asked `may_write`."""
     found: Any = self.read(col, path)
     if found is _EMPTY:
-      if len(path) <= len(self.path):
-        found = self.variables.setdefault(col, {})
-      else:
-        found = self.write(col, path[:-1]).setdefault(path[-1], {})
+      found = self.variables.setdefault(col, {})
+      for name in tuple(path)[len(self.path) :]:
+        found = found.setdefault(name, {})
       self._branches[col, path] = found
     return found
 

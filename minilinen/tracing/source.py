@@ -18,6 +18,9 @@ import jax
 import jaxlib
 import numpy as np
 
+Place = tuple[types.CodeType, int]
+"""The code of a frame, and where it is in it, as `f_lasti`: what is kept of a line until somebody asks for it."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -84,12 +87,8 @@ def source_at(frame: types.FrameType, line: int) -> Source | None:
   return None if _is_internal(code.co_filename) else Source(code.co_filename, line, code.co_qualname)
 
 
-def source_of_frames(frames: Iterable[tuple[types.CodeType, int]]) -> Source | None:
-  """The first frame of the user's, or None.
-
-  Args:
-    frames: the code of each frame and where it was in it, as `f_lasti`; innermost first.
-  """
+def source_of_frames(frames: Iterable[Place]) -> Source | None:
+  """The first frame of the user's, innermost first, or None."""
   for code, place in frames:
     if _is_users(code):
       where = (code.co_filename, code.co_qualname, code.co_firstlineno, place)
@@ -140,3 +139,11 @@ def user_source(depth: int = 1) -> Source | None:
       return found
     frame = frame.f_back
   return None
+
+
+def user_place(depth: int = 1) -> Place | None:
+  """The same frame, as little of it as can be kept."""
+  frame = sys._getframe(depth)
+  while frame is not None and not _is_users(frame.f_code):
+    frame = frame.f_back
+  return (frame.f_code, frame.f_lasti) if frame is not None else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from minilinen import errors
-from minilinen.tracing.source import Source, user_source
+from minilinen.tracing.source import Place, Source, source_of_frames, user_place
 
 Transform = TypeVar("Transform", bound=Callable[..., Any])
 Liftable = TypeVar("Liftable", bound=Callable[..., Any])
@@ -28,24 +28,43 @@ class Target:
   Attributes:
     fn: the user's function.
     base: the class of which it is a method, if a class was lifted: inside, the module is one of that class.
-    source: the line that lifts it.
+    place: where in the user's code it is lifted.
     by: the transform that was called, if it is another than the one that lifts.
   """
 
   fn: Callable[..., Any]
   base: type[Any] | None = None
-  source: Source | None = None
+  place: Place | None = None
   by: str = ""
 
   @staticmethod
   def of(fn: Any) -> Target:
     """A target of a function that is lifted in the user's line that is running."""
-    return fn if isinstance(fn, Target) else Target(fn, source=user_source(2))
+    return fn if isinstance(fn, Target) else Target(fn, place=user_place(2))
 
   @property
   def name(self) -> str:
     """The function's name: "Net.__call__"."""
     return getattr(self.fn, "__qualname__", type(self.fn).__name__)
+
+  @property
+  def source(self) -> Source | None:
+    """The line that lifts it."""
+    return source_of_frames([self.place] if self.place is not None else [])
+
+
+def also_called(**also: str) -> Callable[[Transform], Transform]:
+  """Gives arguments of a transform their other names in Flax's core: other name -> the argument."""
+
+  def decorate(transform: Transform) -> Transform:
+    @functools.wraps(transform)
+    def lift(*args: Any, **kwargs: Any) -> Any:
+      return transform(*args, **{also.get(name, name): value for name, value in kwargs.items()})
+
+    lift.also_called = also  # type: ignore[attr-defined]
+    return lift  # type: ignore[return-value]
+
+  return decorate
 
 
 def lifted(prefix: str, **also: str) -> Callable[[Transform], Transform]:
@@ -53,50 +72,31 @@ def lifted(prefix: str, **also: str) -> Callable[[Transform], Transform]:
 
   Args:
     prefix: beginning of a lifted class's name.
-    also: other names of arguments -> the argument: as Flax's core calls them.
+    also: as for `also_called`.
   """
 
   def decorate(transform: Transform) -> Transform:
     known = inspect.signature(transform)
 
+    @also_called(**also)
     @functools.wraps(transform)
     def lift(*args: Any, **kwargs: Any) -> Any:
-      bound = known.bind(*args, **_renamed(kwargs, also))
-      target, options = bound.arguments.pop("target"), bound.arguments
-      methods = options.pop("methods", None)
+      options = known.bind(*args, **kwargs).arguments
+      target, methods = options.pop("target"), options.pop("methods", None)
       if isinstance(target, Target):
         return transform(target, **options)
-      source = user_source(2)
+      place = user_place(3)
       if isinstance(target, type) and hasattr(target, "__lift__"):
 
         def one(fn: Callable[..., Any], **own: Any) -> Any:
-          return transform(Target(fn, target, source), **{**options, **_renamed(own, also)})
+          return lift(Target(fn, target, place), **{**options, **own})
 
         return target.__lift__(one, prefix, methods)
       if not callable(target) or hasattr(target, "__carry__"):
         instance = type(target).__name__ if hasattr(target, "__carry__") else ""
         raise errors.TransformTargetError(target, transform.__name__, instance)
-      return transform(Target(target, source=source), **options)
+      return transform(Target(target, place=place), **options)
 
-    lift.also_called = also  # type: ignore[attr-defined]
     return lift  # type: ignore[return-value]
 
   return decorate
-
-
-def also_called(**also: str) -> Callable[[Transform], Transform]:
-  """Gives arguments of a transform their other names in Flax's core."""
-
-  def decorate(transform: Transform) -> Transform:
-    @functools.wraps(transform)
-    def lift(*args: Any, **kwargs: Any) -> Any:
-      return transform(*args, **_renamed(kwargs, also))
-
-    lift.also_called = also  # type: ignore[attr-defined]
-    return lift  # type: ignore[return-value]
-
-  return decorate
-
-
-def _renamed(kwargs: dict[str, Any], also: dict[str, str]) -> dict[str, Any]:
-  return {also.get(name, name): value for name, value in kwargs.items()} if kwargs else kwargs
