@@ -253,3 +253,18 @@ def test_of_a_large_model():
   view = graph(Tree(8), jnp.ones((1, 2)), fold=False, rows=None)
   assert len(boxes(view, "module")) == 2**8
   assert len(boxes(view, "work")) == 2**8 - 1
+
+
+def test_the_graph_of_init_ends_in_what_the_model_returns():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.relu(nn.Dense(4)(x))
+
+  key, x = jax.random.key(0), jax.ShapeDtypeStruct((2, 3), "float32")
+  trace = nn.trace(Net().init)(key, x)
+  for known in (trace, Trace.from_json(trace.to_json())):
+    text = viz.graph(known).text(width=100)
+    assert "output, which init drops" in text
+  assert "drops" not in viz.graph(Net().trace(key, x)).text(width=100)
+  assert str(trace.jaxpr) == str(jax.make_jaxpr(Net().init)(key, x).jaxpr)

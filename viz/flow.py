@@ -120,6 +120,12 @@ class Flow:
       if value >= 0 and self._from((value,)) and not _is_variable(name, program.values[value], variables):
         self._ends.setdefault("out", Box("out", "output", "output", value_text(program.values[value])))
         self._connect((value,), Origin("out"))
+    if "out" not in self._ends:
+      for _, value in program.of_inits:
+        if value >= 0 and self._from((value,)):
+          text = value_text(program.values[value])
+          self._ends.setdefault("out", Box("out", "output", "output, which init drops", text))
+          self._connect((value,), Origin("out"))
 
   def _from(self, values: Iterable[int]) -> tuple[Origin, ...]:
     """The boxes that values come from, each once."""

@@ -84,7 +84,7 @@ def apply(
       if mutable is False:
         return y
       mutated = root.mutable_variables()
-      done(mutated)
+      done(y, mutated)
       return y, mutated
 
   return run
@@ -150,10 +150,10 @@ def lazy_init(
 @contextlib.contextmanager
 def _run_span(
   fn: Callable[..., Any], variables: Any, rngs: Any, mutable: CollectionFilter, flags: Any
-) -> Iterator[Callable[[Any], None]]:
+) -> Iterator[Callable[[Any, Any], None]]:
   recorder = current()
   if recorder is None:
-    yield lambda mutated: None
+    yield lambda y, mutated: None
     return
   with recorder.span(
     events.Run,
@@ -167,9 +167,10 @@ def _run_span(
   ) as draft:
     recorder.given(draft, variables)
 
-    def done(mutated: Any) -> None:
+    def done(y: Any, mutated: Any) -> None:
       draft.set(result=describe(mutated))
       recorder.made(draft, mutated)
+      recorder.returned(draft, y)
 
     yield done
 

@@ -192,6 +192,8 @@ def _check_trees(trees: tuple[Tree, ...], records: list[Record]) -> None:
 def _check_program(program: Program, records: int) -> None:
   values = len(program.values)
   _within((*program.inputs, *program.outputs), -1, values, "value")
+  _within((run for run, _ in program.of_inits), 0, records, "record")
+  _within((value for _, value in program.of_inits), -1, values, "value")
   for n, e in enumerate(program.equations):
     ties = [number for tie in (*e.enters, *e.leaves) for number in tie]
     _within((*e.inputs, *e.outputs, *ties), -1, values, "value")

@@ -18,7 +18,7 @@ from typing import Any
 from minilinen.in_force import Block, InForce
 from minilinen.tracing.draft import Draft, frozen
 from minilinen.tracing.equations import marks
-from minilinen.tracing.equations.leaves import write
+from minilinen.tracing.equations.leaves import Leaves, write
 from minilinen.tracing.events import Body, Key, Path, Record, Span
 from minilinen.tracing.source import user_source
 from minilinen.tracing.states import Arrays, trees_of_arrays
@@ -71,6 +71,7 @@ class Recorder:
     self.emitted = 0
     self.jitted = 0
     self.runs: list[Traced] = []
+    self.outputs: list[tuple[Draft, Leaves]] = []
     self.arrays = Arrays()
     self.program: tuple[Any, Sequence[str]] = (None, ())
     self.trees: tuple[Tree, ...] = ()
@@ -124,6 +125,11 @@ class Recorder:
       self.arrays.end(run, variables)
     else:
       next(traced for traced in reversed(self.runs) if traced.run is run).made = write(variables)
+
+  def returned(self, run: Draft, result: Any) -> None:
+    """Notes what the function of an `init` returned: most callers of `init` never see it."""
+    if self.marked is not None and run.fields["name"] == "init":
+      self.outputs.append((run, write({"": result})))
 
   def marked_calls(self) -> list[int]:
     """The order of the call that each mark stands for; where a pass does not hold, of its like in the one that does."""

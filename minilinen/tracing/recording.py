@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from minilinen.tracing import caches
-from minilinen.tracing.equations.leaves import take_out
+from minilinen.tracing.equations.leaves import take_out, values_of
 from minilinen.tracing.equations.program import Unread
 from minilinen.tracing.inputs import abstract, separate
 from minilinen.tracing.paths import Path
@@ -138,9 +138,10 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
         with contextlib.suppress(Exception):
           error.trace = live  # type: ignore[attr-defined]
         raise
-    jaxpr = take_out(closed.jaxpr)
-    code = Unread(jaxpr, tuple(recorder.marked_calls()), names, results)
-    return replace(live.now(), result=result, code=code)
+    frozen = live.now()
+    outputs = tuple((run.order, v) for run, its in recorder.outputs for v in values_of(closed.jaxpr, its))
+    code = Unread(take_out(closed.jaxpr), tuple(recorder.marked_calls()), names, results, outputs)
+    return replace(frozen, result=result, code=code)
 
   return traced
 

@@ -9,6 +9,7 @@ needs no equation, and is kept here.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,13 @@ def told_by(equation: Any) -> tuple[Leaves, tuple[int, ...]] | None:
   if equation.primitive.name != _NAME or "leaves" not in equation.params:
     return None
   return equation.params["leaves"], equation.params["numbers"]
+
+
+def values_of(jaxpr: Any, leaves: Leaves) -> list[Any]:
+  """The variables of a program that are these leaves, as far as they stand in no body of it."""
+  told = [(told_by(equation), equation.invars) for equation in jaxpr.eqns]
+  found = [zip(t[1], variables) for t, variables in told if t is not None and t[0] is leaves]
+  return [variable for _, variable in sorted(itertools.chain(*found), key=lambda pair: pair[0])]
 
 
 def take_out(jaxpr: Any) -> Any:

@@ -118,6 +118,8 @@ class Program:
     inputs, outputs: numbers of the values that go in and out; -1 is a literal.
     names: what each input is in the function's arguments ("variables/params/Dense_0/kernel").
     results: what each output is in the function's result ("1/params/Dense_0/kernel").
+    of_inits: of each `init`, its order in the trace and a value that its function returned, which `init` itself may
+      hand to nobody. Without those inside of jitted functions and loops.
   """
 
   equations: tuple[Equation, ...]
@@ -126,6 +128,7 @@ class Program:
   outputs: tuple[int, ...]
   names: tuple[str, ...]
   results: tuple[str, ...]
+  of_inits: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +139,14 @@ class Unread:
     jaxpr: without its constants.
     marked: the order of the call that each mark stands for.
     names, results: the names of the inputs and outputs.
+    of_inits: as in the program, with JAX's variables.
   """
 
   jaxpr: Any
   marked: tuple[int, ...]
   names: tuple[str, ...]
   results: tuple[str, ...]
+  of_inits: tuple[tuple[int, Any], ...] = ()
 
   def read(self, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
     """The program, and for the `id` of each of JAX's equations the numbers of ours.
@@ -154,8 +159,15 @@ class Unread:
     inputs = tuple(values[v] for v in self.jaxpr.invars)
     reader.read(self.jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, ()))
     outputs = reader.numbers(self.jaxpr.outvars, values)
+    of_inits = zip((run for run, _ in self.of_inits), reader.numbers([v for _, v in self.of_inits], values))
     program = Program(
-      tuple(reader.equations), tuple(reader.values), inputs, outputs, self.names, self.results
+      tuple(reader.equations),
+      tuple(reader.values),
+      inputs,
+      outputs,
+      self.names,
+      self.results,
+      tuple(of_inits),
     )
     return program, reader.origins
 
