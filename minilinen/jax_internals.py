@@ -165,18 +165,25 @@ def witness(name: str, tell: Callable[..., None]) -> Callable[..., None]:
   return lambda trace, values, params: trace.process_primitive(primitive, values, params)
 
 
-def without(jaxpr: Any, name: str) -> Any:
-  """A jaxpr without the equations of a witness, at any depth."""
+def without(jaxpr: Any, name: str) -> tuple[Any, dict[int, list[Any]]]:
+  """A jaxpr without the equations of a witness, at any depth.
+
+  Returns:
+    The jaxpr, and for the `id` of it and of each jaxpr in it the equations that stood there.
+  """
   known: dict[int, Any] = {}
+  left_out: dict[int, list[Any]] = {}
 
   def bare(jaxpr: Any) -> Any:
     if id(jaxpr) not in known:
       equations = [_with_bodies(e, bare) for e in jaxpr.eqns if e.primitive.name != name]
       same = len(equations) == len(jaxpr.eqns) and all(a is b for a, b in zip(equations, jaxpr.eqns))
-      known[id(jaxpr)] = jaxpr if same else jaxpr.replace(eqns=equations)
+      found = known[id(jaxpr)] = jaxpr if same else jaxpr.replace(eqns=equations)
+      if len(equations) < len(jaxpr.eqns):
+        left_out[id(found)] = [e for e in jaxpr.eqns if e.primitive.name == name]
     return known[id(jaxpr)]
 
-  return bare(jaxpr)
+  return bare(jaxpr), left_out
 
 
 def _with_bodies(equation: Any, change: Callable[[Any], Any]) -> Any:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -255,16 +256,31 @@ def test_of_a_large_model():
   assert len(boxes(view, "work")) == 2**8 - 1
 
 
-def test_the_graph_of_init_ends_in_what_the_model_returns():
+INITS: dict[str, Any] = {
+  "alone": lambda init: init,
+  "jit": jax.jit,
+  "jit in jit": lambda init: jax.jit(lambda key, x: jax.jit(init)(key, x)),
+  "vmap": lambda init: lambda key, x: jax.vmap(init, (0, None))(jax.random.split(key, 5), x),
+  "jit of vmap": lambda init: jax.jit(lambda key, x: jax.vmap(init, (0, None))(jax.random.split(key, 5), x)),
+  "map": lambda init: lambda key, x: jax.lax.map(lambda key: init(key, x), jax.random.split(key, 5)),
+  "remat": jax.checkpoint,
+}
+
+
+@pytest.mark.parametrize("way", INITS)
+def test_the_graph_of_init_ends_in_what_the_model_returns(way: str):
   class Net(nn.Module):
     @nn.compact
     def __call__(self, x):
       return nn.relu(nn.Dense(4)(x))
 
   key, x = jax.random.key(0), jax.ShapeDtypeStruct((2, 3), "float32")
-  trace = nn.trace(Net().init)(key, x)
+  init = INITS[way](Net().init)
+  trace = nn.trace(init)(key, x)
+  shape = "f32[5,2,4]" if way.endswith("vmap") else "f32[2,4]"
   for known in (trace, Trace.from_json(trace.to_json())):
-    text = viz.graph(known).text(width=100)
-    assert "output, which init drops" in text
+    (box,) = (box for box in viz.graph(known).network.boxes if box.kind == "output")
+    assert (box.title, box.subtitle) == ("output, which init drops", shape)
+    assert any(arrow.end == box.key for arrow in viz.graph(known).network.arrows)
   assert "drops" not in viz.graph(Net().trace(key, x)).text(width=100)
-  assert str(trace.jaxpr) == str(jax.make_jaxpr(Net().init)(key, x).jaxpr)
+  assert str(trace.jaxpr) == str(jax.make_jaxpr(init)(key, x).jaxpr)

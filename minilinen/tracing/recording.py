@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 import jax
 
 from minilinen.tracing import caches
-from minilinen.tracing.equations.leaves import take_out, values_of
+from minilinen.tracing.equations.leaves import take_out, told_by
 from minilinen.tracing.equations.program import Unread
 from minilinen.tracing.inputs import abstract, separate
 from minilinen.tracing.paths import Path
@@ -139,11 +139,23 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
           error.trace = live  # type: ignore[attr-defined]
         raise
     frozen = live.now()
-    outputs = tuple((run.order, v) for run, its in recorder.outputs for v in values_of(closed.jaxpr, its))
-    code = Unread(take_out(closed.jaxpr), tuple(recorder.marked_calls()), names, results, outputs)
+    jaxpr, told = take_out(closed.jaxpr)
+    code = Unread(jaxpr, tuple(recorder.marked_calls()), names, results, _of_inits(recorder, told))
     return replace(frozen, result=result, code=code)
 
   return traced
+
+
+def _of_inits(recorder: Recorder, told: Mapping[int, list[Any]]) -> dict[int, list[tuple[int, Any]]]:
+  """Which variables are what an `init` returned, with its order, by the `id` of the jaxpr in which they stand."""
+  runs = {id(leaves): run.order for run, leaves in recorder.outputs}
+  found: dict[int, list[tuple[int, Any]]] = {}
+  for place, equations in told.items():
+    for equation in equations:
+      its = told_by(equation)
+      if its is not None and id(its[0]) in runs:
+        found.setdefault(place, []).extend((runs[id(its[0])], v) for v in equation.invars)
+  return found
 
 
 def _run_abstractly(

@@ -9,7 +9,6 @@ needs no equation, and is kept here.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,13 +77,6 @@ def told_by(equation: Any) -> tuple[Leaves, tuple[int, ...]] | None:
   return equation.params["leaves"], equation.params["numbers"]
 
 
-def values_of(jaxpr: Any, leaves: Leaves) -> list[Any]:
-  """The variables of a program that are these leaves, as far as they stand in no body of it."""
-  told = [(told_by(equation), equation.invars) for equation in jaxpr.eqns]
-  found = [zip(t[1], variables) for t, variables in told if t is not None and t[0] is leaves]
-  return [variable for _, variable in sorted(itertools.chain(*found), key=lambda pair: pair[0])]
-
-
-def take_out(jaxpr: Any) -> Any:
-  """A program without the equations of this kind."""
+def take_out(jaxpr: Any) -> tuple[Any, dict[int, list[Any]]]:
+  """A program without the equations of this kind, and those by the `id` of the jaxpr in which they stood."""
   return jax_internals.without(jaxpr, _NAME)

@@ -119,7 +119,7 @@ class Program:
     names: what each input is in the function's arguments ("variables/params/Dense_0/kernel").
     results: what each output is in the function's result ("1/params/Dense_0/kernel").
     of_inits: of each `init`, its order in the trace and a value that its function returned, which `init` itself may
-      hand to nobody. Without those inside of jitted functions and loops.
+      hand to nobody.
   """
 
   equations: tuple[Equation, ...]
@@ -139,14 +139,14 @@ class Unread:
     jaxpr: without its constants.
     marked: the order of the call that each mark stands for.
     names, results: the names of the inputs and outputs.
-    of_inits: as in the program, with JAX's variables.
+    of_inits: as in the program, with JAX's variables, by the `id` of the jaxpr in which they stand.
   """
 
   jaxpr: Any
   marked: tuple[int, ...]
   names: tuple[str, ...]
   results: tuple[str, ...]
-  of_inits: tuple[tuple[int, Any], ...] = ()
+  of_inits: Mapping[int, Sequence[tuple[int, Any]]] = field(default_factory=dict)
 
   def read(self, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
     """The program, and for the `id` of each of JAX's equations the numbers of ours.
@@ -154,21 +154,15 @@ class Unread:
     Args:
       records: all that happened, depth first.
     """
-    reader = _Reader(self.marked, owners_of(records))
+    reader = _Reader(self.marked, owners_of(records), self.of_inits)
     values = reader.bind(self.jaxpr)
     inputs = tuple(values[v] for v in self.jaxpr.invars)
     reader.read(self.jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, ()))
     outputs = reader.numbers(self.jaxpr.outvars, values)
-    of_inits = zip((run for run, _ in self.of_inits), reader.numbers([v for _, v in self.of_inits], values))
     program = Program(
-      tuple(reader.equations),
-      tuple(reader.values),
-      inputs,
-      outputs,
-      self.names,
-      self.results,
-      tuple(of_inits),
-    )
+      tuple(reader.equations), tuple(reader.values), inputs, outputs, self.names, self.results,
+      tuple(reader.found),
+    )  # fmt: skip
     return program, reader.origins
 
 
@@ -187,9 +181,16 @@ class _Place:
 class _Reader:
   """Reads jaxprs into one flat list."""
 
-  def __init__(self, marked: Sequence[int], owners: Mapping[int, Owner]):
+  def __init__(
+    self,
+    marked: Sequence[int],
+    owners: Mapping[int, Owner],
+    of_inits: Mapping[int, Sequence[tuple[int, Any]]],
+  ):
     self.marked = marked
     self.owners = owners
+    self.of_inits = of_inits
+    self.found: list[tuple[int, int]] = []
     self.known: dict[tuple[Any, ...], tuple[tuple[int, ...], str | None]] = {}
     self.equations: list[Equation] = []
     self.values: list[Value] = []
@@ -222,6 +223,8 @@ class _Reader:
       bodies = bodies_of(equation)
       if bodies:
         self.enter(equation, bodies, number, here)
+    told = self.of_inits.get(id(jaxpr), ())
+    self.found += zip((run for run, _ in told), self.numbers([v for _, v in told], names))
 
   def place(self, equation: Any, around: _Place) -> _Place:
     """The place of an equation: its calls and its phase by its names, the rest as around it."""
