@@ -12,8 +12,9 @@ from trace_models import ALL, MODELS, RNGS, SPLIT, Probe, X, bits
 from traced_passes import check_passes
 
 import minilinen as nn
-from minilinen.tracing import Trace, describe, replay_key
-from minilinen.tracing.events import Body, Create, Key, Lift
+import viz
+from minilinen.tracing import Trace, Work, describe, replay_key
+from minilinen.tracing.events import Body, Create, Key, Lift, Path, Run
 from minilinen.tracing.recording import record, trace
 
 pytestmark = pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")
@@ -200,3 +201,66 @@ def test_what_all_steps_share_is_made_in_a_pass_that_does_not_hold():
   node = found.models[0]["s/Dense_0"]
   assert len(node.calls) == 1 and any(e.phase == "init" for e in node.equations)
   assert {e.call for e in node.equations} == {node.calls[0].order}
+
+
+INNER = nn.Dense(4)
+GIVEN = INNER.init(jax.random.key(0), X)
+
+
+class RunsAnother(nn.Module):
+  """Makes a model in every step and runs it, and another that it was not given as a module."""
+
+  @nn.compact
+  def __call__(self, x: Any, _: Any = None) -> Any:
+    own = INNER.init(jax.random.key(1), x)
+    return nn.Dense(4)(INNER.apply(own, x) + INNER.apply(GIVEN, x)), None
+
+
+class Scanned(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    each = nn.scan(
+      RunsAnother, length=3, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=nn.broadcast
+    )
+    return each()(x, None)[0]
+
+
+@pytest.mark.parametrize("way", ["init", "apply"])
+def test_a_run_in_a_pass_is_on_the_tree_of_its_like_in_the_pass_that_holds(way: str):
+  model = Scanned()
+  values = (jax.random.key(0), X) if way == "init" else (model.init(jax.random.key(0), X), X)
+  found = trace(getattr(model, way))(*values)
+  outer, *trials, own, run_on_own, given = (found.records[run.order] for run in found.events(Run))
+  assert [run.holds for run in trials] == [False] * len(trials) and len(trials) in (3, 6)
+  assert [run.tree for run in (outer, *trials, own, run_on_own, given)] == [
+    0,
+    *(len(trials) // 3) * (1, 1, 2),
+    1,
+    1,
+    2,
+  ]
+  assert [tree.runs for tree in found.trees] == [
+    (outer.order,),
+    (own.order, run_on_own.order),
+    (given.order,),
+  ]
+  assert [tree.origin for tree in found.trees] == ["init" if way == "init" else "argument", "init", "array"]
+  size = 4 * X.shape[-1] + 4
+  assert found.cost().total.parameters == 3 * 20 + 2 * size
+  runs = {run.order for run in found.runs}
+  assert {e.owner.run for e in found.equations()} <= {-1, *runs}
+  assert sum((c.own.work for _, c in found.cost().walk()), Work()) == found.cost().total.work
+  cost = found.cost().of(2, Path())
+  assert cost.flops == 3 * (2 * X.shape[0] * 4 * X.shape[-1] + X.shape[0] * 4)
+  assert Trace.from_json(found.to_json()) == found
+
+
+def test_the_timeline_marks_everything_in_a_pass_that_does_not_hold():
+  found = trace(Scanned().init)(jax.random.key(0), X)
+  view = viz.timeline(found, fold=False)
+  for row, r in zip(view.outline.rows, found, strict=True):
+    assert row.label.startswith("trial ") is not r.holds, row.label
+  assert any(r.holds is False for r in found)
+  assert "trial: in a pass that another followed" in view.text(width=120)
+  for width in (60, 80, 120):
+    assert max(map(len, view.text(width=width).splitlines())) <= width

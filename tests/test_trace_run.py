@@ -12,7 +12,7 @@ import pytest
 from jax.core import Tracer
 
 import minilinen as nn
-from minilinen import tracing
+from minilinen import errors, tracing
 from minilinen.tracing import Key, Opaque, Read, Spec, SpecError, Trace, current, replay_key
 from minilinen.tracing.recording import record, trace
 from minilinen.tracing.spec import describe
@@ -238,16 +238,54 @@ def test_replaying_old_style_keys():
   assert np.array_equal(replay_key(event, root), jax.random.key_data(replay_key(event, typed)))
 
 
-def test_replaying_asks_for_the_stream_and_a_known_step():
-  with pytest.raises(KeyError, match="stream 'params' is not among the root keys"):
-    replay_key(key_event(), {"dropout": jax.random.key(0)})
-  with pytest.raises(ValueError, match="is no step that derives a key"):
-    replay_key(key_event(("rotate", 3)), jax.random.key(0))
+def test_replaying_asks_for_the_root_key_of_the_stream():
+  root = jax.random.key(0)
+  for roots, known in (({"dropout": root}, "'dropout'"), ({}, "none"), ({"a": root, "b": root}, "'a', 'b'")):
+    with pytest.raises(KeyError) as caught:
+      replay_key(key_event(), roots)
+    assert type(caught.value) is errors.NoSuchRootKeyError
+    assert str(caught.value) == (
+      f"the key that was drawn in '/' comes of the root key of the stream 'params', which is not among those given:"
+      f" {known}. Give the key that the run had for it: replay_key(event, {{'params': key}})."
+    )
+
+
+def test_replaying_asks_for_the_step_of_each_loop():
+  root = jax.random.key(0)
+  once, twice = key_event(("step", 1), ("fold", "a", 1)), key_event(("step", 1), ("split", 2), ("step", -1))
+  for event, steps, told, mend in (
+    (once, (), "every step of a while_loop, and the number of the step is given for none", "steps=(0,)"),
+    (twice, (), "every step of 2 loops, and the number of the step is given for none", "steps=(0, 0)"),
+    (twice, (5,), "every step of 2 loops, and the number of the step is given for 1", "steps=(5, 0)"),
+  ):
+    with pytest.raises(ValueError, match="another in every step") as caught:
+      replay_key(event, root, steps)
+    assert type(caught.value) is errors.LoopStepMissingError
+    assert told in str(caught.value) and str(caught.value).endswith(f"replay_key(event, roots, {mend}).")
+    replay_key(event, root, eval(mend.removeprefix("steps=")))  # as it is advised
+
+
+def test_replaying_takes_only_steps_that_are_some():
+  for step in (("rotate", 3), ("split", "a"), ("fold_", "a")):
+    with pytest.raises(ValueError, match="is no step of a derivation") as caught:
+      replay_key(key_event(step), jax.random.key(0))
+    assert type(caught.value) is errors.UnknownKeyStepError and repr(step) in str(caught.value)
+
+
+def test_an_error_of_a_replayed_key_says_where_it_was_drawn():
+  found = trace(nn.Dense(2).init)(jax.random.key(0), "f32[1,4]")
+  with pytest.raises(
+    errors.NoSuchRootKeyError, match=r"drawn in '/' \(.*test_trace_run\.py:\d+ in test_an_error"
+  ):
+    replay_key(found.events(Key)[0], {})
 
 
 def test_only_a_function_can_be_traced():
-  with pytest.raises(TypeError, match=r"takes a function that runs modules, as model\.init, but got 3"):
-    trace(3)  # type: ignore[arg-type]
+  for given, said in ((3, "3"), (jnp.ones((99, 99)), "an instance of ArrayImpl"), (None, "None")):
+    with pytest.raises(TypeError) as caught:
+      trace(given)  # type: ignore[arg-type]
+    assert type(caught.value) is errors.NotTraceableError
+    assert f"takes a function that runs modules, as model.init, but got {said}." in str(caught.value)
 
 
 def test_a_creation_says_what_made_the_variable_and_with_which_keys():

@@ -64,8 +64,10 @@ def timeline(
   roots = _branches(trace)
   shown = folded(roots, depth=None if depth is None else depth - 1, fold=fold)
   notes = ["×n: that many equal spans in one row."] if any(len(s.copies) > 1 for s in shown) else []
-  if any(_is_trial(s.branch.item[0]) for s in shown):
-    notes.append("trial body: a pass that another followed; of it only variables hold that it made for good.")
+  if any(not s.branch.item[0].holds for s in shown):
+    notes.append(
+      "trial: in a pass that another followed, and counted nowhere. What bears no mark in it counts."
+    )
   outline = Outline(
     title="Trace",
     heading="what",
@@ -93,13 +95,8 @@ def _branches(trace: Trace) -> list[Branch]:
 
 def _label(record: Record, around: Path) -> str:
   """What happened and to whom: "call Dense_0", "create params/kernel", "key dropout"."""
-  trial = "trial" if _is_trial(record) else ""
+  trial = "" if record.holds else "trial"
   return " ".join(part for part in (trial, _event(record), _name(record, around)) if part)
-
-
-def _is_trial(record: Record) -> bool:
-  """Whether it is a pass over a body that another followed."""
-  return isinstance(record, Body) and not record.holds
 
 
 def _name(record: Record, around: Path = Path()) -> str:

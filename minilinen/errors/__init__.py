@@ -84,15 +84,19 @@ from minilinen.errors.scopes import ScopeParamTypeError as ScopeParamTypeError
 from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableNotFoundError
 from minilinen.errors.scopes import SymbolicParamError as SymbolicParamError
 from minilinen.tracing.errors import DimensionMissingError as DimensionMissingError
+from minilinen.tracing.errors import LoopStepMissingError as LoopStepMissingError
 from minilinen.tracing.errors import NoEquationsError as NoEquationsError
 from minilinen.tracing.errors import NoSuchCostError as NoSuchCostError
 from minilinen.tracing.errors import NoSuchModuleError as NoSuchModuleError
 from minilinen.tracing.errors import NoSuchPathError as NoSuchPathError
+from minilinen.tracing.errors import NoSuchRootKeyError as NoSuchRootKeyError
+from minilinen.tracing.errors import NotTraceableError as NotTraceableError
 from minilinen.tracing.errors import SharedEquationError as SharedEquationError
 from minilinen.tracing.errors import SpecError as SpecError
 from minilinen.tracing.errors import TraceError as TraceError
 from minilinen.tracing.errors import TraceFileError as TraceFileError
 from minilinen.tracing.errors import UnknownEquationError as UnknownEquationError
+from minilinen.tracing.errors import UnknownKeyStepError as UnknownKeyStepError
 
 for _class in list(vars().values()):
   if isinstance(_class, type) and issubclass(_class, Exception):

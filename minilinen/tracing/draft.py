@@ -24,7 +24,8 @@ class Draft:
     passes: of a lift, the passes over each body by name.
     order: the record's number, -1 as long as it has none.
     holds: whether it holds, as far as is known.
-    stands_for: of a call in a pass that does not hold, its like in the one that does, if it has one; else itself.
+    stands_for: of a run or call in a pass that does not hold, its like in the one that does, if it has one; else
+      itself.
   """
 
   __slots__ = ("kind", "fields", "items", "passes", "order", "holds", "stands_for")
@@ -48,8 +49,8 @@ class Draft:
     return self.fields["path"], self.fields.get("collection"), self.fields.get("name")
 
 
-def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
-  """Drafts as records, numbered depth first."""
+def settled(drafts: list[Draft]) -> list[tuple[Draft, int]]:
+  """All drafts depth first, each with the number of the span around it; it is decided now which of them hold."""
   aside = _aside(drafts)
   numbered: list[tuple[Draft, int]] = []
   waiting = [(draft, -1) for draft in reversed(drafts)]
@@ -60,11 +61,11 @@ def frozen(drafts: list[Draft]) -> tuple[Record, ...]:
     numbered.append((draft, span))
     waiting.extend([(inner, order) for inner in reversed(draft.items)])
   _count_calls(drafts)
-  return _records(numbered)
+  return numbered
 
 
-def _records(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
-  """Records of drafts that stand depth first, each with the number of the span around it."""
+def frozen(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
+  """Records of drafts that are settled."""
   inside: dict[int, list[Record]] = {}
   for order in range(len(numbered) - 1, -1, -1):
     draft, span = numbered[order]
@@ -81,23 +82,27 @@ def _count_calls(drafts: list[Draft]) -> None:
   """Tells each call how many of its like came before it in its run.
 
   A pass that does not hold counts by itself, from where it begins: a call in it stands for the one of the same number
-  in the pass that holds.
+  in the pass that holds. So do the runs in it, and the calls in these.
   """
   counts: Counter[Any] = Counter()
+  known: dict[Any, int] = {}
   held: dict[Any, Draft] = {}
   others: list[tuple[Any, Draft]] = []
-  waiting: list[tuple[Draft, Draft | None, tuple[Draft | None, ...]]]
+  waiting: list[tuple[Draft, Any, tuple[Draft | None, ...]]]
   waiting = [(draft, None, (None,)) for draft in reversed(drafts)]
   while waiting:
     draft, run, asides = waiting.pop()
-    if draft.kind is Run:
-      run = draft
-    elif draft.kind is Body and not draft.holds:
+    if draft.kind is Body and not draft.holds:
       asides = (*asides, draft)
-    elif draft.kind is Call:
-      like = (run, draft.fields["path"], draft.fields.get("method"))
-      number = draft.fields["number"] = sum(counts[aside, like] for aside in asides)
+    elif draft.kind in (Run, Call):
+      what = (draft.fields[name] for name in (("name",) if draft.kind is Run else ("path", "method")))
+      like = (run, *what)
+      number = sum(counts[aside, like] for aside in asides)
       counts[asides[-1], like] += 1
+      if draft.kind is Run:
+        run = known.setdefault((like, number), len(known))
+      else:
+        draft.fields["number"] = number
       if draft.holds:
         held[like, number] = draft
       else:

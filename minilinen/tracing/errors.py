@@ -150,3 +150,68 @@ class TraceFileError(TraceError, ValueError):
   """
 
   says = "{file}: {what}. {mend}"
+
+
+class NotTraceableError(TraceError, TypeError):
+  """`nn.trace` was given something that cannot be called.
+
+  Example:
+    nn.trace(nn.Dense(4).init(key, x))
+  """
+
+  says = (
+    "nn.trace takes a function that runs modules, as model.init, but got {found}. Give it the function, and the"
+    " arguments to what comes of it: nn.trace(model.init)(key, x)."
+  )
+
+
+class NoSuchRootKeyError(TraceError, KeyError):
+  """A recorded key was to be drawn again, and the root key of its stream was not given.
+
+  Example:
+    trace = nn.trace(nn.Dense(4).init)(key, x)
+    nn.replay_key(next(r for r in trace if hasattr(r, "served")), {"dropout": key})
+  """
+
+  says = (
+    "the key that was drawn {where} comes of the root key of the stream {stream!r}, which is not among those given:"
+    " {known}. Give the key that the run had for it: replay_key(event, {{{stream!r}: key}})."
+  )
+
+
+class LoopStepMissingError(TraceError, ValueError):
+  """A key that was drawn in a `while_loop` was to be drawn again, and it was not said in which step.
+
+  Example:
+    class Loop(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        def body(module, i):
+          module.make_rng("noise")
+          return i + 1
+        return nn.while_loop(lambda module, i: i < 3, body, self, 0, split_rngs={"noise": True})
+    trace = nn.trace(Loop().apply)({}, x, rngs={"noise": key})
+    nn.replay_key(next(r for r in trace if hasattr(r, "served")), key)
+  """
+
+  says = (
+    "the key of the stream {stream!r} that was drawn {where} is another in every step of {loops}, and the number of"
+    " the step is given for {given} of them. Say it, the outermost loop first: replay_key(event, roots, steps={steps})."
+  )
+
+
+class UnknownKeyStepError(TraceError, ValueError):
+  """A key was to be drawn again from a record that derives it in a way that is none.
+
+  Example:
+    import dataclasses
+    trace = nn.trace(nn.Dense(4).init)(key, x)
+    event = next(r for r in trace if hasattr(r, "served"))
+    nn.replay_key(dataclasses.replace(event, steps=(("turn", 3),)), key)
+  """
+
+  says = (
+    "{step!r}, by which the key that was drawn {where} is said to be derived, is no step of a derivation; there are"
+    " ('fold', part, ...), ('fold_sep', part, ...), ('split', n) and ('step', sign). Take the record as the trace"
+    " has it."
+  )

@@ -67,7 +67,8 @@ class Run(Span):
     streams: the names of the random streams passed in.
     jitted: number of what the innermost `jax.jit` was tracing when the run began, by function and shapes of its
       arguments; 0 if there was none.
-    tree: number of the variable tree that it ran on, among `Trace.trees`.
+    tree: number of the variable tree that it ran on, among `Trace.trees`. A run in a pass that does not hold has that
+      of its like in the pass that does, -1 if there is none.
   """
 
   name: str

@@ -176,7 +176,7 @@ def _within(numbers: Iterable[int], least: int, end: int, what: str) -> None:
 def _check_trees(trees: tuple[Tree, ...], records: list[Record]) -> None:
   for record in records:
     if isinstance(record, Run) and trees:
-      _within([record.tree], 0, len(trees), "tree")
+      _within([record.tree], -1, len(trees), "tree")
     if isinstance(record, Create) and not all(
       0 <= n < len(records) and isinstance(records[n], Key) for n in record.keys
     ):

@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from minilinen.in_force import Block, InForce
-from minilinen.tracing.draft import Draft, frozen
+from minilinen.tracing.draft import Draft, frozen, settled
 from minilinen.tracing.equations import marks
 from minilinen.tracing.equations.leaves import Leaves, write
-from minilinen.tracing.events import Body, Key, Path, Record, Span
+from minilinen.tracing.events import Body, Key, Path, Record, Run, Span
 from minilinen.tracing.source import user_source
 from minilinen.tracing.states import Arrays, trees_of_arrays
 from minilinen.tracing.trees import Traced, Tree, trees_of_program
@@ -155,12 +155,17 @@ class Recorder:
 
     The variable trees that the runs were on are in `trees` then.
     """
-    grown = (
-      trees_of_arrays(self.arrays) if self.marked is None else trees_of_program(self.runs, *self.program)
-    )
-    records = frozen(self.items)
+    drafts = settled(self.items)
+    if self.marked is None:
+      grown = trees_of_arrays(self.arrays)
+    else:
+      grown = trees_of_program([traced for traced in self.runs if traced.run.holds], *self.program)
     self.trees = tuple(tree.finished() for tree in grown)
-    return records
+    for draft, _ in drafts:
+      if draft.kind is Run and not draft.holds:
+        like = draft.stands_for
+        draft.fields["tree"] = like.fields["tree"] if like is not draft else -1
+    return frozen(drafts)
 
 
 class _Opened:

@@ -18,6 +18,7 @@ import jax
 from minilinen.tracing import caches
 from minilinen.tracing.equations.leaves import take_out, told_by
 from minilinen.tracing.equations.program import Unread
+from minilinen.tracing.errors import NotTraceableError
 from minilinen.tracing.inputs import abstract, separate
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, in_words, recording
@@ -114,15 +115,13 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
     has the partial trace as its attribute `trace`.
 
   Raises:
-    TypeError: if `fn` is no function.
+    NotTraceableError: if `fn` is no function.
 
   >>> trace(lambda x: x * 2)("f32[b,3]").result
   Spec(shape=('b', 3), dtype='float32', weak_type=False, sharding='')
   """
   if not callable(fn):
-    raise TypeError(
-      f"trace takes a function that runs modules, as model.init, but got {fn!r}: trace(model.init)(key, x)."
-    )
+    raise NotTraceableError(found=_in_short(fn))
 
   @entry
   @functools.wraps(fn)
@@ -148,7 +147,7 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
 
 def _of_inits(recorder: Recorder, told: Mapping[int, list[Any]]) -> dict[int, list[tuple[int, Any]]]:
   """Which variables are what an `init` returned, with its order, by the `id` of the jaxpr in which they stand."""
-  runs = {id(leaves): run.order for run, leaves in recorder.outputs}
+  runs = {id(leaves): run.order for run, leaves in recorder.outputs if run.holds}
   found: dict[int, list[tuple[int, Any]]] = {}
   for place, equations in told.items():
     for equation in equations:
@@ -211,3 +210,9 @@ def _name(fn: Any) -> str:
   while isinstance(fn, functools.partial):
     fn = fn.func
   return getattr(fn, "__name__", type(fn).__name__)
+
+
+def _in_short(value: Any) -> str:
+  """What was passed in the place of a function, in a few words."""
+  text = repr(value)
+  return text if len(text) <= 40 and "\n" not in text else f"an instance of {type(value).__name__}"

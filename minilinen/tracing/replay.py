@@ -6,14 +6,15 @@ more; the key is the same to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from minilinen.keys import Step, fold
-from minilinen.tracing.events import Key
+from minilinen.tracing.errors import LoopStepMissingError, NoSuchRootKeyError, UnknownKeyStepError
+from minilinen.tracing.events import Key, Path
 
 
 def replay_key(event: Key, roots: Any, steps: Sequence[int] = ()) -> Any:
@@ -29,39 +30,39 @@ def replay_key(event: Key, roots: Any, steps: Sequence[int] = ()) -> Any:
     a lifted transform made.
 
   Raises:
-    KeyError: if `roots` lacks the stream that served the key.
-    ValueError: if the event has a step of an unknown kind, or was drawn in a loop for which `steps` has no number.
+    NoSuchRootKeyError: if `roots` lacks the stream that served the key.
+    LoopStepMissingError: if the key was drawn in a loop for which `steps` has no number.
+    UnknownKeyStepError: if the event has a step of an unknown kind.
   """
   if isinstance(roots, Mapping):
     if event.served not in roots:
-      raise KeyError(
-        f"stream {event.served!r} is not among the root keys ({', '.join(map(repr, roots))}): add"
-        f" the key that the run was given for it"
-      )
+      known = ", ".join(map(repr, roots)) or "none"
+      raise NoSuchRootKeyError(where=_where(event), stream=event.served, known=known)
     key = roots[event.served]
   else:
     key = roots
+  loops = sum(step[0] == "step" for step in event.steps)
+  if len(steps) < loops:
+    raise LoopStepMissingError(
+      stream=event.stream, where=_where(event), loops=f"{loops} loops" if loops > 1 else "a while_loop",
+      given=len(steps) or "none", steps=(*steps, *(0,) * (loops - len(steps))),
+    )  # fmt: skip
   axes = 0
   numbers = iter(steps)
   for step in event.steps:
     if step[0] == "step":
-      step = ("step", _next_number(numbers, event) * int(step[1]))
-    key = _over_axes(step, axes)(key)
+      step = ("step", next(numbers) * int(step[1]))
+    key = _over_axes(step, axes, event)(key)
     axes += step[0] == "split"
   return key
 
 
-def _next_number(numbers: Iterator[int], event: Key) -> int:
-  number = next(numbers, None)
-  if number is None:
-    raise ValueError(
-      f"the key of stream {event.stream!r} was drawn in a while_loop, which draws another in every step:"
-      " say in which, replay_key(event, roots, steps=(0,))"
-    )
-  return number
+def _where(event: Key) -> str:
+  """The module and the user's line."""
+  return f"in {str(Path(event.path))!r}{f' ({event.source})' if event.source is not None else ''}"
 
 
-def _over_axes(step: Step, axes: int) -> Any:
+def _over_axes(step: Step, axes: int, event: Key) -> Any:
   """A step as a function of a key, mapped over the leading axes that earlier splits made."""
 
   def take(key: Any) -> Any:
@@ -72,9 +73,7 @@ def _over_axes(step: Step, axes: int) -> Any:
         return jax.random.fold_in(key, np.int32(n))
       case ("fold" | "fold_sep" as kind, *parts):
         return fold(key, tuple(parts), separated=kind == "fold_sep")
-    raise ValueError(
-      f"{step!r} is no step that derives a key; there are 'fold', 'fold_sep', 'split' and 'step'"
-    )
+    raise UnknownKeyStepError(step=step, where=_where(event))
 
   function = take
   for _ in range(axes):

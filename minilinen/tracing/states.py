@@ -116,7 +116,7 @@ def trees_of_arrays(arrays: Arrays) -> list[Growing]:
       return True
     return all(arrays.born[n] > begun for n in fresh) and all(last_use.get(n, 0) <= begun for n in left)
 
-  trees = grow(map(seen, arrays.runs), later=later_state_of)
+  trees = grow((seen(ran) for ran in arrays.runs if ran.run.holds), later=later_state_of)
   for tree in trees:
     if tree.origin != "init" and tree.states:
       tree.origin = "array"

@@ -140,7 +140,7 @@ class Growing:
 
   def finished(self) -> Tree:
     """The tree as data; the records are numbered by now."""
-    runs = tuple(dict.fromkeys(run.order for run in self.runs if run.holds))
+    runs = tuple(dict.fromkeys(run.order for run in self.runs))
     return Tree(
       self.number, self.module, runs, self.origin, self.argument,
       self.derived_from, self.within, tuple(sorted(self.elsewhere)), tuple(self.stacked),
