@@ -245,6 +245,15 @@ def number_behind(value: Any) -> Any:
   return value
 
 
+def traces_behind(value: Any) -> list[Any]:
+  """The transforms that a tracer of `grad`, `jvp` or `vmap` goes through, the innermost first."""
+  found = []
+  while isinstance(value, core.Tracer):
+    found.append(trace_of(value))
+    value = getattr(value, "primal", None if is_staged(value) else getattr(value, "val", None))
+  return found
+
+
 def transform_of(trace: Any) -> str:
   """What the user calls a transform."""
   used_for = getattr(getattr(getattr(trace, "frame", None), "debug_info", None), "traced_for", None)

@@ -447,7 +447,8 @@ def test_models_of_one_class_stay_apart_while_they_learn():
         loss(params)
       first, second = stepped(first), stepped(second)
 
-  assert recorded(twins) == ([0, 1] * 4, [("array", 4, True)] * 2)
+  # That the two did not change places is not known: both are stepped when both have run.
+  assert recorded(twins) == ([0, 1] * 4, [("array", 4, False)] * 2)
 
   def target() -> None:
     params = late = q.init(KEY, X)

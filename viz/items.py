@@ -103,13 +103,14 @@ def counted(models: Sequence[Model]) -> dict[str, Amount]:
 
 
 def root_label(model: Model, several: bool) -> str:
-  """What a model's root is called: of several models by the argument that its variables were."""
-  return f". {model.tree.argument}" if several and model.tree.argument else "."
+  """What a model's root is called: of several models by the argument that its variables were, or by its tree."""
+  return f". {model.tree.argument or f'(tree {model.tree.number})'}" if several else "."
 
 
 def tree_notes(models: Sequence[Model]) -> list[str]:
   """What is to be known of the variables of several models."""
   notes = []
+  unclear = []
   for model in models:
     tree = model.tree
     name = f"The variables of {tree} (tree {tree.number})"
@@ -123,7 +124,14 @@ def tree_notes(models: Sequence[Model]) -> list[str]:
     elif tree.elsewhere:
       notes.append(f"Some of {name[0].lower()}{name[1:]} are another tree's, and counted there.")
     elif not tree.known and len(models) > 1:
-      notes.append(f"Whether {name[0].lower()}{name[1:]} are another's is not known; they are counted.")
+      unclear.append(f"{tree} (tree {tree.number})")
+    elif not tree.known:
+      notes.append(f"Whether all runs were on one {tree.module or 'model'} is not known; it is counted once.")
+  if unclear:
+    each = "is one model of its own" if len(unclear) == 1 else "are each one model of its own"
+    notes.append(
+      f"Whether {' and '.join(unclear)} {each} is not known; {'it is' if len(unclear) == 1 else 'they are'} counted."
+    )
   return notes
 
 

@@ -72,7 +72,7 @@ def tree(
   if several:
     total = _counted(branches)
   shown = folded(branches, depth=None if depth is None else depth - (not several), fold=fold)
-  notes = tree_notes(models) if several else []
+  notes = tree_notes(models)
   return OutlineView("tree", _outline(shown, total, pattern, notes), table_kwargs, column_kwargs)
 
 
@@ -91,7 +91,7 @@ def _of_tree(trace: Trace, tree: Tree) -> Any:
 def _heading(model: Model, roots: list[Branch]) -> Branch:
   """A row of its own above the variables of one of several models."""
   total = sum((root.item.total for root in roots), Amount())
-  label = " ".join(filter(None, (model.module or "variables", model.tree.argument)))
+  label = f"{model.module or 'variables'} {model.tree.argument or f'(tree {model.tree.number})'}"
   for branch in preorder(roots):
     branch.item.tree = model.tree
   return Branch(label, _Item((), total=total, tree=model.tree), same=model.tree.number, children=roots)

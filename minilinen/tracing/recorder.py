@@ -22,7 +22,8 @@ from minilinen.tracing.equations.leaves import Leaves, write
 from minilinen.tracing.events import Body, Key, Path, Record, Run, Span
 from minilinen.tracing.source import user_source
 from minilinen.tracing.states import Arrays, trees_of_arrays
-from minilinen.tracing.trees import Traced, Tree, trees_of_program
+from minilinen.tracing.traced import Traced, trees_of_program
+from minilinen.tracing.trees import Tree
 
 _numbers = itertools.count(1)
 _UNMARKED = contextlib.nullcontext()
@@ -72,7 +73,7 @@ class Recorder:
     self.jitted = 0
     self.runs: list[Traced] = []
     self.outputs: list[tuple[Draft, Leaves]] = []
-    self.arrays = Arrays()
+    self.arrays = Arrays(looks=not marking)
     self.program: tuple[Any, Sequence[str]] = (None, ())
     self.trees: tuple[Tree, ...] = ()
     self._open: list[Draft] = []

@@ -1,14 +1,19 @@
 """May be skipped: variable trees in code that really runs: the arrays themselves say which run was on which tree.
 
 The same arrays are the same tree. New arrays of the same class and structure are a later state of a tree (a training
-loop's next parameters) if they did not exist when the tree's last run began, and no run ever uses its older ones again;
-or if these are gone. So each run looks at which arrays there are. Nothing here keeps an array alive.
+loop's next parameters) if they did not exist when the tree's last run began, and no run ever uses its older ones again.
+Where that may be otherwise, since other arrays would do as well, the tree is not `known`. So each run looks at which
+arrays there are. What was made inside of a function that is differentiated, in which the tree ran, was computed from
+it. Nothing here keeps an array alive.
 """
 
 from __future__ import annotations
 
+import gc
+import itertools
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +34,18 @@ class Ran:
     time: how many runs began before it, and itself.
     given, made: the number of each leaf that is an array.
     is_told: whether all leaves are; inside of `jax.jit` they are not.
+    traces: numbers of the transforms that the leaves go through.
+    is_differentiated: whether one of these is `jax.grad` or the like.
+    fresh: how many arrays of a shape there are that were not there when the run before it began.
   """
 
   run: Any
   time: int
   given: dict[Place, int]
   is_told: bool
+  traces: frozenset[int] = frozenset()
+  is_differentiated: bool = False
+  fresh: Counter[Any] = field(default_factory=Counter)
   made: dict[Place, int] = field(default_factory=dict)
 
 
@@ -43,84 +54,196 @@ class Arrays:
 
   Attributes:
     runs: the runs, in order.
-    born: for each array the time of the run at whose beginning it was there first, 0 if nobody knows.
-    gone: for each array that was a variable and is no more, the time when that was seen.
+    born: for each array the time of the run at whose beginning it was there first, 0 if it was there before the
+      recording, None if nobody knows.
+    shapes: the shape and dtype of each.
   """
 
-  def __init__(self) -> None:
+  def __init__(self, looks: bool = True) -> None:
     self.runs: list[Ran] = []
-    self.born: list[int] = []
-    self.gone: dict[int, int] = {}
+    self.born: list[int | None] = []
+    self.shapes: list[Any] = []
     self._numbers: dict[int, tuple[weakref.ref[Any], int]] = {}
     self._used: dict[int, weakref.ref[Any]] = {}
+    self._collected = 0
+    self._traces: dict[int, tuple[weakref.ref[Any], int]] = {}
+    self._count = itertools.count()
+    for array in jax.live_arrays() if looks else ():
+      self._number(array, 0)
 
   def begin(self, run: Any, variables: Any) -> Ran:
     """Notes the variables that a run is given."""
     time = len(self.runs) + 1
-    for number, array in list(self._used.items()):
-      if array() is None:
-        self.gone[number] = time
-        del self._used[number]
+    fresh = Counter[Any]()
     for array in jax.live_arrays():
-      self._number(array, time)
+      number = self._number(array, time)
+      if self.born[number] == time:
+        fresh[self.shapes[number]] += 1
     leaves = list(leaves_of(variables))
-    given = self._numbers_of(leaves, time)
-    self.runs.append(Ran(run, time, given, len(given) == len({place for place, _ in leaves})))
-    return self.runs[-1]
+    given = self._numbers_of(leaves)
+    is_told = len(given) == len({place for place, _ in leaves})
+    traces = {id(trace): trace for _, leaf in leaves for trace in jax_internals.traces_behind(leaf)}
+    names = {jax_internals.transform_of(trace) for trace in traces.values()}
+    numbers = frozenset(map(self._number_of_trace, traces.values()))
+    ran = Ran(run, time, given, is_told, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh)
+    self.runs.append(ran)
+    return ran
 
   def end(self, run: Any, variables: Any) -> None:
     """Notes the variables that a run hands back."""
     ran = next(ran for ran in reversed(self.runs) if ran.run is run)
     ran.made = self._numbers_of(list(leaves_of(variables)), ran.time)
 
-  def _numbers_of(self, leaves: Sequence[tuple[Place, Any]], time: int) -> dict[Place, int]:
+  def are_kept(self, numbers: Iterable[int]) -> bool:
+    """Whether somebody still holds any of these arrays, which were variables."""
+    held = [self._used[number] for number in numbers]
+    if any(map(_is_there, held)) and self._collected < len(self.runs):
+      self._collected = len(self.runs)
+      gc.collect()  # what is left of a run refers to itself
+    return any(map(_is_there, held))
+
+  def _numbers_of(self, leaves: Sequence[tuple[Place, Any]], time: int | None = None) -> dict[Place, int]:
     found = {}
     for place, leaf in leaves:
       array = jax_internals.number_behind(leaf)
       if isinstance(array, (jax.Array, np.ndarray)):
-        number = found[place] = self._number(array, time if isinstance(array, jax.Array) else 0)
+        number = found[place] = self._number(array, time if isinstance(array, jax.Array) else None)
         self._used[number] = self._numbers[id(array)][0]
     return found
 
-  def _number(self, array: Any, time: int) -> int:
+  def _number(self, array: Any, time: int | None) -> int:
     known = self._numbers.get(id(array))
     if known is None or known[0]() is not array:
       known = self._numbers[id(array)] = (weakref.ref(array), len(self.born))
       self.born.append(time)
+      self.shapes.append((array.shape, array.dtype))
     return known[1]
+
+  def _number_of_trace(self, trace: Any) -> int:
+    known = self._traces.get(id(trace))
+    if known is None or known[0]() is not trace:
+      known = self._traces[id(trace)] = (weakref.ref(trace), next(self._count))
+    return known[1]
+
+
+def _is_there(reference: weakref.ref[Any]) -> bool:
+  """Whether an array is held, and was not donated."""
+  array = reference()
+  return array is not None and not (isinstance(array, jax.Array) and array.is_deleted())
 
 
 def trees_of_arrays(arrays: Arrays) -> list[Growing]:
   """The trees of all runs so far."""
-  times = {ran.run: ran.time for ran in arrays.runs}
-  last_use = {number: ran.time for ran in arrays.runs for number in ran.given.values()}
+  return _Following(arrays, [ran for ran in arrays.runs if ran.run.holds]).trees()
 
-  def seen(ran: Ran) -> Seen:
+
+class _Following:
+  """Finds whose later state new arrays are."""
+
+  def __init__(self, arrays: Arrays, runs: Sequence[Ran]):
+    self.arrays = arrays
+    self.of_run = {ran.run: ran for ran in runs}
+    self.last_use = {number: ran.time for ran in runs for number in ran.given.values()}
+    self.parents: dict[Any, Growing] = {}
+    self.seen = [self._seen(ran) for ran in runs]
+    self.coming = self._first_uses()
+
+  def _seen(self, ran: Ran) -> Seen:
     makes = ran.run.fields.get("name") == "init" and not ran.given and ran.is_told
     is_told = bool(ran.made) if makes else ran.is_told
     return Seen(ran.run, [ran.given], ran.made, makes, is_told)
 
-  def later_state_of(seen: Seen, given: Numbers, trees: Sequence[Growing]) -> Growing | None:
+  def _first_uses(self) -> list[tuple[Seen, int]]:
+    """The runs on arrays that no run was on before, and that were made in the recording, each with their birth."""
+    used: set[int] = set()
+    found = []
+    for seen in self.seen:
+      new = {*params_of(seen.given[0]).values()} - used
+      born = [self.arrays.born[number] for number in new]
+      if born and all(born):
+        found.append((seen, max(time for time in born if time is not None)))
+      used |= new
+    return found
+
+  def trees(self) -> list[Growing]:
+    trees = grow(self.seen, later=self.tree_before)
+    for tree in trees:
+      if tree.origin != "init" and tree.states:
+        tree.origin = "array"
+        parent = self.parents.get(tree.first.run)
+        if parent is not None:
+          tree.origin, tree.derived_from, tree.elsewhere = "computed", (parent.number,), {()}
+          continue
+        others = any(t is not tree and (t.module, t.form) == (tree.module, tree.form) for t in trees)
+        born = [self.arrays.born[number] for number in params_of(tree.states[0]).values()]
+        tree.known = tree.known and not (others and any(time != 0 for time in born))
+    return trees
+
+  def tree_before(self, seen: Seen, given: Numbers, trees: Sequence[Growing]) -> Growing | None:
     """The tree whose next state these leaves are; of several, one that this line ran before, or that waits longest."""
-    fits = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
-    fits = [tree for tree in fits if follows(params_of(given), params_of(tree.latest), tree, times[seen.run])]
+    ran = self.of_run[seen.run]
+    alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
+    parent = next((t for t in alike if self._last(t).traces & ran.traces and self._is_fresh(t, given)), None)
+    if parent is not None:
+      self.parents[seen.run] = parent
+    alike = [tree for tree in alike if self._parent_of(tree) is parent]
+    fits = [tree for tree in alike if self._follows(tree, given) and not self._has_other(tree, seen)]
     here = seen.run.fields.get("source")
-    fits.sort(key=lambda tree: (tree.runs[-1].fields.get("source") != here, times[tree.runs[-1]]))
-    return fits[0] if fits else None
+    fits.sort(key=lambda tree: (tree.runs[-1].fields.get("source") != here, self._last(tree).time))
+    if not fits:
+      return None
+    self._doubt(fits, ran, given)
+    return fits[0]
 
-  def follows(new: Numbers, old: Numbers, tree: Growing, time: int) -> bool:
-    left = set(old.values()) - set(new.values())
-    fresh = set(new.values()) - set(old.values())
-    begun = times[tree.runs[-1]]
-    if all(arrays.gone.get(number, time + 1) <= time for number in left):
-      return True
-    return all(arrays.born[n] > begun for n in fresh) and all(last_use.get(n, 0) <= begun for n in left)
+  def _parent_of(self, tree: Growing) -> Growing | None:
+    return self.parents.get(tree.first.run)
 
-  trees = grow((seen(ran) for ran in arrays.runs if ran.run.holds), later=later_state_of)
-  for tree in trees:
-    if tree.origin != "init" and tree.states:
-      tree.origin = "array"
-      others = any(t is not tree and (t.module, t.shape) == (tree.module, tree.shape) for t in trees)
-      made_here = any(arrays.born[number] > 1 for number in params_of(tree.states[0]).values())
-      tree.known = tree.known and not (others and made_here)
-  return trees
+  def _last(self, tree: Growing) -> Ran:
+    return self.of_run[tree.runs[-1]]
+
+  def _is_fresh(self, tree: Growing, given: Numbers) -> bool:
+    """Whether the leaves that are new were made after a tree's last run had begun, or nobody knows when."""
+    begun = self._last(tree).time
+    fresh = {*params_of(given).values()} - {*params_of(tree.latest).values()}
+    born = [self.arrays.born[number] for number in fresh]
+    return all(time is None or time > begun for time in born)
+
+  def _left(self, tree: Growing, given: Numbers) -> set[int]:
+    """The leaves of a tree's latest state that are not among these."""
+    return {*params_of(tree.latest).values()} - {*params_of(given).values()}
+
+  def _follows(self, tree: Growing, given: Numbers) -> bool:
+    left, begun = self._left(tree, given), self._last(tree).time
+    if not self._is_fresh(tree, given) or any(self.last_use.get(number, 0) > begun for number in left):
+      return False
+    is_born = all(self.arrays.born[number] is not None for number in params_of(given).values())
+    return is_born or not self.arrays.are_kept(left)
+
+  def _has_other(self, tree: Growing, seen: Seen) -> bool:
+    """Whether other arrays that run later are rather the tree's next state: older ones, or such on its own line."""
+    begun, line = self._last(tree).time, tree.runs[-1].fields.get("source")
+    born = next((born for other, born in self.coming if other is seen), None)
+    if born is None:
+      return False
+    strange = seen.run.fields.get("source") != line
+    for other, its in self.coming:
+      later = self.of_run[other.run].time > self.of_run[seen.run].time and its > begun
+      alike = (other.module, other.shape) == (tree.module, tree.shape)
+      own = strange and its == born and other.run.fields.get("source") == line
+      if later and alike and (its < born or own):
+        return True
+    return False
+
+  def _doubt(self, fits: Sequence[Growing], ran: Ran, given: Numbers) -> None:
+    """Says of trees that what was found may be otherwise."""
+    tree, last = fits[0], self._last(fits[0])
+    if len(fits) > 1:
+      for each in fits:
+        each.known = False
+    made_here = [number for number in self._left(tree, given) if self.arrays.born[number] != 0]
+    if not last.is_differentiated and self.arrays.are_kept(made_here):
+      tree.known = False
+    shapes = Counter(self.arrays.shapes[number] for number in params_of(given).values())
+    rivals = all(ran.fresh[shape] >= 2 * count for shape, count in shapes.items())
+    if rivals and not ran.is_differentiated:
+      tree.known = False

@@ -1,7 +1,7 @@
 """May be skipped: which variable tree each run was on, the identity of models; the variables are in `tree.py`.
 
 A recording notes for each run the leaves of the variables that it was given and that it made. In a traced program
-each leaf is one of its values (`values`), in code that really runs an array (`states`): for both a number here, and
+each leaf is one of its values (`traced`), in code that really runs an array (`states`): for both a number here, and
 equal numbers are one variable. Runs with the same parameters are runs of one tree; an `init` makes a tree; a part of a
 tree is `within` it; what was computed from another tree's leaves is `derived_from` it. So nothing is counted twice, and
 two models of one class stay two.
@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minilinen.tracing.equations.leaves import Leaves
-from minilinen.tracing.equations.values import Values, read_top, read_values
+from minilinen.tracing.equations.values import Values
 from minilinen.tracing.events import Run
 from minilinen.tracing.spec import Value, boxed
 from minilinen.tracing.tree import leaves
@@ -103,8 +102,16 @@ class Seen:
   @functools.cached_property
   def shape(self) -> Any:
     """Equal for runs whose variables could be of one model: by what the trace says of them."""
+    return tuple((place, str(value)) for place, value in self._told())
+
+  @functools.cached_property
+  def form(self) -> Any:
+    """The same without dtypes: a cast has the form of what was cast."""
+    return tuple((place, str(getattr(boxed(value)[0], "shape", value))) for place, value in self._told())
+
+  def _told(self) -> list[tuple[Place, Value]]:
     told = self.run.fields.get("result" if self.makes else "given", {})
-    return tuple((place, str(value)) for place, value in sorted(leaves(told.get("params", told))))
+    return sorted(leaves(told.get("params", told)), key=lambda leaf: leaf[0])
 
 
 @dataclass(eq=False)
@@ -134,6 +141,10 @@ class Growing:
   @property
   def shape(self) -> Any:
     return self.first.shape
+
+  @property
+  def form(self) -> Any:
+    return self.first.form
 
   def all_states(self) -> Iterable[Numbers]:
     return itertools.chain(self.states, self.made)
@@ -177,9 +188,10 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
       _add(tree or _new(seen, trees), seen, given, same)
   for seen in waiting:
     alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
-    if len(alike) == 1:
-      alike[0].known = alike[0].known and seen.makes
-    _add(alike[0] if len(alike) == 1 else _new(seen, trees), seen, {}, same)
+    unclear = [tree for tree in alike if tree.doubtful] if len(alike) > 1 and not seen.makes else alike
+    if len(unclear) == 1:
+      unclear[0].known = unclear[0].known and seen.makes
+    _add(unclear[0] if len(unclear) == 1 else _new(seen, trees), seen, {}, same)
   _number(trees, runs)
   _relate(trees, values)
   return trees
@@ -316,108 +328,3 @@ def _derive(trees: Sequence[Growing], values: Values) -> None:
       tree.derived_from = tuple(t.number for t in near)
       if near and tree.elsewhere >= from_others.keys():
         tree.elsewhere = {()}
-
-
-# Trees of a program.
-
-
-@dataclass(eq=False)
-class Traced:
-  """A run in a program that JAX writes down: the leaves of its variables, of which the program tells later."""
-
-  run: Any
-  given: Leaves
-  made: Leaves | None = None
-
-
-def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) -> list[Growing]:
-  """The trees of the runs of a traced function.
-
-  Args:
-    runs: in their order.
-    closed: the program with its constants; None if the function did not come to its end.
-    names: what each input of it is in the function's arguments.
-  """
-  values = read_top(closed) if runs and closed is not None else Values()
-  if runs and closed is not None and (len(runs) > 1 or not _tells_all(values, runs[0])):
-    values = read_values(closed)
-  told: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
-  for entry in values.told:
-    told[entry.leaves].append(entry.values)
-
-  def numbers(leaves: Leaves | None) -> list[Numbers]:
-    if leaves is None or not leaves.places:
-      return []
-    known = {i: values.constant(array) for i, array in leaves.arrays.items()}
-    found = _instances(known, told[leaves], values)
-    return [{leaves.places[i]: number for i, number in sorted(each.items())} for each in found if each]
-
-  seen = []
-  for traced in runs:
-    given, made = numbers(traced.given), numbers(traced.made)
-    makes = not traced.given.places and traced.run.fields.get("name") == "init"
-    is_told = bool(made if makes else given) or not (traced.given.places or makes)
-    seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_told))
-  trees = grow(seen, values)
-  for tree in trees:
-    _say_origin(tree, values, names)
-  return trees
-
-
-def _tells_all(values: Values, run: Traced) -> bool:
-  """Whether what was looked at tells of all leaves of a run."""
-  leaves = run.given if run.given.places else run.made
-  told = [number for entry in values.told if entry.leaves is leaves for number in entry.values]
-  return leaves is not None and len({*told, *leaves.arrays}) == len(leaves.places) > 0
-
-
-def _instances(known: dict[int, int], told: Sequence[dict[int, int]], values: Values) -> list[dict[int, int]]:
-  """What the leaves were, in each of the places where the program has the run; it is in several if JAX traced it once.
-
-  One place may tell of it in several parts, as its leaves belonged to different transforms.
-  """
-  found: list[dict[int, int]] = []
-  for part in told:
-    fits = (
-      each for each in found if all(values.equal[each.get(i, n)] == values.equal[n] for i, n in part.items())
-    )
-    each = next(fits, None)
-    if each is None:
-      found.append({**known, **part})
-    else:
-      each.update({i: n for i, n in part.items() if i not in each})
-  for later in found[1:]:
-    for i, number in found[0].items():
-      later.setdefault(i, number)
-  return found or ([known] if known else [])
-
-
-def _say_origin(tree: Growing, values: Values, names: Sequence[str]) -> None:
-  """Says where a tree came from, and which of its variables are larger than a run saw them."""
-  if not tree.states:
-    return
-  arguments = dict(zip(values.arguments, names))
-  whole = {place: values.whole(number) for place, number in tree.states[0].items()}
-  numbers = {number: index for index, number in enumerate(values.arguments)}
-  tree.inputs = sorted((numbers[number], place) for place, number in whole.items() if number in numbers)
-  inputs = [(place, arguments[number]) for place, number in whole.items() if number in arguments]
-  if tree.origin != "init":
-    sources = [number for number in whole.values() if values.sources[number]]
-    computed = bool(sources) or bool(tree.derived_from)
-    tree.origin = "computed" if computed else "argument" if inputs else "array"
-    if inputs and not computed:
-      tree.argument = _common_name(*inputs[0])
-  said = dict(leaves(tree.first.run.fields.get("result" if tree.origin == "init" else "given", {})))
-  for place, number in whole.items():
-    spec, inner = values.specs[number], boxed(said.get(place))[0]
-    if spec is not None and getattr(inner, "shape", None) not in (None, spec.shape):
-      tree.stacked.append((place, spec))
-
-
-def _common_name(place: Place, name: str) -> str:
-  """What an argument is called, of which a leaf is an input: its name without the leaf's own place in it."""
-  parts, rest = name.split("/"), list(place)
-  while len(parts) > 1 and rest and parts[-1] == rest[-1]:
-    parts.pop()
-    rest.pop()
-  return "/".join(parts)

@@ -1,0 +1,120 @@
+"""May be skipped: variable trees in a traced program: which of its values each run was given says on which tree it was.
+
+Each leaf of a run's variables is a value of the program (`values`), through calls, loops and branches. So it is known
+which runs were on the same variables, which argument these were, and what was computed from what.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minilinen.tracing.equations.leaves import Leaves
+from minilinen.tracing.equations.values import Values, read_top, read_values
+from minilinen.tracing.spec import boxed
+from minilinen.tracing.tree import leaves
+from minilinen.tracing.trees import Growing, Numbers, Place, Seen, grow
+
+
+@dataclass(eq=False)
+class Traced:
+  """A run in a program that JAX writes down: the leaves of its variables, of which the program tells later."""
+
+  run: Any
+  given: Leaves
+  made: Leaves | None = None
+
+
+def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) -> list[Growing]:
+  """The trees of the runs of a traced function.
+
+  Args:
+    runs: in their order.
+    closed: the program with its constants; None if the function did not come to its end.
+    names: what each input of it is in the function's arguments.
+  """
+  values = read_top(closed) if runs and closed is not None else Values()
+  if runs and closed is not None and (len(runs) > 1 or not _tells_all(values, runs[0])):
+    values = read_values(closed)
+  told: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
+  for entry in values.told:
+    told[entry.leaves].append(entry.values)
+
+  def numbers(leaves: Leaves | None) -> list[Numbers]:
+    if leaves is None or not leaves.places:
+      return []
+    known = {i: values.constant(array) for i, array in leaves.arrays.items()}
+    found = _instances(known, told[leaves], values)
+    return [{leaves.places[i]: number for i, number in sorted(each.items())} for each in found if each]
+
+  seen = []
+  for traced in runs:
+    given, made = numbers(traced.given), numbers(traced.made)
+    makes = not traced.given.places and traced.run.fields.get("name") == "init"
+    is_told = bool(made if makes else given) or not (traced.given.places or makes)
+    seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_told))
+  trees = grow(seen, values)
+  for tree in trees:
+    _say_origin(tree, values, names)
+  return trees
+
+
+def _tells_all(values: Values, run: Traced) -> bool:
+  """Whether what was looked at tells of all leaves of a run."""
+  leaves = run.given if run.given.places else run.made
+  told = [number for entry in values.told if entry.leaves is leaves for number in entry.values]
+  return leaves is not None and len({*told, *leaves.arrays}) == len(leaves.places) > 0
+
+
+def _instances(known: dict[int, int], told: Sequence[dict[int, int]], values: Values) -> list[dict[int, int]]:
+  """What the leaves were, in each of the places where the program has the run; it is in several if JAX traced it once.
+
+  One place may tell of it in several parts, as its leaves belonged to different transforms.
+  """
+  found: list[dict[int, int]] = []
+  for part in told:
+    fits = (
+      each for each in found if all(values.equal[each.get(i, n)] == values.equal[n] for i, n in part.items())
+    )
+    each = next(fits, None)
+    if each is None:
+      found.append({**known, **part})
+    else:
+      each.update({i: n for i, n in part.items() if i not in each})
+  for later in found[1:]:
+    for i, number in found[0].items():
+      later.setdefault(i, number)
+  return found or ([known] if known else [])
+
+
+def _say_origin(tree: Growing, values: Values, names: Sequence[str]) -> None:
+  """Says where a tree came from, and which of its variables are larger than a run saw them."""
+  if not tree.states:
+    return
+  arguments = dict(zip(values.arguments, names))
+  whole = {place: values.whole(number) for place, number in tree.states[0].items()}
+  numbers = {number: index for index, number in enumerate(values.arguments)}
+  tree.inputs = sorted((numbers[number], place) for place, number in whole.items() if number in numbers)
+  inputs = [(place, arguments[number]) for place, number in whole.items() if number in arguments]
+  if tree.origin != "init":
+    sources = [number for number in whole.values() if values.sources[number]]
+    computed = bool(sources) or bool(tree.derived_from)
+    tree.origin = "computed" if computed else "argument" if inputs else "array"
+    if inputs and not computed:
+      tree.argument = _common_name(*inputs[0])
+  said = dict(leaves(tree.first.run.fields.get("result" if tree.origin == "init" else "given", {})))
+  for place, number in whole.items():
+    spec, inner = values.specs[number], boxed(said.get(place))[0]
+    if spec is not None and getattr(inner, "shape", None) not in (None, spec.shape):
+      tree.stacked.append((place, spec))
+
+
+def _common_name(place: Place, name: str) -> str:
+  """What an argument is called, of which a leaf is an input: its name without the leaf's own place in it."""
+  parts, rest = name.split("/"), list(place)
+  while len(parts) > 1 and rest and parts[-1] == rest[-1]:
+    parts.pop()
+    rest.pop()
+  return "/".join(parts)
