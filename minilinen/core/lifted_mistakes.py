@@ -19,6 +19,7 @@ import numpy as np
 from minilinen import errors
 from minilinen.core.boundary import Boundary
 from minilinen.core.frozen_dict import unfreeze
+from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, recording
 from minilinen.tracing.spec import describe
 
@@ -30,15 +31,13 @@ class Crossed(Protocol):
     boundary: what passes, and how.
     given: the arguments of the call, as seen from outside.
     again: what the body makes of what it was given, found out by another run of it; None if that says nothing.
-    path_text: where it happens.
+    path: where it happens.
   """
 
   boundary: Boundary
   given: tuple[tuple[Any, ...], Mapping[str, Any]]
   again: Callable[[], Any] | None
-
-  @property
-  def path_text(self) -> str: ...
+  path: Path
 
 
 def explained(error: Exception, crossing: Crossed) -> Exception | None:
@@ -73,7 +72,7 @@ _CONCRETE = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConvers
 def _carry_error(crossing: Crossed, seen: Any) -> Exception | None:
   """The error for a carry that is another after the body than before: `(variables, carry)` each."""
   (groups_in, carry_in), (groups_out, carry_out) = seen
-  boundary, path = crossing.boundary, crossing.path_text
+  boundary, path = crossing.boundary, str(crossing.path)
   for before, after in zip(groups_in, groups_out):
     created = sorted(_places(after) - _places(before))
     if created:
@@ -98,7 +97,7 @@ def _branches_error(crossing: Crossed, seen: Sequence[Any]) -> Exception | None:
   """The error for branches that give different results or variables: a pair of each."""
 
   def differ(number: int, what: str, first: str, other: str) -> Exception:
-    return errors.BranchesDifferError(what, crossing.boundary.at, crossing.path_text, first, other, number)
+    return errors.BranchesDifferError(what, crossing.boundary.at, str(crossing.path), first, other, number)
 
   y, groups = seen[0]
   for number, (other_y, other_groups) in enumerate(seen):
@@ -158,6 +157,32 @@ def _in_words(value: Any) -> str:
   if isinstance(described, tuple):
     return f"({', '.join(map(str, described))})"
   return str(described)
+
+
+# Mapped axes.
+
+
+def sizes_differ(axes: Any, trees: Any) -> ValueError:
+  """The error for variables and arguments of several sizes on the mapped axis, each with the first that has it.
+
+  Args:
+    axes, trees: of the groups of variables, and of the arguments.
+  """
+  (variable_axes, in_axes), (variables, args) = axes, trees
+  if not isinstance(in_axes, (tuple, list)):
+    in_axes = (in_axes,) * len(args)
+  found: dict[Any, str] = {}
+  for axis, group in zip(variable_axes, variables):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(group) if isinstance(axis, int) else []:
+      found.setdefault(leaf.shape[axis], "/".join(str(getattr(key, "key", "")) for key in path[1:]))
+  for number, (axis, arg) in enumerate(zip(in_axes, args)):
+    for leaf in jax.tree.leaves(arg) if isinstance(axis, int) else []:
+      found.setdefault(leaf.shape[axis], f"argument {number}")
+  sizes = ", ".join(f"{size} ({where})" for size, where in found.items())
+  return ValueError(
+    f"Inconsistent batch axis sizes: {sizes}. Everything that is mapped needs one"
+    " size on its axis; what all elements share has the axis None."
+  )
 
 
 # Derivatives.
@@ -244,7 +269,7 @@ def _static(
   numbers = [n for n in crossing.boundary.static if isinstance(n, int)]
   names, plain = _names(crossing), plain or _plain(crossing.given[0])
   return errors.StaticArgumentWarning(
-    crossing.boundary.at, names, numbers, wrong, plain, crossing.path_text, by_name
+    crossing.boundary.at, names, numbers, wrong, plain, str(crossing.path), by_name
   )
 
 

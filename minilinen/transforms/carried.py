@@ -17,7 +17,7 @@ from jax import core
 
 from minilinen import errors
 from minilinen.core.frozen_dict import FrozenDict
-from minilinen.core.lift.carriers import Stand
+from minilinen.core.lift.carriers import Stand, replaced_stands
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.scope import Scope, Variable
@@ -56,11 +56,7 @@ class Carried:
   def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Body:
     """A call of a function with copies of the modules, which are bound to other scopes."""
     module, others = self._open(scopes, target.base)
-
-    def real(x: Any) -> Any:
-      return others[x.index] if isinstance(x, Stand) else x
-
-    args, kwargs = jax.tree.map(real, (args, kwargs), is_leaf=lambda x: isinstance(x, Stand))
+    args, kwargs = replaced_stands(others.__getitem__, (args, kwargs))
     return Body(self.module, module, target.fn, args, kwargs)
 
   def _open(self, scopes: Sequence[Scope], base: type[Module] | None) -> tuple[Module, list[Module]]:

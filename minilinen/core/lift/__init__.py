@@ -11,42 +11,25 @@
    which holds it to every rule of a trace.
 """
 
-from minilinen.core.lift.branches import cond, switch
-from minilinen.core.lift.compiled import checkpoint, fold_rngs, jit, remat
-from minilinen.core.lift.gradients import custom_vjp, grad, jvp, value_and_grad, vjp
-from minilinen.core.lift.loops import remat_scan, scan, while_loop
-from minilinen.core.lift.mapping import (
-  Axes,
-  In,
-  Out,
-  add_metadata_axis,
-  map_variables,
-  swap_collection,
-  vmap,
-)
-from minilinen.core.lift.packing import pack
-
-__all__ = [
-  "Axes",
-  "In",
-  "Out",
-  "add_metadata_axis",
-  "checkpoint",
-  "cond",
-  "custom_vjp",
-  "fold_rngs",
-  "grad",
-  "jit",
-  "jvp",
-  "map_variables",
-  "pack",
-  "remat",
-  "remat_scan",
-  "scan",
-  "swap_collection",
-  "switch",
-  "value_and_grad",
-  "vjp",
-  "vmap",
-  "while_loop",
-]
+from minilinen.core.lift.branches import cond as cond
+from minilinen.core.lift.branches import switch as switch
+from minilinen.core.lift.compiled import checkpoint as checkpoint
+from minilinen.core.lift.compiled import fold_rngs as fold_rngs
+from minilinen.core.lift.compiled import jit as jit
+from minilinen.core.lift.compiled import remat as remat
+from minilinen.core.lift.gradients import custom_vjp as custom_vjp
+from minilinen.core.lift.gradients import grad as grad
+from minilinen.core.lift.gradients import jvp as jvp
+from minilinen.core.lift.gradients import value_and_grad as value_and_grad
+from minilinen.core.lift.gradients import vjp as vjp
+from minilinen.core.lift.loops import remat_scan as remat_scan
+from minilinen.core.lift.loops import scan as scan
+from minilinen.core.lift.loops import while_loop as while_loop
+from minilinen.core.lift.mapping import Axes as Axes
+from minilinen.core.lift.mapping import In as In
+from minilinen.core.lift.mapping import Out as Out
+from minilinen.core.lift.mapping import add_metadata_axis as add_metadata_axis
+from minilinen.core.lift.mapping import map_variables as map_variables
+from minilinen.core.lift.mapping import swap_collection as swap_collection
+from minilinen.core.lift.mapping import vmap as vmap
+from minilinen.core.lift.packing import pack as pack

@@ -9,7 +9,7 @@ import jax
 
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
-from minilinen.core.lift.crossing import Crossing
+from minilinen.core.lift.crossing import Crossing, spoken_of_as
 from minilinen.core.lift.targets import Target, also_called
 
 
@@ -92,10 +92,9 @@ def _choose(
       def body(*operands: Any) -> Any:
         name = f"branch {number}"
         with crossing.inside(variable_groups, keys, operands, target=target, name=name) as inner:
-          y = inner.run()
-          return inner.leave(y)
+          return inner.leave(inner.run())
 
-      return crossing.named(body, target)
+      return spoken_of_as(target, body)
 
     bodies = [chosen(number, target) for number, target in enumerate(targets)]
     crossing.again = lambda: [jax.eval_shape(body, *crossing.args) for body in bodies]

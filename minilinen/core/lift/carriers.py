@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jax
@@ -21,6 +21,7 @@ from minilinen.tracing.spec import Value
 
 
 @jax.tree_util.register_static
+@dataclass(frozen=True)
 class Stand:
   """Stands in the arguments for something among them that has scopes, while they pass through JAX.
 
@@ -29,18 +30,20 @@ class Stand:
     described: for the trace: what it stands for, if somebody records.
   """
 
-  def __init__(self, index: int, described: Value):
-    self.index = index
-    self.described = described
+  index: int
+  described: Value = field(compare=False)
 
   def __trace_describe__(self) -> Value:
     return self.described
 
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, Stand) and self.index == other.index
 
-  def __hash__(self) -> int:
-    return self.index
+def replaced_stands(real: Callable[[int], Any], tree: Any) -> Any:
+  """A pytree with something else in the place of each stand, found by its number."""
+
+  def is_stand(x: Any) -> bool:
+    return isinstance(x, Stand)
+
+  return jax.tree.map(lambda x: real(x.index) if is_stand(x) else x, tree, is_leaf=is_stand)
 
 
 class Carrier(Protocol):

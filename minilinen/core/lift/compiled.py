@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from minilinen.core.scope import Scope
 from minilinen.tracing.recorder import current
 
 
+@dataclass(frozen=True, slots=True)
 class _Static:
   """What a compiled body depends on besides its arrays; equal ones share a compilation.
 
@@ -26,28 +28,16 @@ class _Static:
   are equal. JAX keeps statics in its cache, so the crossing, which holds variables, is referenced weakly.
   """
 
-  __slots__ = ("parts", "crossing")
-
-  def __init__(self, parts: Any, crossing: Crossing):
-    self.parts = parts
-    self.crossing = weakref.ref(crossing)
-
-  def __eq__(self, other: Any) -> bool:
-    return isinstance(other, _Static) and self.parts == other.parts
-
-  def __hash__(self) -> int:
-    return hash(self.parts)
+  parts: Any
+  crossing: weakref.ref[Crossing] = field(compare=False)
 
 
 @jax.tree_util.register_static
+@dataclass(frozen=True)
 class _Counters:
   """Key counters at the end of a body. JAX hands them back even when it doesn't trace the body again."""
 
-  def __init__(self, counters: Any):
-    self.counters = counters
-
-  def __eq__(self, other: Any) -> bool:
-    return isinstance(other, _Counters) and self.counters == other.counters
+  counters: Any
 
   def __hash__(self) -> int:
     return 0
@@ -113,9 +103,8 @@ def jit(
       variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
       if config.jit_folds_rngs:
         keys = _fold_streams(crossing, keys)
-      y, out, end = jitted(
-        _Static(_parts(crossing), crossing), variables, keys, *crossing.args, **crossing.kwargs
-      )
+      static = _Static(_parts(crossing), weakref.ref(crossing))
+      y, out, end = jitted(static, variables, keys, *crossing.args, **crossing.kwargs)
       for top, counters in zip(crossing.tops, end.counters):
         _restore(top.rng_counters, counters)
       return crossing.back(y, out)
@@ -145,8 +134,7 @@ def fold_rngs(
     with Crossing(boundary, first, args, kwargs) as crossing:
       variables, keys = crossing.groups()
       with crossing.inside(variables, _fold_streams(crossing, keys), crossing.args, crossing.kwargs) as inner:
-        y = inner.run()
-        y, written = inner.leave(y)
+        y, written = inner.leave(inner.run())
       return crossing.back(y, written)
 
   return call
@@ -161,9 +149,7 @@ def _parts(crossing: Crossing) -> Any:
       (
         _hashable(top.mutable),
         tuple(sorted((k, str(v)) for k, v in top.flags.items())),
-        (not config.jit_folds_rngs and top.path, _hashable(_snapshot(top.rng_counters)))
-        if top.rngs
-        else None,
+        (not config.jit_folds_rngs and top.path, _hashable(top.rng_counters)) if top.rngs else None,
       )
       for top in crossing.tops
     ),
@@ -253,12 +239,11 @@ def remat(
 
       def body(variables: Groups, keys: Groups, *args: Any, **kwargs: Any) -> Any:
         with crossing.inside(variables, keys, args, kwargs) as inner:
-          y = inner.run()
-          return inner.leave(y)
+          return inner.leave(inner.run())
 
       warn_of_static_arrays(crossing)
       computed_again = jax.checkpoint(
-        crossing.named(body),
+        spoken_of_as(boundary.target, body),
         prevent_cse=prevent_cse,
         static_argnums=tuple(n + 1 for n in static),
         policy=policy,

@@ -43,8 +43,10 @@ from minilinen.core.meta import laid_out
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
+from minilinen.tracing.paths import ROOT, Path
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import Value, boxed, describe
+from minilinen.tracing.tree import leaves
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Group by group, scope by scope: collection -> variables, or stream -> key."""
@@ -70,7 +72,7 @@ class Crossing:
     args, kwargs: the same as they go through JAX.
     carrier: what the function was called with first.
     form, tops: the scopes that cross, and how others are found from them.
-    target: the scope that is lifted; others came along.
+    path: where it happens: the path of the scope that is lifted; others came along.
     again: for messages: what the body makes of what it was given, found out by another run of it.
   """
 
@@ -88,7 +90,7 @@ class Crossing:
     for scope in scopes:
       scope.check_valid()
     self.form, self.tops = Form.of(scopes)
-    self.target: Scope | None = scopes[-1] if scopes else None
+    self.path = scopes[-1].path if scopes else ROOT
     self.again: Callable[[], Any] | None = None
     self._span: Any = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
@@ -115,21 +117,15 @@ class Crossing:
     if better is not None:
       raise better from None
 
-  @property
-  def path(self) -> tuple[str, ...]:
-    """Where it happens."""
-    return self.target.path if self.target is not None else ()
-
-  @property
-  def path_text(self) -> str:
-    """The same for messages."""
-    return self.target.path_text if self.target is not None else ""
-
   def groups(self) -> tuple[Groups, Groups]:
-    """The variables and keys of the outer scopes, by group and scope."""
+    """The variables and keys of the outer scopes, by group and scope; those with gradients as plain dicts."""
     b = self.boundary
     variables = _transposed([grouped(top.tree.collections(top.path), b.ins) for top in self.tops], len(b.ins))
     self._note(variables, False)
+    variables = tuple(
+      tuple(map(unfreeze, group)) if passing.kind == "differentiated" else group
+      for passing, group in zip(b.ins, variables)
+    )
     return variables, _transposed([grouped(top.rngs, b.streams) for top in self.tops], len(b.streams))
 
   def inside(
@@ -178,10 +174,6 @@ class Crossing:
     if self._span is not None:
       self.tell(result=describe(y), variables=self._lifted_variables())
     return y
-
-  def named(self, body: Callable[..., Any], target: Target | None = None) -> Callable[..., Any]:
-    """A body that JAX speaks of by what the user lifted."""
-    return spoken_of_as(target or self.boundary.target, body)
 
   # The trace.
 
@@ -302,15 +294,7 @@ def _transposed(by_scope: Sequence[Sequence[dict[str, Any]]], groups: int) -> Gr
 
 def _leaves(top: Scope, variables: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Value]]:
   """Every variable below a scope as ((path, collection, name), spec)."""
-
-  def walk(
-    path: tuple[str, ...], col: str, tree: Mapping[str, Any]
-  ) -> Iterator[tuple[tuple[Any, ...], Value]]:
-    for name, value in tree.items():
-      if isinstance(value, Mapping):
-        yield from walk((*path, name), col, value)
-      else:
-        yield (path, col, name), boxed(describe(laid_out(value)))[0]
-
-  for col, tree in variables.items():
-    yield from walk(top.path, col, tree)
+  for place, value in leaves(variables):
+    if not isinstance(value, Mapping):
+      col, *names, name = place
+      yield (Path((*top.path, *names)), col, name), boxed(describe(laid_out(value)))[0]

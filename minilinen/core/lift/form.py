@@ -28,11 +28,9 @@ class Form:
     ways: list[Way] = []
     for scope in scopes:
       top, names = _highest(scope, scopes)
-      index = next((i for i, other in enumerate(tops) if other is top or other == top), None)
-      if index is None:
-        index = len(tops)
-        tops.append(next((s for s in scopes if s == top), top))
-      ways.append((index, names))
+      if top not in tops:
+        tops.append(top)
+      ways.append((tops.index(top), names))
     return Form(tuple(ways)), tops
 
   def opened(self, inner: Sequence[Scope]) -> list[Scope]:
@@ -61,12 +59,10 @@ class Form:
 
 def _highest(scope: Scope, scopes: Sequence[Scope]) -> tuple[Scope, tuple[str, ...]]:
   """The uppermost scope of a list that a scope lies in, and the names from there."""
-  highest, names = scope, ()
-  above: Scope = scope
-  below: tuple[str, ...] = ()
+  highest, names = scopes[scopes.index(scope)], ()
+  above, below = scope, ()
   while above.parent is not None:
-    below = (above.name or "", *below)
-    above = above.parent
-    if any(above is other or above == other for other in scopes):
-      highest, names = above, below
+    above, below = above.parent, (above.name or "", *below)
+    if above in scopes:
+      highest, names = scopes[scopes.index(above)], below
   return highest, names

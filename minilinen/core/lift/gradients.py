@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
-from minilinen.core.lift.carriers import Stand, carried
-from minilinen.core.lift.crossing import Crossing, behind
+from minilinen.core.lift.carriers import carried, replaced_stands
+from minilinen.core.lift.crossing import Crossing, behind, spoken_of_as
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target, also_called
 from minilinen.core.lifted_mistakes import check_cotangents, check_directions, forward_error
@@ -57,13 +57,8 @@ def vjp(
     NotImplementedError: if `reduce_axes` is given.
     MultiScopeError: if modules with scopes of their own take part and `multi_scope` is False.
   """
-  _no_axes(reduce_axes)
-  return _pulled("vjp", Target.of(fn), mdl, primals, has_aux, vjp_variables, variables, rngs, multi_scope)
-
-
-def _no_axes(reduce_axes: Sequence[str]) -> None:
-  if reduce_axes:
-    raise NotImplementedError("vjp has no reduce_axes any more: sum over the axes with jax.lax.psum instead.")
+  passed = has_aux, reduce_axes, vjp_variables, variables, rngs
+  return _pulled("vjp", Target.of(fn), mdl, primals, *passed, several=multi_scope)
 
 
 def _pulled(
@@ -72,18 +67,20 @@ def _pulled(
   mdl: Any,
   primals: tuple[Any, ...],
   has_aux: bool,
+  reduce_axes: Sequence[str],
   vjp_variables: CollectionFilter,
   variables: CollectionFilter,
   rngs: CollectionFilter,
   several: bool = True,
 ) -> Any:
   """`vjp`, as a boundary that is called by the name of what uses it."""
+  if reduce_axes:
+    raise NotImplementedError("vjp has no reduce_axes any more: sum over the axes with jax.lax.psum instead.")
   collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
   boundary = Boundary(kind, target, collections, (passing(rngs),), {"has_aux": has_aux})
 
   with Crossing(boundary, mdl, primals) as crossing:
-    groups, keys = crossing.groups()
-    wanted, others = unfreeze_all(groups[0]), groups[1]
+    (wanted, others), keys = crossing.groups()
 
     def body(wanted: Any, *primals: Any) -> Any:
       with crossing.inside((wanted, others), keys, primals) as inner:
@@ -92,7 +89,9 @@ def _pulled(
       return y, (aux, written)
 
     handed_out = crossing.carrier.gradients(crossing.form, several)
-    y, backward, (aux, written) = jax.vjp(crossing.named(body), wanted, *crossing.args, has_aux=True)
+    y, backward, (aux, written) = jax.vjp(
+      spoken_of_as(boundary.target, body), wanted, *crossing.args, has_aux=True
+    )
     pulled = jax.tree_util.Partial(_Pullback(handed_out), backward)
     return crossing.back((y, pulled, aux) if has_aux else (y, pulled), written)
 
@@ -105,12 +104,7 @@ class _Pullback:
 
   def __call__(self, backward: Callable[..., Any], y_t: Any) -> tuple[Any, ...]:
     variables_t, *primals_t = backward(y_t)
-    none = jax.tree.map(lambda x: None if _is_stand(x) else x, primals_t, is_leaf=_is_stand)
-    return jax.tree.unflatten(self.handed_out, variables_t), *none
-
-
-def _is_stand(x: Any) -> bool:
-  return isinstance(x, Stand)
+    return jax.tree.unflatten(self.handed_out, variables_t), *replaced_stands(lambda _: None, primals_t)
 
 
 @also_called(scope="mdl")
@@ -132,9 +126,8 @@ def value_and_grad(
   Returns:
     `(value, gradients)`, with `has_aux` `((value, aux), gradients)`; one gradient for each of the `primals`.
   """
-  _no_axes(reduce_axes)
-  target = Target.of(fn)
-  return _graded(_pulled("value_and_grad", target, mdl, primals, has_aux, False, variables, rngs))
+  passed = has_aux, reduce_axes, False, variables, rngs
+  return _graded(_pulled("value_and_grad", Target.of(fn), mdl, primals, *passed))
 
 
 def _graded(pulled: tuple[Any, ...]) -> Any:
@@ -155,8 +148,8 @@ def grad(
   rngs: CollectionFilter = True,
 ) -> Any:
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
-  _no_axes(reduce_axes)
-  value, grads = _graded(_pulled("grad", Target.of(fn), mdl, primals, has_aux, False, variables, rngs))
+  passed = has_aux, reduce_axes, False, variables, rngs
+  value, grads = _graded(_pulled("grad", Target.of(fn), mdl, primals, *passed))
   return (grads, value[1]) if has_aux else grads
 
 
@@ -192,18 +185,16 @@ def jvp(
   boundary = Boundary("jvp", target, collections, (passing(rngs),))
 
   with Crossing(boundary, mdl, tuple(primals)) as crossing:
-    groups, keys = crossing.groups()
-    wanted, others = unfreeze_all(groups[0]), groups[1]
+    (wanted, others), keys = crossing.groups()
 
     def body(wanted: Any, *primals: Any) -> Any:
       with crossing.inside((wanted, others), keys, primals) as inner:
-        y = inner.run()
-        return inner.leave(y)
+        return inner.leave(inner.run())
 
     directions = tuple(map(_direction, wanted, by_scope))
     check_directions(wanted, directions, boundary)
     primals_in, tangents_in = (wanted, *crossing.args), (directions, *tangents)
-    (y, written), (y_t, _) = jax.jvp(crossing.named(body), primals_in, tangents_in)
+    (y, written), (y_t, _) = jax.jvp(spoken_of_as(boundary.target, body), primals_in, tangents_in)
     return crossing.back((y, y_t), written)
 
 
@@ -237,13 +228,11 @@ def custom_vjp(
   @behind(boundary)
   def call(first: Any, *args: Any, **kwargs: Any) -> Any:
     with Crossing(boundary, first, args, kwargs) as crossing:
-      groups, keys = crossing.groups()
-      wanted, others = unfreeze_all(groups[0]), groups[1]
+      (wanted, others), keys = crossing.groups()
 
       def body(wanted: Any, *args: Any) -> Any:
         with crossing.inside((wanted, others), keys, args) as inner:
-          y = inner.run()
-          return inner.leave(y)
+          return inner.leave(inner.run())
 
       def forward(wanted: Any, *args: Any) -> Any:
         with crossing.inside((wanted, others), keys, args, target=forwards, name="forward") as inner:
@@ -258,16 +247,11 @@ def custom_vjp(
         given = crossing.carrier.by_scope(crossing.form, variables_t)
         return check_cotangents(wanted, given, boundary), *args_t
 
-      f = jax.custom_vjp(crossing.named(body), nondiff_argnums=plain)
-      f.defvjp(crossing.named(forward, forwards), crossing.named(backward, backwards))
+      f = jax.custom_vjp(spoken_of_as(boundary.target, body), nondiff_argnums=plain)
+      f.defvjp(spoken_of_as(forwards, forward), spoken_of_as(backwards, backward))
       return crossing.back(*f(wanted, *crossing.args))
 
   return call
-
-
-def unfreeze_all(group: Any) -> tuple[dict[str, Any], ...]:
-  """The collections of each scope as plain dicts, so that gradients and directions are trees of one kind."""
-  return tuple({col: unfreeze(tree) for col, tree in collections.items()} for collections in group)
 
 
 def _direction(collections: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,20 +13,19 @@ from typing import Any
 
 import jax
 
-from minilinen.core import axes_scan
+from minilinen.core import axes_scan, meta
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.compiled import remat
-from minilinen.core.lift.crossing import Crossing, behind
+from minilinen.core.lift.crossing import Crossing, behind, spoken_of_as
 from minilinen.core.lift.mapping import (
   Axes,
-  add_axes,
   axes,
+  boxes,
   fold_streams,
   mapped_size,
-  remove_axes,
   split_streams,
   splits,
 )
@@ -97,7 +96,7 @@ def scan(
 
       (constants, carried, *variables), keys = crossing.groups()
       carry, xs = crossing.args[0], crossing.args[1:]
-      stacked = remove_axes(tuple(variables), into, metadata_params)
+      stacked = boxes(meta.remove_axis, tuple(variables), into, metadata_params)
       steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length")
       crossing.tell(length=steps)
       given = stacked, split_streams(keys, streams, steps), xs
@@ -108,11 +107,12 @@ def scan(
         with loop:
           constants, loop.same = known_outputs(step, *loop.unknown(state))
       (carried, carry), ys = jax.lax.scan(
-        crossing.named(step), state, loop.xs, length=steps, reverse=reverse, unroll=unroll,
+        spoken_of_as(boundary.target, step), state, loop.xs, length=steps, reverse=reverse, unroll=unroll,
         _split_transpose=_split_transpose,
       )  # fmt: skip
       ys, written = loop.joined(ys)
-      return crossing.back((carry, ys), (constants, carried, *add_axes(written, out_of, metadata_params)))
+      written = boxes(meta.add_axis, written, out_of, metadata_params)
+      return crossing.back((carry, ys), (constants, carried, *written))
 
   return call
 
@@ -157,8 +157,7 @@ def while_loop(
       now = fold_streams(keys, boundary.streams, number, -1)
       inside = crossing.inside((carried, shared), now, (carry,), target=condition, name="cond", mutable=False)
       with inside as inner:
-        y = inner.run()
-        return inner.leave(y)[0]
+        return inner.leave(inner.run())[0]
 
     def advance(state: Any) -> Any:
       number, (carried, carry) = state
@@ -169,7 +168,9 @@ def while_loop(
 
     start = 0, (carried, *crossing.args)
     crossing.again = lambda: (start[1], jax.eval_shape(advance, start)[1])
-    state = jax.lax.while_loop(crossing.named(goes_on, condition), crossing.named(advance), start)
+    state = jax.lax.while_loop(
+      spoken_of_as(condition, goes_on), spoken_of_as(boundary.target, advance), start
+    )
     carried, carry = state[1]
     return crossing.back(carry, (carried,))
 

@@ -18,8 +18,9 @@ from minilinen.core.filters import (
   subtract_filters,
 )
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
-from minilinen.core.lift.crossing import Crossing, Groups, behind
+from minilinen.core.lift.crossing import Crossing, Groups, behind, spoken_of_as
 from minilinen.core.lift.targets import Liftable, lifted
+from minilinen.core.lifted_mistakes import sizes_differ
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.tracing.events import Kind, Passing
@@ -71,26 +72,18 @@ def fold_streams(keys: Groups, streams: Sequence[Passing], step: Any, sign: int)
 
 
 def _each_stream(change: Callable[[LazyRng], LazyRng], keys: Groups, streams: Sequence[Passing]) -> Groups:
-  def is_stream(x: Any) -> bool:
-    return isinstance(x, LazyRng)
-
   return tuple(
-    jax.tree.map(change, group, is_leaf=is_stream) if passing.kind == "split" else group
+    tuple({stream: change(scope[stream]) for stream in sorted(scope)} for scope in group)
+    if passing.kind == "split"
+    else group
     for group, passing in zip(keys, streams)
   )
 
 
-def remove_axes(groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]) -> Groups:
-  """Takes the mapped axis out of the boxes of each group, before their values go in."""
-  return _each_box(meta.remove_axis, groups, passings, params)
-
-
-def add_axes(groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]) -> Groups:
-  """Puts the mapped axis into the boxes of each group, after their values came out."""
-  return _each_box(meta.add_axis, groups, passings, params)
-
-
-def _each_box(change: Any, groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]) -> Groups:
+def boxes(
+  change: Callable[..., Any], groups: Groups, passings: Sequence[Passing], params: Mapping[Any, Any]
+) -> Groups:
+  """The groups when the mapped axis was taken out of their boxes, or put in: `meta.remove_axis`, `meta.add_axis`."""
   return tuple(change(g, p.axis, params) if p.kind == "axis" else g for g, p in zip(groups, passings))
 
 
@@ -113,28 +106,10 @@ def mapped_size(axes: Any, trees: Any, given: int | None, what: str) -> int:
   if given is not None:
     return given
   if len(sizes) > 1:
-    raise ValueError(
-      f"Inconsistent batch axis sizes: {', '.join(_sizes_in_words(axes, trees))}. Everything that is mapped needs one"
-      " size on its axis; what all elements share has the axis None."
-    )
+    raise sizes_differ(axes, trees)
   if not sizes:
     raise ValueError(f"{what} should be specified manually: no argument and no variable is mapped.")
   return sizes.pop()
-
-
-def _sizes_in_words(axes: Any, trees: Any) -> list[str]:
-  """For each size the first variable or argument that has it: "8 (params/Dense_0/kernel)"."""
-  (variable_axes, in_axes), (variables, args) = axes, trees
-  if not isinstance(in_axes, (tuple, list)):
-    in_axes = (in_axes,) * len(args)
-  found: dict[Any, str] = {}
-  for axis, group in zip(variable_axes, variables):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(group) if isinstance(axis, int) else []:
-      found.setdefault(leaf.shape[axis], "/".join(str(getattr(key, "key", "")) for key in path[1:]))
-  for number, (axis, arg) in enumerate(zip(in_axes, args)):
-    for leaf in jax.tree.leaves(arg) if isinstance(axis, int) else []:
-      found.setdefault(leaf.shape[axis], f"argument {number}")
-  return [f"{size} ({where})" for size, where in found.items()]
 
 
 @lifted("Vmap", fn="target")
@@ -182,15 +157,14 @@ def vmap(
 
       def body(variables: Groups, keys: Groups, args: Any) -> Any:
         with crossing.inside(variables, keys, args) as inner:
-          y = inner.run()
-          return inner.leave(y)
+          return inner.leave(inner.run())
 
       variables, keys = crossing.groups()
-      variables = remove_axes(variables, boundary.ins, metadata_params)
+      variables = boxes(meta.remove_axis, variables, boundary.ins, metadata_params)
       size = mapped_size((into, in_axes), (variables, crossing.args), axis_size, "axis_size")
       crossing.tell(length=size)
       mapped = jax.vmap(
-        crossing.named(body),
+        spoken_of_as(boundary.target, body),
         in_axes=(into, tuple(0 if p.kind == "split" else None for p in streams), in_axes),
         out_axes=(out_axes, out_of),
         axis_name=axis_name,
@@ -198,7 +172,7 @@ def vmap(
         spmd_axis_name=spmd_axis_name,
       )
       y, written = mapped(variables, split_streams(keys, streams, size), crossing.args)
-      return crossing.back(y, add_axes(written, boundary.outs, metadata_params))
+      return crossing.back(y, boxes(meta.add_axis, written, boundary.outs, metadata_params))
 
   return call
 
@@ -247,8 +221,7 @@ def map_variables(
       def body(mapped: Any, mutable: CollectionFilter) -> Any:
         groups = mapped, others
         with crossing.inside(groups, keys, crossing.args, crossing.kwargs, mutable=mutable) as inner:
-          y = inner.run()
-          return inner.leave(y)
+          return inner.leave(inner.run())
 
       if init and any(_may_write(top, mapped_collections) for top in crossing.tops):
         _, (created, _) = body(mapped, True)
