@@ -143,9 +143,9 @@ class House:
     key, copies, end = self._keys[model, ROOT], [], 0
     while end < len(path) and (model, path[: end + 1]) in self._drawn:
       end += 1
-      first, number = self._drawn[model, path[:end]]
+      first, number = self._drawn[model, Path(path[:end])]
       path = first + path[end:]
       copies.append(number)
       key = self._keys[model, first]
     opened = self.boxes[key].kind == "frame"
-    return Place(key, opened, path[:end], tuple(copies))
+    return Place(key, opened, Path(path[:end]), tuple(copies))

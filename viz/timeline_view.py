@@ -109,7 +109,8 @@ def _name(record: Record, around: Path = Path()) -> str:
     return record.kind if record.length is None else f"{record.kind} ×{record.length}"
   if isinstance(record, Body):
     return "" if record.name == "body" else record.name
-  inside = record.path[len(around) :] if record.path[: len(around)] == around else record.path
+  is_below = record.path[: len(around)] == around
+  inside = Path(record.path[len(around) :]) if is_below else record.path
   if isinstance(record, Variable):
     return Path((record.collection, *inside, record.name)).bare
   if isinstance(record, Key):

@@ -71,7 +71,7 @@ def _last(path: Path) -> str:
 
 def _beside(tree: Tree, path: Path) -> Mapping[str, Any]:
   """The parameters of the module around, as far as they are on this side of a boundary."""
-  return tree.read("params", path[:-1]) if len(path) > len(tree.path) else {}
+  return tree.read("params", path.parent) if len(path) > len(tree.path) else {}
 
 
 def warn_of_leak(tree: Tree, path: Path, col: str, name: str, value: Any) -> None:

@@ -54,14 +54,14 @@ class Place:
     """A scope by itself, over a tree of its own. `at` is a place in a tree that there is, `push` a child."""
     where = Path(path) or Path(debug_path) or Path(() if name is None else (name,))
     tree = parent.tree if parent is not None else Tree(variables, rngs, mutable, flags, where)
-    self._settle(tree, where, tuple(where)[len(tree.path) :], parent, {})
+    self._settle(tree, where, where[len(tree.path) :], parent, {})
 
   @classmethod
   def at(cls, tree: Tree, path: Path, rng_counters: dict[Any, Any] | None = None) -> Self:
     """The scope at a place of a tree; `rng_counters` are those of an earlier one there."""
     scope = object.__new__(cls)
     counters = {} if rng_counters is None else rng_counters
-    scope._settle(tree, path, tuple(path)[len(tree.path) :], None, counters)
+    scope._settle(tree, path, path[len(tree.path) :], None, counters)
     return scope
 
   def _settle(
@@ -85,7 +85,7 @@ class Place:
   @property
   def name(self) -> str | None:
     """Its name in the parent, None at the top of the model."""
-    return tuple(self.path)[-1] if self.path else None
+    return self.path[-1] if self.path else None
 
   @property
   def mutable(self) -> CollectionFilter:

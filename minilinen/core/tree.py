@@ -73,7 +73,7 @@ class Tree:
 
   def is_over(self, path: Path) -> bool:
     """Whether the run that a place belongs to is over."""
-    return bool(self.over) and any(tuple(path)[: len(end)] == end for end in self.over)
+    return bool(self.over) and any(path[: len(end)] == end for end in self.over)
 
   def may_write(self, col: str) -> bool:
     """Whether a collection may be written."""
@@ -88,7 +88,7 @@ class Tree:
     if found is not None:
       return found
     found = self.variables.get(col)
-    for name in tuple(path)[len(self.path) :]:
+    for name in path[len(self.path) :]:
       found = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(found, Mapping):
       return _EMPTY
@@ -100,7 +100,7 @@ class Tree:
     found: Any = self.read(col, path)
     if found is _EMPTY:
       found = self.variables.setdefault(col, {})
-      for name in tuple(path)[len(self.path) :]:
+      for name in path[len(self.path) :]:
         found = found.setdefault(name, {})
       self._branches[col, path] = found
     return found

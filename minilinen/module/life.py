@@ -303,9 +303,7 @@ def share_scope(module: ModuleLife, other: ModuleLife) -> None:
   """
   if module.scope is None or other.scope is None:
     raise errors.CallShareScopeOnUnboundModuleError()
-  if (
-    tuple(other.scope.path)[: len(module.scope.path)] == module.scope.path and other.scope is not module.scope
-  ):
+  if other.scope.path[: len(module.scope.path)] == module.scope.path and other.scope is not module.scope:
     module, other = other, module
   before, scope = module.path, other._bound("share a scope")
   object.__setattr__(module, "scope", scope)

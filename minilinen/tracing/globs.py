@@ -42,7 +42,7 @@ def matches(pattern: str | Sequence[str], path: str | Sequence[str]) -> bool:
   return start <= end
 
 
-def _chunks(wanted: Path) -> list[Path]:
+def _chunks(wanted: Path) -> list[tuple[str, ...]]:
   """The parts of a pattern between its `**`."""
   borders = [-1, *(i for i, name in enumerate(wanted) if name == ANY), len(wanted)]
   return [wanted[start + 1 : end] for start, end in itertools.pairwise(borders)]

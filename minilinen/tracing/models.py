@@ -191,9 +191,9 @@ class Model:
     known = len(path)
     while path[:known] not in self.nodes:
       known -= 1
-    node = self.nodes[path[:known]]
+    node = self.nodes[Path(path[:known])]
     for end in range(known, len(path)):
-      below = ModuleNode(self, path[end], path[: end + 1])
+      below = ModuleNode(self, path[end], Path(path[: end + 1]))
       self.nodes[below.path] = node.children[below.name] = below
       node = below
     return node
@@ -314,4 +314,4 @@ def _place(model: Model, variables: Mapping[Path, Value]) -> None:
         if (collection, inside[:n], inside[n]) in model.whole:
           owner, name = inside[:n], "/".join(inside[n:])
           break
-    model.at(owner).variables.setdefault(collection, {})[name] = value
+    model.at(Path(owner)).variables.setdefault(collection, {})[name] = value

@@ -1,7 +1,8 @@
 """Paths: the names from the root of a model to a module, and the one way to write them.
 
-A `Path` is the tuple of the names, and equal to it; its text is "/encoder/Dense_0". Records, errors, findings and
-views all say where something is by one, and everything that takes a path takes its text too.
+A `Path` is the tuple of the names, and equal to it (a slice of it is a plain tuple); its text is "/encoder/Dense_0".
+Records, errors, findings and views all say where something is by one, and everything that takes a path takes its text
+too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
-from typing import SupportsIndex, overload
 
 _NAME = re.compile(r"""(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?=/|$)|[^/]+""", re.DOTALL)
 
@@ -48,20 +48,13 @@ class Path(tuple[str, ...]):
   @property
   def parent(self) -> Path:
     """The path without its last name."""
-    return self[:-1]
+    return Path(self[:-1])
 
   def __truediv__(self, name: str) -> Path:
     return Path((*self, name))
 
   def __add__(self, other: tuple[str, ...]) -> Path:  # type: ignore[override]
     return Path((*self, *other))
-
-  @overload
-  def __getitem__(self, key: SupportsIndex) -> str: ...
-  @overload
-  def __getitem__(self, key: slice) -> Path: ...
-  def __getitem__(self, key: SupportsIndex | slice) -> str | Path:
-    return Path(super().__getitem__(key)) if isinstance(key, slice) else super().__getitem__(key)
 
 
 ROOT = Path()

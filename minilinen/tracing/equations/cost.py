@@ -257,7 +257,7 @@ _Row = tuple[int, int, Path, str, Share, Share]
 
 def _accounts(model: Iterable[Module], whole: _Account, of_call: dict[int, _Account]) -> list[_Account]:
   """An account for each module of a model that was called, depth first; `of_call` learns whose each call is."""
-  found: dict[Path, _Account] = {}
+  found: dict[tuple[str, ...], _Account] = {}
   for node in model:
     path = node.path
     above = next((found[path[:end]] for end in range(len(path) - 1, -1, -1) if path[:end] in found), whole)

@@ -101,7 +101,7 @@ def _with_parents(trees: Mapping[int, int], owners: Iterable[Owner]) -> set[tupl
   found: set[tuple[int, Path]] = set()
   for owner in set(owners):
     if owner.run >= 0:
-      found |= {(trees[owner.run], owner.path[:end]) for end in range(len(owner.path) + 1)}
+      found |= {(trees[owner.run], Path(owner.path[:end])) for end in range(len(owner.path) + 1)}
   return found
 
 
