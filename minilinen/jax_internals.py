@@ -165,14 +165,15 @@ def witness(name: str, tell: Callable[..., None]) -> Callable[..., None]:
   return lambda trace, values, params: trace.process_primitive(primitive, values, params)
 
 
-def without(jaxpr: Any, name: str) -> tuple[Any, dict[int, list[Any]]]:
+def without(jaxpr: Any, name: str) -> tuple[Any, dict[int, list[tuple[int, Any]]]]:
   """A jaxpr without the equations of a witness, at any depth.
 
   Returns:
-    The jaxpr, and for the `id` of it and of each jaxpr in it the equations that stood there.
+    The jaxpr, and for the `id` of it and of each jaxpr in it the equations that stood there, each with the number of
+    the one that it stood before.
   """
   known: dict[int, Any] = {}
-  left_out: dict[int, list[Any]] = {}
+  left_out: dict[int, list[tuple[int, Any]]] = {}
 
   def bare(jaxpr: Any) -> Any:
     if id(jaxpr) not in known:
@@ -180,7 +181,8 @@ def without(jaxpr: Any, name: str) -> tuple[Any, dict[int, list[Any]]]:
       same = len(equations) == len(jaxpr.eqns) and all(a is b for a, b in zip(equations, jaxpr.eqns))
       found = known[id(jaxpr)] = jaxpr if same else jaxpr.replace(eqns=equations)
       if len(equations) < len(jaxpr.eqns):
-        left_out[id(found)] = [e for e in jaxpr.eqns if e.primitive.name == name]
+        its = [(n, e) for n, e in enumerate(jaxpr.eqns) if e.primitive.name == name]
+        left_out[id(found)] = [(n - earlier, e) for earlier, (n, e) in enumerate(its)]
     return known[id(jaxpr)]
 
   return bare(jaxpr), left_out
@@ -193,7 +195,7 @@ def _with_bodies(equation: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, (tuple, list)):
       parts = [changed(part) for part in value]
       return value if all(a is b for a, b in zip(parts, value)) else type(value)(parts)
-    if hasattr(value, "eqns") and not hasattr(value, "jaxpr"):
+    if hasattr(value, "eqns") and getattr(value, "jaxpr", value) is value:
       return change(value)
     inner = getattr(value, "jaxpr", None)
     if inner is None or not hasattr(inner, "eqns"):

@@ -267,7 +267,7 @@ def test_the_trees_of_a_traced_function(name: str):
   for tree in trace.trees:
     assert tree.known
     for order in tree.runs:
-      assert trace.records[order].tree == tree.number or name == "one jitted function"
+      assert trace.records[order].tree == tree.number
 
 
 @pytest.mark.parametrize(

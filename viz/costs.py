@@ -72,6 +72,11 @@ class Costs:
       notes.append("flops count one iteration of each while loop.")
     if "other branch" in marks:
       notes.append("flops count the dearest branch of each cond.")
+    if "either model" in marks:
+      notes.append(
+        f"flops of {marks['either model']} equations are no model's, as JAX traced them once for several: it is not"
+        " known of which they are."
+      )
     return notes
 
 

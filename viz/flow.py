@@ -51,7 +51,7 @@ class Flow:
     self._gradients: dict[int, tuple[Origin, ...]] = {}
     self._modules: dict[tuple[Place, tuple[str, ...]], Origin] = {}
     self._owners = owners_of(trace.records)
-    self._callers: dict[tuple[int, ...], tuple[str, ...]] = {}
+    self._callers: dict[tuple[tuple[int, ...], int], tuple[str, ...]] = {}
     self._work = Work(trace.program.equations)
     self._ends: dict[str, Box] = {}
     self._arrows: dict[tuple[str, str, bool], list[str]] = {}
@@ -192,15 +192,17 @@ class Flow:
 
   def _via(self, equation: Equation) -> tuple[str, ...]:
     """The boxes of the modules that called the one of an equation though it is not theirs: data goes through them."""
-    if equation.calls not in self._callers:
-      path = equation.owner.path
+    key = equation.calls, equation.owner.tree
+    if key not in self._callers:
+      run, path, tree = equation.owner.run, equation.owner.path, equation.owner.tree
       others = (self._owners[call] for call in equation.calls)
+      others = (replace(other, tree=tree) if other.run == run else other for other in others)
       foreign = (other for other in others if other.path != path[: len(other.path)])
       places = [self._house.place(other) for other in foreign]
       keys = dict.fromkeys(place.key for place in places if place.key and not place.opened)
       keys.pop(self._house.place(equation.owner).key, None)
-      self._callers[equation.calls] = tuple(keys)
-    return self._callers[equation.calls]
+      self._callers[key] = tuple(keys)
+    return self._callers[key]
 
   def _connect(self, values: Iterable[int], end: Origin) -> None:
     for value in values:

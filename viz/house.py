@@ -103,7 +103,6 @@ class House:
 
   def __init__(self, found: Sequence[Model], shown: Sequence[Shown]):
     self.boxes: dict[str, Box] = {}
-    self._trees = {run.order: run.tree for model in found for run in model.runs}
     self._several = len(found) > 1
     self._keys: dict[tuple[int, Path], str] = {}
     self._drawn: dict[tuple[int, Path], tuple[Path, int]] = {}
@@ -135,8 +134,8 @@ class House:
   def place(self, owner: Owner) -> Place:
     """Where a module is in the picture."""
     if owner not in self._places:
-      model = self._trees.get(owner.run)
-      self._places[owner] = OUTDOORS if model is None else self._find(model, owner.path)
+      outside = owner.run < 0 or (owner.tree, ROOT) not in self._keys
+      self._places[owner] = OUTDOORS if outside else self._find(owner.tree, owner.path)
     return self._places[owner]
 
   def _find(self, model: int, path: Path) -> Place:

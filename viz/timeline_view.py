@@ -133,9 +133,10 @@ def _says(record: Record) -> tuple[str, ...]:
     name = record.module if record.method == "__call__" else f"{record.module}.{record.method}"
     return _flow(name, arguments(record.args, record.kwargs), record.result)
   if isinstance(record, Lift):
-    return _flow(
+    told = _flow(
       record.target.removesuffix(".__call__"), arguments(record.args, record.kwargs), record.result
     )
+    return told if record.body_of is None else tuple(f"{text}, body as traced before" for text in told)
   if isinstance(record, Body):
     return _flow("", arguments(record.args, {}), record.result)[:-1]
   return _event_says(record)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from minilinen.tracing.events import Body, Call, Caught, Create, Record, Run, Span
+from minilinen.tracing.events import Body, Call, Caught, Create, Lift, Record, Run, Span
 
 
 class Draft:
@@ -61,6 +61,7 @@ def settled(drafts: list[Draft]) -> list[tuple[Draft, int]]:
     numbered.append((draft, span))
     waiting.extend([(inner, order) for inner in reversed(draft.items)])
   _count_calls(drafts)
+  _find_bodies([draft for draft, _ in numbered])
   return numbered
 
 
@@ -110,6 +111,21 @@ def _count_calls(drafts: list[Draft]) -> None:
     waiting.extend([(inner, run, asides) for inner in reversed(draft.items)])
   for like_number, draft in others:
     draft.stands_for = held.get(like_number, draft)
+
+
+def _find_bodies(drafts: list[Draft]) -> None:
+  """Tells each `jit` that has no body, since JAX knew it, which one has it: the last like it that was traced."""
+  traced: dict[Any, Draft] = {}
+  for draft in drafts:
+    if draft.kind is Lift and draft.fields["kind"] == "jit":
+      what = (
+        str(draft.fields.get(name)) for name in ("path", "target", "module", "static", "args", "kwargs")
+      )
+      like = tuple(what)
+      if draft.passes:
+        traced[like] = draft
+      elif like in traced and "result" in draft.fields:
+        draft.fields["body_of"] = traced[like].order
 
 
 def _aside(drafts: list[Draft]) -> set[Draft]:

@@ -174,6 +174,7 @@ class Lift(Span):
     args, kwargs, result: what went in and out, as seen from outside.
     static: positions and names of the static arguments.
     variables: every variable that passed the boundary.
+    body_of: if JAX took what it ran from its cache, the order of the `Lift` whose body was traced; else None.
   """
 
   kind: str
@@ -189,6 +190,7 @@ class Lift(Span):
   static: tuple[int | str, ...] = ()
   result: Value = None
   variables: tuple[Lifted, ...] = ()
+  body_of: int | None = None
 
   def passing(self, collection: str) -> Passing | None:
     """What happens to a collection; None if it doesn't pass."""

@@ -24,7 +24,7 @@ from minilinen.tracing.codec import RECORDS, Damaged, Tables, fields_of, is_coun
 from minilinen.tracing.equations.program import PHASES, Program
 from minilinen.tracing.equations.work import COUNTS
 from minilinen.tracing.errors import TraceFileError
-from minilinen.tracing.events import Create, Key, Record, Run, Span, nested
+from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, nested
 from minilinen.tracing.spec import Opaque, Spec
 from minilinen.tracing.trees import Tree
 
@@ -177,6 +177,8 @@ def _check_trees(trees: tuple[Tree, ...], records: list[Record]) -> None:
   for record in records:
     if isinstance(record, Run) and trees:
       _within([record.tree], -1, len(trees), "tree")
+    if isinstance(record, Lift) and record.body_of is not None:
+      _within([record.body_of], 0, record.order, "record")
     if isinstance(record, Create) and not all(
       0 <= n < len(records) and isinstance(records[n], Key) for n in record.keys
     ):

@@ -111,7 +111,8 @@ class ModuleNode:
       NoEquationsError: if the code really ran: then JAX wrote none down.
     """
     orders = {call.order for call in self.calls}
-    return tuple(e for e in self.model.trace.equations() if e.call in orders)
+    found = (e for e in self.model.trace.equations() if e.call in orders)
+    return tuple(e for e in found if e.owner.run < 0 or e.owner.tree == self.tree)
 
   @property
   def cost(self) -> Cost:

@@ -17,7 +17,7 @@ import jax
 
 from minilinen.tracing import caches
 from minilinen.tracing.equations.leaves import take_out, told_by
-from minilinen.tracing.equations.program import Unread
+from minilinen.tracing.equations.program import OfRun, Unread
 from minilinen.tracing.errors import NotTraceableError
 from minilinen.tracing.inputs import abstract, separate
 from minilinen.tracing.paths import Path
@@ -139,21 +139,29 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
         raise
     frozen = live.now()
     jaxpr, told = take_out(closed.jaxpr)
-    code = Unread(jaxpr, tuple(recorder.marked_calls()), names, results, _of_inits(recorder, told))
+    shared = {t.run.order: t.trees for t in recorder.runs if t.run.holds and len({*t.trees}) > 1}
+    marked = tuple(recorder.marked_calls())
+    code = Unread(jaxpr, marked, names, results, _told_of_runs(recorder, told, shared), shared)
     return replace(frozen, result=result, code=code)
 
   return traced
 
 
-def _of_inits(recorder: Recorder, told: Mapping[int, list[Any]]) -> dict[int, list[tuple[int, Any]]]:
-  """Which variables are what an `init` returned, with its order, by the `id` of the jaxpr in which they stand."""
-  runs = {id(leaves): run.order for run, leaves in recorder.outputs if run.holds}
-  found: dict[int, list[tuple[int, Any]]] = {}
+def _told_of_runs(
+  recorder: Recorder, told: Mapping[int, list[tuple[int, Any]]], shared: Mapping[int, Any]
+) -> dict[int, list[OfRun]]:
+  """What an `init` returned, and where runs that are `shared` begin, by the `id` of the jaxpr in which it is told."""
+  outputs = {id(leaves): run.order for run, leaves in recorder.outputs if run.holds}
+  begins = {id(t.given): t.run.order for t in recorder.runs if t.run.order in shared and t.run.holds}
+  found: dict[int, list[OfRun]] = {}
   for place, equations in told.items():
-    for equation in equations:
+    for before, equation in equations:
       its = told_by(equation)
-      if its is not None and id(its[0]) in runs:
-        found.setdefault(place, []).extend((runs[id(its[0])], v) for v in equation.invars)
+      leaves = id(its[0]) if its is not None else 0
+      if leaves in outputs:
+        found.setdefault(place, []).append(OfRun(outputs[leaves], before, tuple(equation.invars)))
+      elif leaves in begins:
+        found.setdefault(place, []).append(OfRun(begins[leaves], before))
   return found
 
 

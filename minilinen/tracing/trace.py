@@ -249,13 +249,14 @@ class Trace:
     """
     if not isinstance(equation, Equation):
       program, numbers = self._reading
-      found = {program.equations[i].owner for i in numbers.get(id(equation), ())}
+      places = (program.equations[i].owner for i in numbers.get(id(equation), ()))
+      found = {(owner.run, owner.path): owner for owner in places}
       if not found:
         raise UnknownEquationError(primitive=equation.primitive.name)
       if len(found) > 1:
-        owners = ", ".join(sorted(owner.path.bare for owner in found))
+        owners = ", ".join(sorted(path.bare for _, path in found))
         raise SharedEquationError(primitive=equation.primitive.name, owners=owners)
-      (owner,) = found
+      (owner,) = found.values()
     else:
       owner = equation.owner
     return owner.path if owner.run >= 0 else None

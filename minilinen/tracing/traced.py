@@ -20,11 +20,18 @@ from minilinen.tracing.trees import Growing, Numbers, Place, Seen, grow
 
 @dataclass(eq=False)
 class Traced:
-  """A run in a program that JAX writes down: the leaves of its variables, of which the program tells later."""
+  """A run in a program that JAX writes down.
+
+  Attributes:
+    run: its draft.
+    given, made: the leaves of its variables, of which the program tells later.
+    trees: the number of its tree at each place where the program tells of what it was given.
+  """
 
   run: Any
   given: Leaves
   made: Leaves | None = None
+  trees: tuple[int, ...] = ()
 
 
 def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) -> list[Growing]:
@@ -42,20 +49,24 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
   for entry in values.told:
     told[entry.leaves].append(entry.values)
 
-  def numbers(leaves: Leaves | None) -> list[Numbers]:
+  def numbers(leaves: Leaves | None) -> tuple[list[Numbers], list[int]]:
     if leaves is None or not leaves.places:
-      return []
+      return [], []
     known = {i: values.constant(array) for i, array in leaves.arrays.items()}
-    found = _instances(known, told[leaves], values)
-    return [{leaves.places[i]: number for i, number in sorted(each.items())} for each in found if each]
+    found, which = _instances(known, told[leaves], values)
+    return [{leaves.places[i]: number for i, number in sorted(each.items())} for each in found], which
 
-  seen = []
+  seen: list[Seen] = []
+  places: list[list[int]] = []
   for traced in runs:
-    given, made = numbers(traced.given), numbers(traced.made)
+    (given, which), (made, _) = numbers(traced.given), numbers(traced.made)
+    places.append(which)
     makes = not traced.given.places and traced.run.fields.get("name") == "init"
     is_told = bool(made if makes else given) or not (traced.given.places or makes)
     seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_told))
   trees = grow(seen, values)
+  for traced, each, which in zip(runs, seen, places):
+    traced.trees = tuple(each.trees[place].number for place in which)
   for tree in trees:
     _say_origin(tree, values, names)
   return trees
@@ -68,25 +79,34 @@ def _tells_all(values: Values, run: Traced) -> bool:
   return leaves is not None and len({*told, *leaves.arrays}) == len(leaves.places) > 0
 
 
-def _instances(known: dict[int, int], told: Sequence[dict[int, int]], values: Values) -> list[dict[int, int]]:
+def _instances(
+  known: dict[int, int], told: Sequence[dict[int, int]], values: Values
+) -> tuple[list[dict[int, int]], list[int]]:
   """What the leaves were, in each of the places where the program has the run; it is in several if JAX traced it once.
 
   One place may tell of it in several parts, as its leaves belonged to different transforms.
+
+  Returns:
+    The leaves in each place that differs, and for all that is told the place it tells of.
   """
   found: list[dict[int, int]] = []
+  which = []
   for part in told:
     fits = (
-      each for each in found if all(values.equal[each.get(i, n)] == values.equal[n] for i, n in part.items())
+      n
+      for n, each in enumerate(found)
+      if all(values.equal[each.get(i, value)] == values.equal[value] for i, value in part.items())
     )
-    each = next(fits, None)
-    if each is None:
+    place = next(fits, len(found))
+    which.append(place)
+    if place == len(found):
       found.append({**known, **part})
     else:
-      each.update({i: n for i, n in part.items() if i not in each})
+      found[place].update({i: n for i, n in part.items() if i not in found[place]})
   for later in found[1:]:
     for i, number in found[0].items():
       later.setdefault(i, number)
-  return found or ([known] if known else [])
+  return found or ([known] if known else []), which
 
 
 def _say_origin(tree: Growing, values: Values, names: Sequence[str]) -> None:

@@ -87,6 +87,7 @@ class Seen:
     made: the numbers of the leaves that it handed back.
     makes: whether it makes a tree.
     is_told: whether the numbers are known, if it has leaves.
+    trees: the tree for each of `given`, in the end.
   """
 
   run: Any
@@ -94,6 +95,7 @@ class Seen:
   made: Numbers
   makes: bool
   is_told: bool = True
+  trees: list[Growing] = field(default_factory=list)
 
   @property
   def module(self) -> str:
@@ -185,7 +187,8 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
       tree = None if seen.makes else _tree_of(seen, given, trees, same)
       if tree is None and later and not seen.makes:
         tree = later(seen, given, trees)
-      _add(tree or _new(seen, trees), seen, given, same)
+      seen.trees.append(tree or _new(seen, trees))
+      _add(seen.trees[-1], seen, given, same)
   for seen in waiting:
     alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
     unclear = [tree for tree in alike if tree.doubtful] if len(alike) > 1 and not seen.makes else alike

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from minilinen.tracing.equations import formula
-from minilinen.tracing.equations.program import PHASES, Equation
+from minilinen.tracing.equations.program import EITHER, PHASES, Equation
 from minilinen.tracing.equations.work import COUNTS, NOTHING, Count, Work
 from minilinen.tracing.errors import NoSuchCostError
 from minilinen.tracing.events import Path
@@ -45,7 +45,8 @@ class Share:
     recomputed: what `remat` computes again in the backward pass.
     parameters: how many numbers the parameters have; a shared module's count once.
     marks: how many equations have which mark: "estimate", "unknown pallas_call", "per iteration" (they run once for
-      each iteration of a `while`), "other branch" (of a `cond`, where a dearer one counts).
+      each iteration of a `while`), "other branch" (of a `cond`, where a dearer one counts), "either model" (JAX traced
+      a function once for several models, and it is not known which these are of: they count with the whole only).
   """
 
   init: Work = NOTHING
@@ -181,19 +182,27 @@ def cost_of(name: str, equations: Iterable[Equation], models: Iterable[Iterable[
   """
   whole = _Account(-1, Path(), name, 0)
   accounts = [whole]
-  of_call: dict[int, _Account] = {}
+  of_call: dict[int, list[_Account]] = {}
   for model in models:
     accounts += _accounts(model, whole, of_call)
-  groups: dict[tuple[int, ...], _Sum] = {}
+  groups: dict[tuple[tuple[int, ...], int], _Sum] = {}
   for equation in equations:
-    groups.setdefault(equation.calls, _Sum()).book(equation)
-  for calls, group in groups.items():
-    callers = [of_call[call] for call in calls if call in of_call]
-    callers = callers or [whole]
+    groups.setdefault((equation.calls, equation.owner.tree), _Sum()).book(equation)
+  for (calls, tree), group in groups.items():
+    callers = [account for call in calls for account in _called(of_call.get(call, ()), tree)] or [whole]
+    if EITHER in group.marks:
+      candidates = {a for call in calls for each in of_call.get(call, ()) for a in each.with_those_around()}
+      for account in candidates - {whole}:
+        account.total.marks[EITHER] += group.marks[EITHER]
     callers[-1].own.add(group)
     for account in dict.fromkeys(above for caller in callers for above in caller.with_those_around()):
       account.total.add(group)
   return _nested([account.row() for account in accounts])
+
+
+def _called(accounts: Sequence[_Account], tree: int) -> Sequence[_Account]:
+  """Whose a call is there: of several models, which JAX traced once, the one with this tree, if it is known."""
+  return accounts if len(accounts) == 1 else [account for account in accounts if account.tree == tree]
 
 
 class _Sum:
@@ -255,7 +264,7 @@ class _Account:
 _Row = tuple[int, int, Path, str, Share, Share]
 
 
-def _accounts(model: Iterable[Module], whole: _Account, of_call: dict[int, _Account]) -> list[_Account]:
+def _accounts(model: Iterable[Module], whole: _Account, of_call: dict[int, list[_Account]]) -> list[_Account]:
   """An account for each module of a model that was called, depth first; `of_call` learns whose each call is."""
   found: dict[tuple[str, ...], _Account] = {}
   for node in model:
@@ -265,7 +274,7 @@ def _accounts(model: Iterable[Module], whole: _Account, of_call: dict[int, _Acco
       account = _Account(node.tree, path, node.calls[0].module, above.depth + 1, above)
       found[path] = account
       for call in node.calls:
-        of_call.setdefault(call.order, account)
+        of_call.setdefault(call.order, []).append(account)
     else:
       account = above
     for name, value in node.variables.get("params", {}).items():

@@ -77,6 +77,9 @@ def told_by(equation: Any) -> tuple[Leaves, tuple[int, ...]] | None:
   return equation.params["leaves"], equation.params["numbers"]
 
 
-def take_out(jaxpr: Any) -> tuple[Any, dict[int, list[Any]]]:
-  """A program without the equations of this kind, and those by the `id` of the jaxpr in which they stood."""
+def take_out(jaxpr: Any) -> tuple[Any, dict[int, list[tuple[int, Any]]]]:
+  """A program without the equations of this kind, and those by the `id` of the jaxpr in which they stood.
+
+  Each with the number of the equation that it stood before.
+  """
   return jax_internals.without(jaxpr, _NAME)

@@ -31,10 +31,13 @@ class Owner:
   Attributes:
     run: the order of the `Run` in the trace, -1 for what stands outside of all modules.
     path: the module's path in that run.
+    tree: the number of the variable tree that the run was on there, -1 if it is not known: JAX may have traced a
+      function once and run it on several.
   """
 
   run: int = -1
   path: Path = ROOT
+  tree: int = -1
 
 
 OUTSIDE = Owner()
@@ -46,14 +49,17 @@ def owners_of(records: Iterable[Record]) -> dict[int, Owner]:
   Args:
     records: all that happened, depth first.
   """
-  runs, owners = {-1: -1}, {}
+  runs, owners = {-1: (-1, -1)}, {}
   for record in records:
-    run = runs[record.order] = record.order if isinstance(record, Run) else runs[record.span]
+    is_run = isinstance(record, Run)
+    runs[record.order] = (record.order, record.tree) if is_run else runs[record.span]
     if isinstance(record, Call):
-      owners[record.order] = Owner(run, record.path)
+      run, tree = runs[record.order]
+      owners[record.order] = Owner(run, record.path, tree)
   return owners
 
 
+EITHER = "either model"
 INIT, FORWARD, BACKWARD, RECOMPUTED = PHASES = ("init", "forward", "backward", "recomputed")
 
 
@@ -68,7 +74,8 @@ class Equation:
     name: of a call, that of the function ("relu").
     owner: the module it belongs to.
     calls: the calls it stands in by their orders, outermost first. A body that JAX traced for another call stands
-      in the calls that were seen in it and in those around this place, not in those around the first.
+      in the calls that were seen in it and in those around this place, not in those around the first; if it was
+      traced in another run only in those around this place.
     source: the user's line that led to it. Equations are compared without it.
     phase: "init" for what initializers do, "forward", "backward", or "recomputed" for what `remat` computes again
       in the backward pass.
@@ -79,7 +86,7 @@ class Equation:
     enters, leaves: of an equation with bodies, (value, inner value) for what goes into a body, from outside or
       from the run before, and (value, outer value) for what the results depend on.
     marks: what is to be known of its cost: "estimate", "unknown", "per iteration" (of a `while`), "other branch"
-      (of a `cond`: a dearer one counts, and this one runs 0 times).
+      (of a `cond`: a dearer one counts, and this one runs 0 times), "either model" (it is not known which it is of).
   """
 
   primitive: str
@@ -131,6 +138,21 @@ class Program:
   of_inits: tuple[tuple[int, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class OfRun:
+  """What is told of a run at a place in a jaxpr.
+
+  Attributes:
+    run: its order.
+    before: the number of the equation before which it is told.
+    returned: what an `init` returned there, as JAX's variables; None where a run is given its variables.
+  """
+
+  run: int
+  before: int
+  returned: tuple[Any, ...] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Unread:
   """The equations of a trace as JAX wrote them down, until somebody asks for the program.
@@ -139,14 +161,16 @@ class Unread:
     jaxpr: without its constants.
     marked: the order of the call that each mark stands for.
     names, results: the names of the inputs and outputs.
-    of_inits: as in the program, with JAX's variables, by the `id` of the jaxpr in which they stand.
+    told: by the `id` of a jaxpr what was told in it of runs.
+    shared: of a run that JAX traced once for several trees, its tree for each time that it is told what it was given.
   """
 
   jaxpr: Any
   marked: tuple[int, ...]
   names: tuple[str, ...]
   results: tuple[str, ...]
-  of_inits: Mapping[int, Sequence[tuple[int, Any]]] = field(default_factory=dict)
+  told: Mapping[int, Sequence[OfRun]] = field(default_factory=dict)
+  shared: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
   def read(self, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
     """The program, and for the `id` of each of JAX's equations the numbers of ours.
@@ -154,10 +178,10 @@ class Unread:
     Args:
       records: all that happened, depth first.
     """
-    reader = _Reader(self.marked, owners_of(records), self.of_inits)
+    reader = _Reader(self, owners_of(records), {record.order: record.span for record in records})
     values = reader.bind(self.jaxpr)
     inputs = tuple(values[v] for v in self.jaxpr.invars)
-    reader.read(self.jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, ()))
+    reader.read(self.jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, (), {}))
     outputs = reader.numbers(self.jaxpr.outvars, values)
     program = Program(
       tuple(reader.equations), tuple(reader.values), inputs, outputs, self.names, self.results,
@@ -176,20 +200,18 @@ class _Place:
   times: Count
   inside: int
   marks: tuple[str, ...]
+  trees: Mapping[int, int]
 
 
 class _Reader:
   """Reads jaxprs into one flat list."""
 
-  def __init__(
-    self,
-    marked: Sequence[int],
-    owners: Mapping[int, Owner],
-    of_inits: Mapping[int, Sequence[tuple[int, Any]]],
-  ):
-    self.marked = marked
+  def __init__(self, code: Unread, owners: Mapping[int, Owner], spans: Mapping[int, int]):
+    self.marked = code.marked
     self.owners = owners
-    self.of_inits = of_inits
+    self.spans = spans
+    self.told = code.told
+    self.trees = {run: iter(trees) for run, trees in code.shared.items()}
     self.found: list[tuple[int, int]] = []
     self.known: dict[tuple[Any, ...], tuple[tuple[int, ...], str | None]] = {}
     self.equations: list[Equation] = []
@@ -210,7 +232,10 @@ class _Reader:
 
   def read(self, jaxpr: Any, names: dict[Any, int], place: _Place) -> None:
     """Adds the equations of a jaxpr, whose inputs have numbers by now."""
-    for equation in jaxpr.eqns:
+    told = [*self.told.get(id(jaxpr), ())]
+    for index, equation in enumerate(jaxpr.eqns):
+      while told and told[0].before <= index:
+        place = self.learn(told.pop(0), names, place)
       here = self.place(equation, place)
       inputs = self.numbers(equation.invars, names)
       outputs = []
@@ -223,8 +248,16 @@ class _Reader:
       bodies = bodies_of(equation)
       if bodies:
         self.enter(equation, bodies, number, here)
-    told = self.of_inits.get(id(jaxpr), ())
-    self.found += zip((run for run, _ in told), self.numbers([v for _, v in told], names))
+    for of_run in told:
+      self.learn(of_run, names, place)
+
+  def learn(self, told: OfRun, names: dict[Any, int], place: _Place) -> _Place:
+    """Takes note of what is told of a run; from here on it is known which of several trees the run is on."""
+    if told.returned is not None:
+      self.found += ((told.run, number) for number in self.numbers(told.returned, names))
+    elif told.run in self.trees:
+      return replace(place, trees={**place.trees, told.run: next(self.trees[told.run])})
+    return place
 
   def place(self, equation: Any, around: _Place) -> _Place:
     """The place of an equation: its calls and its phase by its names, the rest as around it."""
@@ -239,8 +272,21 @@ class _Reader:
     calls, phase = told
     if calls:
       new = [call for call in calls if call not in around.calls]
-      around = replace(around, owner=self.owners[calls[-1]], calls=(*around.calls, *new))
+      owner = self.owners[calls[-1]]
+      if owner.run in self.trees:
+        owner = replace(owner, tree=around.trees.get(owner.run, -1))
+      if new and around.calls and self.is_elsewhere(new[0], around.calls[-1]):
+        owner, new = replace(owner, run=around.owner.run, tree=around.owner.tree), []
+      around = replace(around, owner=owner, calls=(*around.calls, *new))
     return replace(around, phase=phase) if phase else around
+
+  def is_elsewhere(self, call: int, around: int) -> bool:
+    """Whether a call is one of another run, in which JAX traced a body that runs in the call `around` too."""
+    if self.owners[call].run == self.owners[around].run:
+      return False
+    while call > around:
+      call = self.spans[call]
+    return call != around
 
   def source(self, equation: Any, around: int) -> Source | None:
     """The user's line: in the body that the equation stands in, or that of the equation whose body it is.
@@ -260,6 +306,8 @@ class _Reader:
     """An equation as if it had no body."""
     work, mark = (NOTHING, None) if bodies_of(equation) else work_of(equation)
     told = here.marks if mark is None else (*here.marks, mark)
+    if here.owner.run in self.trees and here.owner.tree < 0:
+      told = (*told, EITHER)
     name = equation.params.get("name", "")
     return Equation(
       equation.primitive.name, here.owner, here.phase, here.times, work, inputs, outputs, here.inside,
@@ -278,7 +326,13 @@ class _Reader:
       inputs = [names[v] for v in body.jaxpr.invars]
       enters += [(outer.inputs[i], inner) for i, inner in zip(body.inputs, inputs)]
       inside = _Place(
-        here.owner, here.calls, here.phase, here.times * body.times, number, (*here.marks, *body.marks)
+        here.owner,
+        here.calls,
+        here.phase,
+        here.times * body.times,
+        number,
+        (*here.marks, *body.marks),
+        here.trees,
       )
       self.read(body.jaxpr, names, inside)
       results = self.numbers(body.jaxpr.outvars, names)

@@ -7,11 +7,11 @@ output is thrown away, the stacked outputs of a scan that nobody reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from minilinen.tracing.equations.program import Equation, Owner, Program
-from minilinen.tracing.events import Call, Path, Record, Run
+from minilinen.tracing.events import Call, Path, Record
 from minilinen.tracing.spec import Value
 
 
@@ -87,21 +87,20 @@ def _live(program: Program) -> set[int]:
 
 def _modules(program: Program, used: Sequence[Equation], records: Sequence[Record]) -> tuple[Path, ...]:
   """The modules with equations of which none is used, without those inside of others."""
-  trees = {record.order: record.tree for record in records if isinstance(record, Run)}
-  owning = _with_parents(trees, (e.owner for e in program.equations))
-  counting = _with_parents(trees, (e.owner for e in used))
+  owning = _with_parents(e.owner for e in program.equations)
+  counting = _with_parents(e.owner for e in used)
   called = {record.path for record in records if isinstance(record, Call)}
   idle = {(tree, path) for tree, path in owning - counting if path in called}
   outermost = ((tree, path) for tree, path in idle if not (path and (tree, path[:-1]) in idle))
   return tuple(dict.fromkeys(path for _, path in sorted(outermost)))
 
 
-def _with_parents(trees: Mapping[int, int], owners: Iterable[Owner]) -> set[tuple[int, Path]]:
-  """Modules and those around them, as tree and path; `trees` says which tree each run was on."""
+def _with_parents(owners: Iterable[Owner]) -> set[tuple[int, Path]]:
+  """Modules and those around them, as tree and path."""
   found: set[tuple[int, Path]] = set()
   for owner in set(owners):
     if owner.run >= 0:
-      found |= {(trees[owner.run], Path(owner.path[:end])) for end in range(len(owner.path) + 1)}
+      found |= {(owner.tree, Path(owner.path[:end])) for end in range(len(owner.path) + 1)}
   return found
 
 
