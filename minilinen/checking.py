@@ -80,7 +80,7 @@ def _traced(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Trace, E
   try:
     return trace(fn)(*args, **kwargs), None
   except Exception as error:
-    return getattr(error, "trace", Trace()), error
+    return vars(error).get("trace", Trace()), error
 
 
 def _differences(made: Trace, variables: Any, whole: bool, state: bool) -> list[Told]:

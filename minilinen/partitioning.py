@@ -195,7 +195,8 @@ def _with_axis_named(target: Any, collection: str, axis: Any, axis_name: str | N
 
   def without(names: list[Any]) -> None:
     if not -len(names) <= ins < len(names) or names[ins] != axis_name:
-      raise errors.RemovedAxisError(ins, tuple(names), axis_name)
+      option = f'partitioning_axis_names={{{{"{collection.removesuffix("_axes")}": {{}}}}}}'
+      raise errors.RemovedAxisError(ins, tuple(names), axis_name, option)
     del names[ins]
 
   def renamed(change: Callable[[list[Any]], None]) -> Callable[[Any], Any]:

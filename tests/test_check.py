@@ -69,13 +69,13 @@ def parameters_read_for_nothing() -> Any:
 @finds(
   errors.UncalledModuleWarning,
   """\
-UncalledModuleWarning: Mlp '/unused' is declared in setup and never called: it
-  has no parameters and does nothing.
+UncalledModuleWarning: Mlp '/unused' is declared in setup, and nothing calls it
+  or reads its variables.
   module  /unused
   line    `self.unused = Mlp()`
   expects a call of every submodule
   found   none
-  mend    call self.unused where it belongs, or delete it from setup""",
+  mend    call it where it belongs, or delete it from setup""",
 )
 def module_never_called() -> Any:
   class Net(nn.Module):

@@ -133,8 +133,8 @@ MovedNameWarning: The parameters of Dense in '/' fit under other numbers:
   line    `x = nn.Dense(size)(x)`
   expects Dense_0, Dense_1, Dense_2
   found   Dense_0, Dense_1
-  mend    {**params, "Dense_1": params["Dense_0"], "Dense_2":
-          params["Dense_1"]}, or give the layers names (name=...)""",
+  mend    {**params, "Dense_1": params["Dense_0"], "Dense_2": params["Dense_1"],
+          "Dense_0": init["Dense_0"]}, or give the layers names (name=...)""",
 )
 def layer_put_in() -> Any:
   return nn.check(Mlp((3, 5, 2)), MLP, X)
@@ -149,8 +149,8 @@ MovedNameWarning: The parameters of Dense in '/' fit under other numbers:
   line    `x = nn.Dense(size)(x)`
   expects Dense_0, Dense_1
   found   Dense_0, Dense_1, Dense_2
-  mend    {**params, "Dense_1": params["Dense_2"]}, or give the layers names
-          (name=...)""",
+  mend    {**params, "Dense_1": params["Dense_2"]} without "Dense_2", or give
+          the layers names (name=...)""",
 )
 def layer_taken_out() -> Any:
   return nn.check(Mlp((5, 2)), Mlp((5, 5, 2)).init(KEY, X), X)
@@ -177,7 +177,8 @@ def params_for_variables() -> Any:
 ApplyScopeInvalidVariablesStructureError: The variables have "params" inside
   "params": variables["params"] has the keys ['params'].
   line    `return nn.check(Mlp(), {"params": MLP}, X)`
-  mend    model.apply(variables, x)""",
+  mend    pass variables["params"] in their place: it has the collections, as
+          init returns them.""",
 )
 def variables_for_params() -> Any:
   return nn.check(Mlp(), {"params": MLP}, X)

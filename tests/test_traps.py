@@ -68,7 +68,8 @@ Variable 'kernel' of collection 'params' in '/Dense_0' is written inside
   line    `return jax.lax.scan(lambda h, _: (dense(h), None), x, None, length=2)[0]`
   expects a lifted transform, which hands variables out
   found   jax.lax.scan around a call of the module
-  right   nn.scan(Cell, variable_broadcast="params", split_rngs={"params": False})(4)(carry, xs)""",
+  right   nn.scan(Cell, variable_broadcast="params",
+          split_rngs={"params": False})(4)(carry, xs)""",
 )
 def init_under_scan() -> Any:
   def call(self: nn.Module, x: Any) -> Any:
@@ -124,7 +125,8 @@ Variable 'mean' of collection 'state' in '/' is written inside jax.vmap: the
   line    `count.value = count.value + row`
   expects a lifted transform, which hands variables out
   found   jax.vmap around a call of the module
-  right   nn.vmap(nn.Dense, variable_axes={"state": 0}, split_rngs={"params": True})(4)(x)""",
+  right   nn.vmap(nn.Dense, variable_axes={"state": 0},
+          split_rngs={"params": True})(4)(x)""",
 )
 def statistics_under_vmap() -> Any:
   def call(self: nn.Module, x: Any) -> Any:
@@ -175,7 +177,8 @@ Variable 'row' of collection 'intermediates' in '/' is written inside jax.vmap:
   line    `return jax.vmap(lambda row: self.sow("intermediates", "row", row))(x)`
   expects a lifted transform, which hands variables out
   found   jax.vmap around a call of the module
-  right   nn.vmap(nn.Dense, variable_axes={"intermediates": 0}, split_rngs={"params": True})(4)(x)""",
+  right   nn.vmap(nn.Dense, variable_axes={"intermediates": 0},
+          split_rngs={"params": True})(4)(x)""",
 )
 def sow_under_vmap() -> Any:
   def call(self: nn.Module, x: Any) -> Any:

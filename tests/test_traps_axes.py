@@ -145,8 +145,9 @@ def rules_in_a_dict() -> Any:
 Axis 0 of a variable with the axes ('layers', 'in', 'out') is to be taken away,
   and is not 'expert'.
   line    `return net("expert").apply(net("layers").init(KEY, X), X)`
-  mend    give the transform that runs the model the axis, and its name, of the
-          one that made the variables.
+  mend    if they were stacked along 'layers', say so:
+          metadata_params={nn.PARTITION_NAME: 'layers'}.
+          If they never were, make them by this model's init.
 in module / (VmapDense.__call__), called with (f32[2,4])""",
 )
 def stacked_by_another_name() -> Any:

@@ -184,7 +184,8 @@ The arguments are counted so: 0 self, 1 x, 2 train.
   expects static_argnums=(2,)
   found   static_argnums=()
   right   nn.remat(Trains, static_argnums=(2,))
-in module /CheckpointTrains_0 (CheckpointTrains.__call__), called with (f32[4,3], True)""",
+in module /CheckpointTrains_0 (CheckpointTrains.__call__), called with
+  (f32[4,3], True)""",
 )
 def nothing_static_under_remat() -> Any:
   return compact(lambda self, x: nn.remat(Trains)()(x, True)).init(KEY, X)
@@ -202,7 +203,8 @@ The arguments are counted so: 0 self, 1 x, 2 train.
   expects static_argnums=(2,)
   found   static_argnums=(3,)
   right   nn.remat(Trains, static_argnums=(2,))
-in module /CheckpointTrains_0 (CheckpointTrains.__call__), called with (f32[4,3], True)""",
+in module /CheckpointTrains_0 (CheckpointTrains.__call__), called with
+  (f32[4,3], True)""",
 )
 def static_argument_one_too_far() -> Any:
   return compact(lambda self, x: nn.remat(Trains, static_argnums=(3,))()(x, True)).init(KEY, X)
@@ -220,7 +222,8 @@ The static arguments of nn.remat of Trains are off: 'train' is passed by name,
   found   train=..., static_argnums=(2,)
   wrong   module(x, train=True)
   right   module(x, True)
-in module /CheckpointTrains_0 (CheckpointTrains.__call__), called with (f32[4,3])""",
+in module /CheckpointTrains_0 (CheckpointTrains.__call__), called with
+  (f32[4,3])""",
 )
 def static_argument_by_name() -> Any:
   return compact(lambda self, x: nn.remat(Trains, static_argnums=(2,))()(x, train=True)).init(KEY, X)

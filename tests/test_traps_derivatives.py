@@ -72,9 +72,9 @@ The branches of nn.cond of keep differ: variable 'params/scale' is not there in
   module  /
   line    `return init(lambda self, x: nn.cond(True, keep, scaled, self, x))`
   lifted  `return init(lambda self, x: nn.cond(True, keep, scaled, self, x))`
-  mend    every branch must give the same structure, shapes and dtypes, and
-          create the same variables; at init call what the branches use before
-          them: if self.is_initializing(): self.layer(x)
+  mend    at init call what the branches use before them: if
+          self.is_initializing(): self.layer(x).
+          Make it in setup, or before nn.cond, and pass it as an argument.
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def only_one_branch_makes_a_parameter() -> Any:
@@ -89,9 +89,7 @@ The branches of nn.switch of keep differ: the result is f32[4,3] in branch 0 and
   module  /
   line    `return init(lambda self, x: nn.switch(1, [keep, keep, total], self, x))`
   lifted  `return init(lambda self, x: nn.switch(1, [keep, keep, total], self, x))`
-  mend    every branch must give the same structure, shapes and dtypes, and
-          create the same variables; at init call what the branches use before
-          them: if self.is_initializing(): self.layer(x)
+  mend    every branch must give the same structure, shapes and dtypes.
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def branches_of_different_shapes() -> Any:
@@ -137,7 +135,8 @@ Cannot update variable 'count' in '/': collection 'state' is immutable behind
   module  /
   line    `net.put_variable("state", "count", net.get_variable("state", "count", 0.0) + 1.0)`
   lifted  `return init(lambda self, x: nn.while_loop(long, counted, self, x))`
-  right   nn.while_loop(cond_fn, body_fn, self, init, carry_variables="state", ...)
+  right   nn.while_loop(cond_fn, body_fn, self, init, carry_variables="state",
+          ...)
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def state_changed_in_a_while_loop_that_does_not_carry_it() -> Any:
@@ -188,7 +187,8 @@ The streams passed on are: none.
   module  /Dropout_0
   line    `lambda self, x: nn.while_loop(long, lambda net, x: nn.Dropout(0.5, deterministic=False)(x), self, x),`
   lifted  `lambda self, x: nn.while_loop(long, lambda net, x: nn.Dropout(0.5, deterministic=False)(x), self, x),`
-  right   nn.while_loop(cond_fn, body_fn, self, init, split_rngs={..., "dropout": True}, ...)
+  right   nn.while_loop(cond_fn, body_fn, self, init, split_rngs={...,
+          "dropout": True}, ...)
 in module /Dropout_0 (Dropout.__call__), called with (f32[4,3])""",
 )
 def keys_in_a_while_loop() -> Any:
@@ -204,9 +204,10 @@ def keys_in_a_while_loop() -> Any:
 nn.vjp got modules with scopes of their own: /Dense_1, /Dense_0.
 Gradients of the variables come for one.
   line    `return nn.vjp(lambda a, b, x: a(x) + b(x), nn.Dense(3), nn.Dense(3), x)`
-  wrong   y, pull = nn.vjp(lambda net, x: net.inner(x), self, x)   # `inner` was made outside of this module
-  right   y, pull = nn.vjp(lambda net, x: net.inner(x), self, x, multi_scope=True)
+  right   y, pull = nn.vjp(..., multi_scope=True)
   mend    then the gradients are a list, one tree for each scope.
+          Or lift over the module that holds them: nn.vjp(lambda model, x:
+          model.layer(x), self, x).
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def gradients_over_two_scopes() -> Any:
@@ -225,7 +226,8 @@ The variable_tangents of nn.jvp must have a value for each variable of a
   lifted  `return nn.jvp(call, layer, (x,), (x,), {"params": {"kernel": jnp.ones((3, 3))}})`
   expects params/bias, params/kernel
   found   params/kernel
-  right   nn.jvp(f, self, (x,), (x_t,), {"params": jax.tree.map(jnp.ones_like, self.variables["params"])})
+  right   nn.jvp(f, self, (x,), (x_t,), {"params": jax.tree.map(jnp.ones_like,
+          self.variables["params"])})
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def tangents_for_half_of_the_parameters() -> Any:
@@ -246,7 +248,8 @@ The backward function of nn.custom_vjp must first give the gradients of the
   lifted  `own = nn.custom_vjp(call, lambda layer, x: nn.vjp(call, layer, x), lambda pull, y_t: pull(y_t)[1:])`
   expects params/bias, params/kernel
   found   f32[4,3]
-  right   lambda pull, y_t: pull(y_t)   # or what was made of it: (variables_t, *xs_t)""",
+  right   lambda pull, y_t: pull(y_t)
+          # or what was made of it: (variables_t, *xs_t)""",
 )
 def backward_function_without_gradients_of_variables() -> Any:
   def f(self: nn.Module, x: Any) -> Any:

@@ -120,7 +120,8 @@ It stops at nn.remat of Norm, which does not pass it on.
   line    `return nn.BatchNorm(use_running_average=False)(x), None`
   lifted  `return compact(lambda self, x: nn.remat(Norm, variables="params")()(x)).init(KEY, X)`
   right   nn.remat(Norm, variables=True, ...)
-in module /CheckpointNorm_0/BatchNorm_0 (BatchNorm.__call__), called with (f32[4,3])""",
+in module /CheckpointNorm_0/BatchNorm_0 (BatchNorm.__call__), called with
+  (f32[4,3])""",
 )
 def statistics_stop_at_remat() -> Any:
   return compact(lambda self, x: nn.remat(Norm, variables="params")()(x)).init(KEY, X)
@@ -136,7 +137,8 @@ Cannot update variable 'mean' in '/Map_variablesNorm_0/BatchNorm_0': collection
   line    `return nn.BatchNorm(use_running_average=False)(x), None`
   lifted  `Mapped = nn.map_variables(Norm, "batch_stats")`
   right   nn.map_variables(Norm, variables=True, mutable=True, ...)
-in module /Map_variablesNorm_0/BatchNorm_0 (BatchNorm.__call__), called with (f32[4,3])""",
+in module /Map_variablesNorm_0/BatchNorm_0 (BatchNorm.__call__), called with
+  (f32[4,3])""",
 )
 def statistics_stop_at_map_variables() -> Any:
   Mapped = nn.map_variables(Norm, "batch_stats")

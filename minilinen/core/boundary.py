@@ -71,7 +71,8 @@ class Boundary:
     """The boundary as messages speak of it."""
     target = self.target
     short = target.name.rpartition("<locals>.")[2].removesuffix(".__call__")
-    return errors.LiftedAt(target.by or self.kind, short, target.source)
+    decorates = target.source is not None and target.source.function == target.name.rpartition(".")[0]
+    return errors.LiftedAt(target.by or self.kind, short, target.source, decorates)
 
 
 def passing(

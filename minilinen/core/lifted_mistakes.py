@@ -21,7 +21,7 @@ from minilinen.core.boundary import Boundary
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import Recorder, recording
-from minilinen.tracing.spec import describe
+from minilinen.tracing.spec import Opaque, describe
 
 
 class Crossed(Protocol):
@@ -47,7 +47,7 @@ def explained(error: Exception, crossing: Crossed) -> Exception | None:
   arguments that aren't right come as errors of several kinds.
   """
   if isinstance(error, errors.PartitioningUnspecifiedError) and error.lift is None:
-    return errors.PartitioningUnspecifiedError(error.box, crossing.boundary.at)
+    return errors.PartitioningUnspecifiedError(error.box, crossing.boundary.at, error.given)
   if isinstance(error, errors.MinilinenError):
     return None
   kept = vars(error)
@@ -96,20 +96,24 @@ def _carry_error(crossing: Crossed, seen: Any) -> Exception | None:
 def _branches_error(crossing: Crossed, seen: Sequence[Any]) -> Exception | None:
   """The error for branches that give different results or variables: a pair of each."""
 
-  def differ(number: int, what: str, first: str, other: str) -> Exception:
-    return errors.BranchesDifferError(what, crossing.boundary.at, str(crossing.path), first, other, number)
+  def differ(number: int, what: str, first: str, other: str, kind: str = "result") -> Exception:
+    at, path = crossing.boundary.at, str(crossing.path)
+    return errors.BranchesDifferError(what, at, path, first, other, number, kind)
 
   y, groups = seen[0]
   for number, (other_y, other_groups) in enumerate(seen):
     for place in sorted(_places(groups) ^ _places(other_groups)):
       there = ("there", "not there") if place in _places(groups) else ("not there", "there")
-      return differ(number, f"variable {'/'.join(place)!r}", *there)
+      return differ(
+        number, f"variable {'/'.join(place)!r}", *there, "made" if place[0] == "params" else "sown"
+      )
     if jax.tree.structure(y) != jax.tree.structure(other_y):
       return differ(number, "the result", _in_words(y), _in_words(other_y))
     for key, before, after in _differences(y, other_y):
       return differ(number, f"the result{jax.tree_util.keystr(key)}", _in_words(before), _in_words(after))
     for key, before, after in _differences(groups, other_groups):
-      return differ(number, f"variable {'/'.join(_place(key))!r}", _in_words(before), _in_words(after))
+      what = f"variable {'/'.join(_place(key))!r}"
+      return differ(number, what, _in_words(before), _in_words(after), "changed")
   return None
 
 
@@ -153,10 +157,14 @@ def _kind(x: Any) -> tuple[Any, Any]:
 
 
 def _in_words(value: Any) -> str:
+  """What a result, a carry or a direction is: what it consists of, with the shape of each array."""
+  if isinstance(value, Mapping):
+    return "{" + ", ".join(f"{name!r}: {_in_words(inner)}" for name, inner in value.items()) + "}"
+  if type(value) in (tuple, list):
+    inner = ", ".join(map(_in_words, value))
+    return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
   described = describe(value)
-  if isinstance(described, tuple):
-    return f"({', '.join(map(str, described))})"
-  return str(described)
+  return described.type if isinstance(described, Opaque) else str(described)
 
 
 # Mapped axes.
@@ -219,6 +227,19 @@ def check_cotangents(wanted: Any, given: Any, boundary: Boundary) -> Any:
   return plain
 
 
+def check_collections(by_scope: Sequence[Any], boundary: Boundary) -> None:
+  """Raises DerivativeError if the directions for the variables are not given by collection."""
+  for given in by_scope:
+    if not isinstance(given, Mapping) or not all(v is None or isinstance(v, Mapping) for v in given.values()):
+      raise errors.DerivativeError(
+        "The variable_tangents of nn.jvp are a dict of collections, as variables are.",
+        "collection -> nested dict of arrays",
+        _in_words(given),
+        '{"params": ...} in its place',
+        boundary.at,
+      )
+
+
 def check_directions(wanted: Any, directions: Any, boundary: Boundary) -> None:
   """Raises DerivativeError if the directions for the variables are of another form than the variables."""
   if jax.tree.structure(directions) != jax.tree.structure(wanted):
@@ -250,6 +271,8 @@ def _static_trap(error: Exception, crossing: Crossed) -> errors.StaticArgumentWa
     return None
   numbers = [n for n in static if isinstance(n, int)]
   if type(error) is ValueError:
+    if 0 in numbers:
+      return _static(crossing, "number 0 is the module, which never is.")
     if "static_argnums" not in str(error) or all(n <= len(args) for n in numbers):
       return None
     by_name = next(iter(crossing.given[1]), "")

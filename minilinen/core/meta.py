@@ -136,7 +136,7 @@ class Partitioned(AxisMetadata[A]):
 
   def _axis_name(self, params: Mapping[Any, Any]) -> Any:
     if PARTITION_NAME not in params:
-      raise errors.PartitioningUnspecifiedError(self)
+      raise errors.PartitioningUnspecifiedError(self, given=params)
     return params[PARTITION_NAME]
 
   def get_partition_spec(self) -> jax.sharding.PartitionSpec:

@@ -23,7 +23,7 @@ class PartitioningUnspecifiedError(MinilinenError):
 
   says = (
     "Trying to transform a Partitioned variable but metadata_params['partition_name'] is not specified: "
-    "{target:short} with the axes {names}."
+    "{target:short} with the axes {names}.{given}"
   )
   right = 'box.add_axis(0, {nn.PARTITION_NAME: "layers"})'
   from_lift = 'metadata_params={nn.PARTITION_NAME: "layers"}, ...'
@@ -32,15 +32,16 @@ class PartitioningUnspecifiedError(MinilinenError):
     " nn.remat, which takes them."
   )
 
-  def __init__(self, target: Any, lift: LiftedAt | None = None):
-    advice: dict[str, Any] = {}
+  def __init__(self, target: Any, lift: LiftedAt | None = None, given: Iterable[Any] = ()):
+    advice: dict[str, Any] = {"given": ""}
+    if given := [*given]:
+      advice["given"] = f" What was passed has {', '.join(map(repr, given))} only."
     if lift is not None and lift.kind == "remat_scan":
-      advice = {"right": "", "mend": self.by_remat_scan}
+      advice |= {"right": "", "mend": self.by_remat_scan}
     elif lift is not None:
-      advice = {"right": lift.call(self.from_lift)}
+      advice |= {"right": lift.call(self.from_lift)}
     super().__init__(target=target, names=getattr(target, "names", ()), lift=lift, **advice)
-    self.box = target
-    self.lift = lift
+    self.box, self.lift, self.given = target, lift, given
 
 
 class LogicalAxisError(MinilinenError, ValueError):
@@ -148,6 +149,9 @@ class DuplicateSpecError(MinilinenError, ValueError):
   mend = "put None in the place of all but one of them."
 
 
+_NAME = "metadata_params={{nn.PARTITION_NAME: {}}}"
+
+
 class RemovedAxisError(MinilinenError, AssertionError, IndexError, ValueError):
   """A lifted transform takes an axis away that the variable's names call otherwise, or have not.
 
@@ -157,7 +161,18 @@ class RemovedAxisError(MinilinenError, AssertionError, IndexError, ValueError):
 
   takes = ("index", "names", "expected_name")
   says = "Axis {index} of a variable with the axes {names} is to be taken away, and is not {expected_name!r}."
-  mend = "give the transform that runs the model the axis, and its name, of the one that made the variables."
+  mend = "if they were stacked along {there!r}, say so: {option}. If they never were, make them by this model's init."
+
+  moved = "{expected_name!r} is axis {place} of them: let variable_axes say {place}."
+  absent = "they have no such axis, so they are not this model's: make them by its init."
+
+  def __init__(self, index: int, names: Sequence[Any], expected_name: Any, option: str = _NAME):
+    case: dict[str, Any] = dict(mend=self.absent)
+    if expected_name in names:
+      case = dict(mend=self.moved, place=names.index(expected_name))
+    elif -len(names) <= index < len(names):
+      case = dict(there=names[index], option=option.format(repr(names[index])))
+    super().__init__(index, names, expected_name, **case)
 
 
 class AxesCollectionError(MinilinenError, AttributeError):
@@ -172,6 +187,17 @@ class AxesCollectionError(MinilinenError, AttributeError):
   expected = "nn.partitioning.AxisMetadata"
   found = "{value:short}"
   right = 'nn.partitioning.get_axis_names(variables["params_axes"])'
+
+  def __init__(self, place: str, value: Any):
+    case = {}
+    if hasattr(value, "get_partition_spec"):
+      case = dict(
+        right="nn.get_partition_spec(variables)",
+        mend="the value is in a box, which has the names of its axes.",
+      )
+    elif isinstance(value, (tuple, list)):
+      case = dict(right="nn.partitioning.AxisMetadata({value})")
+    super().__init__(place, value, **case)
 
 
 class NoModuleCalledError(MinilinenError, AssertionError):

@@ -100,11 +100,6 @@ class Texts:
     return _restored, (type(self), self.args, self.__dict__)
 
 
-def case(**texts: str) -> dict[str, str]:
-  """Texts that a class has for one kind of its mistakes, in place of those that stand in the class."""
-  return texts
-
-
 _BRACE = "\ue000"
 """Stands for a brace of a fact's, which a fact that comes later must not fill."""
 

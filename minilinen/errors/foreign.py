@@ -6,9 +6,15 @@ Each is of the class that Python raises, so whoever catches that catches it. JAX
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, MinilinenWarning, case
+from minilinen.errors.base import MinilinenError, MinilinenWarning
+
+
+def _case(**texts: str) -> dict[str, str]:
+  """Texts for one kind of a class's mistakes, in place of those that stand in the class."""
+  return texts
 
 
 class ArgumentsError(MinilinenError, TypeError):
@@ -25,13 +31,13 @@ class ArgumentsError(MinilinenError, TypeError):
   says = "{python}."
   expected = "{called}({arguments})"
 
-  too_much = case(mend="take {what} away.")
-  own = case(mend="take {what} away, or let {called} take it.")
-  meant = case(says="{python}. Did you mean {near!r}?", right="{near}=...")
-  given = case(says="{python}. {near!r} is given already, as {value:words}.", mend="take {name} away.")
-  counted = case(says="{python}, the module itself among them.")
-  twice = case(says="{python}: {first:words} by position, {second:words} by name.", mend="pass it once.")
-  constructor = case(
+  too_much = _case(mend="take {what} away.")
+  own = _case(mend="take {what} away, or let {called} take it.")
+  meant = _case(says="{python}. Did you mean {near!r}?", right="{near}=...")
+  given = _case(says="{python}. {near!r} is given already, as {value:words}.", mend="take {name} away.")
+  counted = _case(says="{python}, the module itself among them.")
+  twice = _case(says="{python}: {first:words} by position, {second:words} by name.", mend="pass it once.")
+  constructor = _case(
     mend="{module} has a constructor of its own, and minilinen makes modules anew from their fields: declare the "
     "settings as fields ({fields}), and compute what follows from them in setup."
   )
@@ -53,7 +59,7 @@ class UnhashableFieldError(MinilinenError, TypeError):
 
   def __init__(self, module: str, field: str, value: Any):
     mend = "pass an array as an argument of the method, or keep it in a variable"
-    if isinstance(value, (list, set)):
+    if isinstance(value, (list, set)) and all(isinstance(part, Hashable) for part in value):
       mend = f"write it as a tuple: {field}=(...)"
     elif isinstance(value, dict):
       mend = f"write it as nn.FrozenDict({field}), or as a tuple of pairs"

@@ -38,9 +38,14 @@ class TransformedMethodReturnValueError(MinilinenError):
     Maker().init(key, x)
   """
 
-  takes = ("name",)
+  takes = ("name", "found")
   says = "Transformed module method {name} cannot return Modules or Variables."
-  mend = "return arrays; make the submodule outside the lifted method."
+  mend = "return arrays, and call the module inside; or make it outside of what is lifted."
+
+  variable = "return what it holds: variable.value."
+
+  def __init__(self, name: str, found: str = ""):
+    super().__init__(name, found, **(dict(mend=self.variable) if found == "Variable" else {}))
 
 
 class TransformTargetError(MinilinenError):
@@ -111,9 +116,13 @@ class MultiScopeError(MinilinenError, NotImplementedError):
   says = (
     "nn.vjp got modules with scopes of their own: {paths:listed}. Gradients of the variables come for one."
   )
-  wrong = "y, pull = nn.vjp(lambda net, x: net.inner(x), self, x)   # `inner` was made outside of this module"
-  right = "y, pull = nn.vjp(lambda net, x: net.inner(x), self, x, multi_scope=True)"
-  mend = "then the gradients are a list, one tree for each scope."
+  right = "y, pull = nn.vjp(..., multi_scope=True)"
+  mend = "then the gradients are a list, one tree for each scope.{around}"
+
+  arguments = " Or lift over the module that holds them: nn.vjp(lambda model, x: model.layer(x), self, x)."
+
+  def __init__(self, paths: Sequence[str], arguments: bool = False):
+    super().__init__(paths, around=self.arguments if arguments else "")
 
 
 class DerivativeError(MinilinenError, TypeError, ValueError):
@@ -145,11 +154,12 @@ class TraceContextError(MinilinenError):
 
 @dataclass(frozen=True)
 class LiftedAt:
-  """A boundary as messages speak of it: which transform of what, lifted where."""
+  """A boundary as messages speak of it: which transform of what, lifted where; perhaps as a method's decorator."""
 
   kind: str
   target: str = ""
   source: Source | None = None
+  decorates: bool = False
 
   def __str__(self) -> str:
     return f"nn.{self.kind} of {self.target or 'a function'}"
@@ -172,7 +182,10 @@ class LiftedAt:
 
   def call(self, options: str) -> str:
     """The call of the transform with options."""
-    first = "cond_fn, body_fn, self, init" if self.kind == "while_loop" else self.target or "..."
+    target = "f" if self.target == "<lambda>" else self.target or "..."
+    first = "cond_fn, body_fn, self, init" if self.kind == "while_loop" else target
+    if self.decorates:
+      return f"@functools.partial({', '.join(filter(None, (f'nn.{self.kind}', options)))})"
     return f"nn.{self.kind}({', '.join(filter(None, (first, options)))})"
 
 
@@ -418,7 +431,17 @@ class BranchesDifferError(MinilinenError, TypeError):
 
   takes = ("what", "lift", "path", "first", "other", "number")
   says = "The branches of {lift} differ: {what} is {first} in branch 0 and {other} in branch {number}."
-  mend = (
-    "every branch must give the same structure, shapes and dtypes, and create the same variables; at init "
-    "call what the branches use before them: if self.is_initializing(): self.layer(x)"
+  mend = "every branch must give the same structure, shapes and dtypes."
+
+  changed = "a branch that sets a variable must keep its shape and dtype."
+  sown = "let every branch create it, or create it before nn.{kind}."
+  made = (
+    "at init call what the branches use before them: if self.is_initializing(): self.layer(x). Make it in setup, or "
+    "before nn.{kind}, and pass it as an argument."
   )
+
+  def __init__(
+    self, what: str, lift: LiftedAt, path: str, first: str, other: str, number: int, kind: str = "result"
+  ):
+    mend = {"changed": self.changed, "sown": self.sown, "made": self.made}.get(kind, self.mend)
+    super().__init__(what, lift, path, first, other, number, kind=lift.kind, mend=mend)

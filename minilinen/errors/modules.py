@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minilinen.errors.base import MinilinenError, MinilinenWarning
+from minilinen.tracing.source import Source
 
 
 class NameInUseError(MinilinenError):
@@ -47,7 +48,7 @@ class AssignSubModuleError(MinilinenError):
   takes = ("cls", "method")
   says = "Submodule {cls} must be defined in `setup()` or in a method wrapped in `@compact`."
   wrong = "def {method}(self, x): return nn.{cls}(...)(x)"
-  right = "@nn.compact\n          def {method}(self, x): return nn.{cls}(...)(x)"
+  right = "@nn.compact\ndef {method}(self, x): return nn.{cls}(...)(x)"
 
   def __init__(self, cls: str, method: str = "__call__"):
     super().__init__(cls, method)
@@ -67,13 +68,14 @@ class SetAttributeInModuleSetupError(MinilinenError):
   """
 
   says = "Module field '{name}' is set in setup(): fields are settings, and setup must not change them."
-  wrong = "def setup(self): self.{name} = ..."
-  right = "def setup(self): self.{name}_in_use = ...   # any other name"
+  wrong = "self.{name} = ..."
+  right = "self.{name}_in_use = ...   # any other name"
 
   def __init__(self, name: str = ""):
-    super().__init__(
-      name=name, **({} if name else dict(wrong="", right="", mend="give the value another name."))
-    )
+    case = {} if name else dict(wrong="", right="", mend="give the value another name.")
+    if name in ("name", "parent"):
+      case = dict(right="", mend="every module has a {name}, which the constructor takes: Model({name}=...).")
+    super().__init__(name=name, **case)
 
 
 class SetAttributeFrozenModuleError(MinilinenError):
@@ -130,7 +132,7 @@ class ReservedModuleAttributeError(MinilinenError):
 
   takes = ("annotations",)
   says = "properties `parent` and `name` are reserved: {annotations}"
-  mend = "name the field something else."
+  mend = "name the field something else: every module has these two."
 
 
 class CallCompactUnboundModuleError(MinilinenError):
@@ -186,7 +188,7 @@ class CallSetupUnboundModuleError(MinilinenError):
 
   takes = ()
   says = "Can't call `.setup()` directly: it runs when a bound module is first used."
-  right = "bound = model.bind(variables); bound.layer   # an attribute that setup made"
+  mend = "take the call away. An attribute that setup makes is there in init and apply, and in model.bind(variables)."
 
 
 class CallUnbindOnUnboundModuleError(MinilinenError):
@@ -198,7 +200,8 @@ class CallUnbindOnUnboundModuleError(MinilinenError):
 
   takes = ()
   says = "Can't call `.unbind()` on unbound modules."
-  right = "module, variables = model.bind(variables).layer.unbind()"
+  right = "module, variables = model.bind(variables).unbind()"
+  mend = "of a submodule: model.bind(variables).layer.unbind()."
 
 
 class CallShareScopeOnUnboundModuleError(MinilinenError):
@@ -208,9 +211,15 @@ class CallShareScopeOnUnboundModuleError(MinilinenError):
     nn.share_scope(nn.Dense(4), nn.Dense(4))
   """
 
-  takes = ()
-  says = "Can't call `.share_scope()` on unbound modules."
+  takes = ("unbound", "around")
+  says = "Can't call `.share_scope()` on unbound modules{which}."
   mend = "call it in setup or in a compact method."
+
+  stray = "make {unbound} in {around}, in setup or in a compact method, or take it as a field."
+
+  def __init__(self, unbound: str = "", around: str = ""):
+    which = unbound and f": {unbound} has no variables here"
+    super().__init__(unbound, around, which=which, **(dict(mend=self.stray) if around else {}))
 
 
 class IncorrectPostInitOverrideError(MinilinenError):
@@ -225,9 +234,12 @@ class IncorrectPostInitOverrideError(MinilinenError):
     Forgetful().init(key, x)
   """
 
-  takes = ()
-  says = "Overrode `.__post_init__()` without calling `super().__post_init__()`."
+  takes = ("module",)
+  says = "Overrode `.__post_init__()` without calling `super().__post_init__()`{where}."
   right = "def __post_init__(self): ...; super().__post_init__()"
+
+  def __init__(self, module: str = ""):
+    super().__init__(module, where=module and f": {module} does")
 
 
 class DescriptorAttributeError(MinilinenError):
@@ -243,11 +255,18 @@ class DescriptorAttributeError(MinilinenError):
     Proper().init(key, x)
   """
 
+  takes = ("name", "cause", "source")
   says = "Trying to access a property{which} that is accessing a non-existent attribute{why}"
   mend = "correct the attribute's name in the property, or set it in setup."
 
-  def __init__(self, name: str = "", cause: object = ""):
-    super().__init__(which=name and f" {name!r}", why=f": {cause}" if cause else ".")
+  elsewhere = "correct the attribute's name in the property, or give the module something that has it."
+  unbound = "where setup makes it, ask a module with variables: model.bind(variables).{name}."
+
+  def __init__(self, name: str = "", cause: object = "", source: Source | None = None, of: str = "module"):
+    texts = {"other": dict(mend=self.elsewhere), "unbound": dict(mend=self.unbound)}.get(of, {})
+    super().__init__(
+      name, cause, source, which=name and f" {name!r}", why=f": {cause}" if cause else ".", **texts
+    )
 
 
 class AppendAfterSetupError(MinilinenError, AttributeError):

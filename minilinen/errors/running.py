@@ -76,9 +76,13 @@ class LayerInputError(MinilinenError, TypeError, IndexError):
   says = "{module} in {path!r} works on an array of numbers that has axes, but its input is {value:words}."
   mend = "pass an array, such as jnp.ones((8, 3)).{shape}"
 
+  of_text = ' A shape alone, as nn.trace and model.tabulate take it, is written "f32[8,3]".'
+  of_dict = "pass what the layer works on, such as batch[{key!r}]."
+
   def __init__(self, module: str, path: str, value: Any):
-    shape = ' A shape alone, such as "f32[8,3]", is for nn.trace and model.tabulate.'
-    super().__init__(module=module, path=path, value=value, shape=shape if isinstance(value, str) else "")
+    case = dict(mend=self.of_dict, key=next(iter(value))) if isinstance(value, Mapping) and value else {}
+    shape = self.of_text if isinstance(value, str) else ""
+    super().__init__(module=module, path=path, value=value, shape=shape, **case)
 
 
 class ApplyScopeInvalidVariablesTypeError(MinilinenError):
@@ -116,8 +120,7 @@ class ApplyScopeInvalidVariablesStructureError(MinilinenError):
   """
 
   says = 'The variables have "params" inside "params": variables["params"] has the keys {keys}.'
-  wrong = 'model.apply({"params": variables}, x)'
-  right = "model.apply(variables, x)"
+  mend = 'pass variables["params"] in their place: it has the collections, as init returns them.'
 
   def __init__(self, variables: Any):
     super().__init__(keys=sorted(map(str, variables["params"]))[:8])
@@ -136,7 +139,7 @@ class LazyInitError(MinilinenError):
 
   takes = ("partial_val",)
   says = (
-    "lazy_init cannot make a variable of {partial_val}: its value depends on an argument that was passed as a "
+    "lazy_init cannot make a variable of {partial_val:words}: its value depends on an argument that was passed as a "
     "jax.ShapeDtypeStruct."
   )
   mend = "pass that argument as an array, or make the variable from shapes only."

@@ -135,21 +135,22 @@ class SymbolicParamError(MinilinenError, TypeError):
 
   takes = ("param_name", "path", "shape", "dimension", "inputs")
   says = (
-    "Parameter {param_name!r} in {path!r} depends on the dimension {symbols}, which has no number: its "
+    "Parameter {param_name!r} in {path!r} depends on the {symbols}, which {have} no number: its "
     "initializer gives {shape}{inputs}."
   )
   mend = (
-    "a batch or a length may be left open, the size of a parameter may not: write a number for {symbols} in "
-    "the input, "
-    'as in "f32[b,128]".'
+    "a batch or a length may be left open, the size of a parameter may not: give a number to the {symbols} in the "
+    'input, as in "f32[b,128]".'
   )
 
   def __init__(self, param_name: str, scope_path: str, shape: Any, dimension: Any):
+    names = formula.names(dimension)
     super().__init__(
       param_name,
       scope_path,
       f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})",
-      symbols=" and ".join(map(repr, formula.names(dimension))),
+      symbols="dimension" + "s" * (len(names) > 1) + " " + " and ".join(map(repr, names)),
+      have="have" if len(names) > 1 else "has",
     )
 
 
@@ -161,10 +162,7 @@ class ScopeParamShapeError(MinilinenError):
   """
 
   takes = ("param_name", "path", "value_shape", "init_shape", "inputs")
-  says = (
-    "Parameter {param_name!r} in {path!r} has shape {value_shape}, but its initializer gives "
-    "{init_shape}{inputs}.{why}"
-  )
+  says = "Parameter {param_name!r} in {path!r} has another shape than its initializer gives{inputs}.{why}"
   expected = "{init_shape}"
   found = "{value_shape}"
   mend = (
@@ -270,7 +268,7 @@ class InvalidScopeError(MinilinenError):
 
   takes = ("scope_name",)
   says = "The scope {scope_name!r} is no longer valid: its init, apply or lifted transform is over."
-  mend = "don't keep a bound module or a Variable after apply; return values, or use model.bind."
+  mend = "don't keep a bound module or a Variable longer than that; return values, or use model.bind."
 
 
 class ScopeNameTypeError(MinilinenError, TypeError):
@@ -316,3 +314,4 @@ class InvalidFilterError(MinilinenError):
   says = (
     "Invalid filter: {filter_like!r}. A filter is True, False, a name, a list of names, or DenyList(...)."
   )
+  mend = "a name stands for a collection or a stream; True lets all of them through, False none."

@@ -180,7 +180,7 @@ class Calling:
     self.method: Callable[..., Any] = fun
     state = module.__dict__.get("_state")
     if state is None:
-      raise errors.IncorrectPostInitOverrideError()
+      raise mistakes.forgetful(module)
     self._nested = state.in_compact if self._is_compact else state.in_setup
     if self._is_setup:
       if module.scope is None:

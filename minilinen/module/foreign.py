@@ -29,7 +29,7 @@ def explained(error: Exception, module: ModuleBase) -> Exception | None:
   path = module.scope.path_text if module.scope is not None else ""
   if type(error) is TypeError and "concrete values" not in _text(error):
     return of_method(error, module, path)
-  if type(error) is NameError and (found := re.match(r"unbound axis name: ([^\s.]+)", _text(error))):
+  if type(error) is NameError and (found := re.search(r"unbound axis name: ([^\s.]+)", _text(error))):
     return errors.AxisNameError(found[1], type(module).__name__, path, source_of(error))
   if (type(error) is TypeError or isinstance(error, _CONCRETE)) and "trap" not in vars(error):
     trap = errors.TracedValueWarning(type(module).__name__, path, source_of(error), type(error).__name__)

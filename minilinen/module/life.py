@@ -171,7 +171,7 @@ class ModuleLife(ModuleBase):
       try:
         return descriptor.__get__(self, type(self))
       except AttributeError as error:
-        raise errors.DescriptorAttributeError(name, error) from error
+        raise mistakes.property_of_nothing(self, name, error) from error
     message = f'"{type(self).__name__}" object has no attribute "{name}".'
     if self.scope is None:
       message += (
@@ -302,7 +302,7 @@ def share_scope(module: ModuleLife, other: ModuleLife) -> None:
     CallShareScopeOnUnboundModuleError: if one of them is not bound.
   """
   if module.scope is None or other.scope is None:
-    raise errors.CallShareScopeOnUnboundModuleError()
+    raise mistakes.share_of_unbound(module if module.scope is None else other)
   if other.scope.path[: len(module.scope.path)] == module.scope.path and other.scope is not module.scope:
     module, other = other, module
   before, scope = module.path, other._bound("share a scope")

@@ -7,6 +7,7 @@ runs unless something failed or a class is made.
 from __future__ import annotations
 
 import contextlib
+import sys
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,8 @@ from minilinen import errors
 from minilinen.module import foreign
 from minilinen.module.base import ModuleBase
 from minilinen.module.context import running
-from minilinen.tracing.source import source_of, user_source
+from minilinen.tracing.layout import wrapped
+from minilinen.tracing.source import source_of
 from minilinen.tracing.spec import Spec, describe
 
 
@@ -121,7 +123,8 @@ def _say_where(error: Exception, self: ModuleBase, name: str, args: tuple[Any, .
   inputs = ", ".join(_in_short(arg) for arg in args)
   if isinstance(error, (errors.ScopeParamShapeError, errors.SymbolicParamError)):
     error.learn(inputs=f", for inputs ({inputs})")
-  error.add_note(f"in module {self.scope.path_text} ({type(self).__name__}.{name}), called with ({inputs})")
+  at = f"in module {self.scope.path_text} ({type(self).__name__}.{name})"
+  error.add_note("\n".join(wrapped(f"{at}, called with ({inputs})")))
 
 
 def _in_short(arg: Any) -> str:
@@ -149,13 +152,41 @@ def module_for_method(model: ModuleBase, method: Any) -> errors.CallCompactUnbou
   return errors.CallCompactUnboundModuleError.of_method(type(method).__name__, attribute)
 
 
-def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors.AssignSubModuleError:
-  """The error for a module made in a method that is neither `setup` nor compact."""
-  at = user_source(2)
-  name = at.function.rpartition(".")[2] if at is not None else ""
-  return errors.AssignSubModuleError(
-    type(child).__name__, name if hasattr(type(parent), name) else "__call__"
+def share_of_unbound(module: ModuleBase) -> errors.CallShareScopeOnUnboundModuleError:
+  """The error for `share_scope` with a module without variables, perhaps where another is running that has them."""
+  around = running.get()
+  return errors.CallShareScopeOnUnboundModuleError(
+    type(module).__name__, type(around).__name__ if around is not None and around.scope is not None else ""
   )
+
+
+def forgetful(module: ModuleBase) -> errors.IncorrectPostInitOverrideError:
+  """The error for a module that has no state, since a `__post_init__` forgot the one above."""
+  kinds = (base for base in type(module).__mro__ if "__post_init__" in vars(base))
+  return errors.IncorrectPostInitOverrideError(next(kinds).__name__)
+
+
+def property_of_nothing(
+  module: ModuleBase, name: str, error: AttributeError
+) -> errors.DescriptorAttributeError:
+  """The error for a property that asks for an attribute which the module, or what it asks, does not have."""
+  asked = error.obj if error.name is not None else module
+  of = "other" if not isinstance(asked, ModuleBase) else "unbound" if module.scope is None else "module"
+  return errors.DescriptorAttributeError(name, error, source_of(error), of)
+
+
+def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors.AssignSubModuleError:
+  """The error for a module made while a method runs that is neither `setup` nor compact."""
+  methods = {
+    vars(method)["raw_method"].__code__: name
+    for base in reversed(type(parent).__mro__)
+    for name, method in vars(base).items()
+    if hasattr(method, "raw_method")
+  }
+  frame = sys._getframe(1)
+  while frame.f_back is not None and frame.f_code not in methods:
+    frame = frame.f_back
+  return errors.AssignSubModuleError(type(child).__name__, methods.get(frame.f_code, "__call__"))
 
 
 def frozen(

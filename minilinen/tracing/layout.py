@@ -10,6 +10,9 @@ import textwrap
 from collections.abc import Mapping
 
 COLUMNS = 80
+_REST = " " * 10
+_PLACES = ("module", "model", "line", "lifted")
+_CODE = ("wrong", "right")
 
 
 def laid_out(message: str, parts: Mapping[str, str], mend: str = "") -> str:
@@ -17,12 +20,33 @@ def laid_out(message: str, parts: Mapping[str, str], mend: str = "") -> str:
 
   Args:
     message: sentences.
-    parts: label -> text, each kept on one line; an empty text is left out.
+    parts: label -> text; a place is kept on one line, an empty text is left out.
     mend: sentences that say what to do.
   """
   lines = wrapped(message)
-  lines += [f"  {label:<8}{text}" for label, text in parts.items() if text]
-  return "\n".join([*lines, *wrapped(mend, first="  mend    ", rest=" " * 10)])
+  for label, text in parts.items():
+    first = f"  {label:<8}"
+    if label in _CODE:
+      lines += _wrapped_code(text, first)
+    else:
+      lines += [first + text] * bool(text) if label in _PLACES else wrapped(text, first, _REST)
+  return "\n".join([*lines, *wrapped(mend, first="  mend    ", rest=_REST)])
+
+
+def _wrapped_code(text: str, first: str) -> list[str]:
+  """Code in lines that are still code: broken after commas, and a comment stands on a line of its own."""
+  lines: list[str] = []
+  for line in text.splitlines():
+    parts = [line] if len(first + line) <= COLUMNS else re.split(r"   (?=# )", line)
+    for part in parts:
+      begin = _REST if lines else first
+      whole = re.sub(r"(?<![,;]) ", "\0", part.strip())
+      broken = textwrap.wrap(
+        whole, COLUMNS, initial_indent=begin, subsequent_indent=_REST, break_long_words=False,
+        break_on_hyphens=False,
+      )  # fmt: skip
+      lines += [line.replace("\0", " ") for line in broken]
+  return lines
 
 
 def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:

@@ -22,6 +22,7 @@ from minilinen.tracing.equations.leaves import Leaves, write
 from minilinen.tracing.events import Body, Key, Path, Record, Run, Span
 from minilinen.tracing.source import user_source
 from minilinen.tracing.states import Arrays, trees_of_arrays
+from minilinen.tracing.told import first_line
 from minilinen.tracing.traced import Traced, trees_of_program
 from minilinen.tracing.trees import Tree
 
@@ -194,8 +195,4 @@ class _Opened:
 
 def in_words(error: BaseException) -> str:
   """An exception in one line: its class and the first line of its text, if it can give one."""
-  try:
-    text = str(error).strip()
-  except Exception:
-    text = ""
-  return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+  return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")

@@ -40,13 +40,13 @@ class Told:
   @staticmethod
   def of(error: BaseException) -> Told:
     """What an exception says, whosever it is."""
-    said: Any = getattr(error, "trap", error)
-    if isinstance(told := getattr(said, "told", None), Told):
+    kept = vars(error)  # not asked: what an exception answers is its author's affair
+    said = kept.get("trap", error)
+    if isinstance(told := vars(said).get("told"), Told):
       return told
-    lines = str(said).strip().splitlines()
-    inside = getattr(error, "module_path", None)
+    inside = kept.get("module_path")
     path = Path(inside) if inside is not None else None
-    return Told(type(said).__name__, path, source_of(error), lines[0] if lines else "")
+    return Told(type(said).__name__, path, source_of(error), first_line(said))
 
   def to_row(self) -> dict[str, Any]:
     """The mistake as plain data."""
@@ -69,3 +69,11 @@ class Told:
   @property
   def _path_text(self) -> str:
     return "" if self.path is None else str(self.path)
+
+
+def first_line(error: BaseException) -> str:
+  """The first line of an exception's text, "" if it cannot give one."""
+  try:
+    return (str(error).strip().splitlines() or [""])[0]
+  except Exception:
+    return ""

@@ -252,7 +252,7 @@ class Trace:
       places = (program.equations[i].owner for i in numbers.get(id(equation), ()))
       found = {(owner.run, owner.path): owner for owner in places}
       if not found:
-        raise UnknownEquationError(primitive=equation.primitive.name)
+        raise UnknownEquationError(primitive=getattr(equation, "primitive", repr(equation)))
       if len(found) > 1:
         owners = ", ".join(sorted(path.bare for _, path in found))
         raise SharedEquationError(primitive=equation.primitive.name, owners=owners)

@@ -84,7 +84,7 @@ class Carried:
       return jax.tree.structure(crossing)
     if len(crossing) > 1:
       paths = [scope.path_text for scope, number in zip(self.scopes, form.numbers()) if number is not None]
-      raise errors.MultiScopeError(paths)
+      raise errors.MultiScopeError(paths, bool(self.others))
     return jax.tree.structure(0)
 
   def by_scope(self, form: Form, directions: Any) -> tuple[Any, ...]:
@@ -109,8 +109,8 @@ class Body(Calling):
   def left(self, y: Any) -> Any:
     y = super().left(y)
     self._outer._state.take_names(self._module._state)
-    if any(isinstance(leaf, (Module, Variable)) for leaf in jax.tree.leaves(y)):
-      raise errors.TransformedMethodReturnValueError(self._fun.__name__)
+    if found := [leaf for leaf in jax.tree.leaves(y) if isinstance(leaf, (Module, Variable))]:
+      raise errors.TransformedMethodReturnValueError(self._fun.__name__, type(found[0]).__name__)
     return y
 
   def _explain(self, error: Exception) -> None:

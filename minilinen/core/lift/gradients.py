@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from minilinen.core import lifted_mistakes
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
@@ -21,7 +22,6 @@ from minilinen.core.lift.carriers import carried, replaced_stands
 from minilinen.core.lift.crossing import Crossing, behind, spoken_of_as
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target, also_called
-from minilinen.core.lifted_mistakes import check_cotangents, check_directions, forward_error
 
 
 @also_called(scope="mdl")
@@ -180,6 +180,7 @@ def jvp(
   target = Target.of(fn)
   carrier = carried(mdl, tuple(primals), {}, target, "jvp")[0]
   by_scope = carrier.by_scope(Form.of(carrier.scopes)[0], variable_tangents)
+  lifted_mistakes.check_collections(by_scope, Boundary("jvp", target))
   differentiated = {col for given in by_scope for col, tree in given.items() if tree}
   collections = passing(differentiated, "differentiated", out_of=False), passing(variables)
   boundary = Boundary("jvp", target, collections, (passing(rngs),))
@@ -192,7 +193,7 @@ def jvp(
         return inner.leave(inner.run())
 
     directions = tuple(map(_direction, wanted, by_scope))
-    check_directions(wanted, directions, boundary)
+    lifted_mistakes.check_directions(wanted, directions, boundary)
     primals_in, tangents_in = (wanted, *crossing.args), (directions, *tangents)
     (y, written), (y_t, _) = jax.jvp(spoken_of_as(boundary.target, body), primals_in, tangents_in)
     return crossing.back((y, y_t), written)
@@ -238,14 +239,14 @@ def custom_vjp(
         with crossing.inside((wanted, others), keys, args, target=forwards, name="forward") as inner:
           pair, written = inner.leave(inner.run())
         if not isinstance(pair, tuple) or len(pair) != 2:
-          raise forward_error(pair, boundary)
+          raise lifted_mistakes.forward_error(pair, boundary)
         return (pair[0], written), pair[1]
 
       def backward(*args: Any) -> Any:
         *plain_args, residual, (y_t, _) = args
         variables_t, *args_t = backward_fn(*plain_args, residual, y_t)
         given = crossing.carrier.by_scope(crossing.form, variables_t)
-        return check_cotangents(wanted, given, boundary), *args_t
+        return lifted_mistakes.check_cotangents(wanted, given, boundary), *args_t
 
       f = jax.custom_vjp(spoken_of_as(boundary.target, body), nondiff_argnums=plain)
       f.defvjp(spoken_of_as(forwards, forward), spoken_of_as(backwards, backward))

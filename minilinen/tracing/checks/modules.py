@@ -28,10 +28,9 @@ def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
         "UncalledModuleWarning",
         name.path,
         name.source,
-        f"{name.module} {str(name.path)!r} is declared in setup and never called: it has no parameters and does"
-        " nothing.",
+        f"{name.module} {str(name.path)!r} is declared in setup, and nothing calls it or reads its variables.",
         "a call of every submodule",
         "none",
-        f"call self.{name.path[-1]} where it belongs, or delete it from setup",
+        "call it where it belongs, or delete it from setup",
         tree,
       )

@@ -80,7 +80,9 @@ def _idle(
         f"Parameters {Path(branch).bare!r}{of} are read, but what is computed from them never reaches the output.",
         "a result that depends on all parameters",
         name,
-        "use what the module returns, or take the module out",
+        "use what the module returns, or take the module out"
+        if branch in calls
+        else "use it in what the module returns, or take it out of the module",
         tree,
       )
 
@@ -251,7 +253,10 @@ def _moved_finding(
   put_in = len(new) > len(old)
   row, kept = (new, names.keys()) if put_in else (old, names.values())
   odd = next(f"{prefix}_{n}" for n in row if f"{prefix}_{n}" not in kept)
-  changed = ", ".join(f'"{a}": params["{b}"]' for a, b in names.items() if a != b)
+  moves = [f'"{a}": params["{b}"]' for a, b in names.items() if a != b]
+  fresh = [f'"{name}": init["{name}"]' for n in new if (name := f"{prefix}_{n}") not in names]
+  gone = ", ".join(f'"{prefix}_{n}"' for n in old if n not in new)
+  changed = f"{{**params, {', '.join(moves + fresh)}}}" + (f" without {gone}" if gone else "")
   return Told(
     "MovedNameWarning",
     Path(path),
@@ -260,7 +265,7 @@ def _moved_finding(
     f" {'put in' if put_in else 'taken out'}, and the automatic names behind it moved.",
     ", ".join(f"{prefix}_{n}" for n in new),
     ", ".join(f"{prefix}_{n}" for n in old),
-    f"{{**params, {changed}}}, or give the layers names (name=...)",
+    f"{changed}, or give the layers names (name=...)",
   )
 
 
