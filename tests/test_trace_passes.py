@@ -259,8 +259,8 @@ def test_the_timeline_marks_everything_in_a_pass_that_does_not_hold():
   found = trace(Scanned().init)(jax.random.key(0), X)
   view = viz.timeline(found, fold=False)
   for row, r in zip(view.outline.rows, found, strict=True):
-    assert row.label.startswith("trial ") is not r.holds, row.label
+    assert row.label.startswith("~ ") is not r.holds, row.label
   assert any(r.holds is False for r in found)
-  assert "trial: in a pass that another followed" in view.text(width=120)
+  assert "~: only tried, in a pass" in view.text(width=120)
   for width in (60, 80, 120):
     assert max(map(len, view.text(width=width).splitlines())) <= width

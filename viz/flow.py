@@ -116,16 +116,19 @@ class Flow:
 
   def _leave(self, variables: set[str]) -> None:
     program = self._program
-    for name, value in zip(program.results, program.outputs):
-      if value >= 0 and self._from((value,)) and not _is_variable(name, program.values[value], variables):
-        self._ends.setdefault("out", Box("out", "output", "output", value_text(program.values[value])))
-        self._connect((value,), Origin("out"))
+    results = zip(program.results, program.outputs)
+    found = [v for name, v in results if v < 0 or not _is_variable(name, program.values[v], variables)]
+    self._end(found, "output")
     if "out" not in self._ends:
-      for _, value in program.of_inits:
-        if value >= 0 and self._from((value,)):
-          text = value_text(program.values[value])
-          self._ends.setdefault("out", Box("out", "output", "output, which init drops", text))
-          self._connect((value,), Origin("out"))
+      self._end([value for _, value in program.of_inits], "output, which init drops")
+
+  def _end(self, values: Iterable[int], title: str) -> None:
+    """Draws the box that data goes to in the end, if there is any."""
+    values = [value for value in values if value >= 0 and self._from((value,))]
+    if values:
+      specs = [value_text(self._program.values[value]) for value in values]
+      self._ends["out"] = Box("out", "output", title, _brief(specs))
+      self._connect(values, Origin("out"))
 
   def _from(self, values: Iterable[int]) -> tuple[Origin, ...]:
     """The boxes that values come from, each once."""

@@ -161,7 +161,7 @@ class _Beside:
   @property
   def wide(self) -> int:
     """Its whole width, as things stand."""
-    return max(self.needed, min(cell_len(self.title), 12))
+    return max(self.needed, min(cell_len(self.title), 14))
 
   def written(self, cell: Cell) -> str:
     """The text of a cell in this column."""

@@ -27,7 +27,7 @@ _LIFTS = (
 # Colours say what kind of thing a word is; explicit styles, so that any console of the user's shows them.
 _EVENTS = "name|key|create|read|write|sow|perturb|share"
 _TREE = (
-  (re.compile(rf"^(?:\d+⋯ )?[│├└─ ]*(?P<dim>(?:{_EVENTS}) |trial .*)"), None),
+  (re.compile(rf"^(?:\d+⋯ )?[│├└─ ]*(?P<dim>(?:{_EVENTS}) |~ .*)"), None),
   (re.compile(r"^(\d+⋯ )?[│├└─ ]*[├└]─* "), "bright_black"),
   (re.compile(r"×\d+"), "bold cyan"),
   (re.compile(r"⋯$"), "bright_black"),

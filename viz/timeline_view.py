@@ -66,7 +66,7 @@ def timeline(
   notes = ["×n: that many equal spans in one row."] if any(len(s.copies) > 1 for s in shown) else []
   if any(not s.branch.item[0].holds for s in shown):
     notes.append(
-      "trial: in a pass that another followed, and counted nowhere. What bears no mark in it counts."
+      "~: only tried, in a pass over a body that another followed. What bears no mark there counts."
     )
   outline = Outline(
     title="Trace",
@@ -95,7 +95,7 @@ def _branches(trace: Trace) -> list[Branch]:
 
 def _label(record: Record, around: Path) -> str:
   """What happened and to whom: "call Dense_0", "create params/kernel", "key dropout"."""
-  trial = "" if record.holds else "trial"
+  trial = "" if record.holds else "~ trial" if isinstance(record, Body) else "~"
   return " ".join(part for part in (trial, _event(record), _name(record, around)) if part)
 
 
