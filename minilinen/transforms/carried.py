@@ -12,15 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from jax import core
 
 from minilinen import errors
-from minilinen.core.frozen_dict import FrozenDict
 from minilinen.core.lift.carriers import Stand, replaced_stands
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.scope import Scope, Variable
+from minilinen.module.alike import fingerprint
 from minilinen.module.attributes import map_modules
 from minilinen.module.call import Calling, raw_method, wrapped
 from minilinen.module.module import Module
@@ -44,14 +42,11 @@ class Carried:
     self._states = [m._state.copy() for m in self._scoped]  # a body may run twice: from the same start
     self.scopes: list[Any] = [m.scope for m in self._scoped]
     self.class_name = type(module).__name__
+    self.names = module._state.cursors
 
   @property
   def fingerprint(self) -> tuple[Any, ...]:
-    """Equal if a body that was compiled for one does the same for the other; it holds no module.
-
-    What scoped modules are called is left out: the crossing's form says where they are below one another.
-    """
-    return tuple(_fingerprint(module)[1:] for module in self._scoped)
+    return fingerprint(self._scoped, self.others)
 
   def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Body:
     """A call of a function with copies of the modules, which are bound to other scopes."""
@@ -176,32 +171,3 @@ def _scoped_modules(value: Any) -> list[Module]:
 
   map_modules(visit, value)
   return list(found.values())
-
-
-def _fingerprint(module: Module) -> tuple[Any, ...]:
-  """What decides how a module computes: its class, settings and state, without parents and scopes."""
-  settings = tuple(_comparable(module.__dict__.get(f)) for f in module._fields())
-  state = module._state
-  return (
-    module.name,
-    type(module),
-    settings,
-    (state.in_compact, state.setup_done, tuple(state.cursors.items())),
-  )
-
-
-def _comparable(value: Any) -> Any:
-  """A setting without scopes, to be compared."""
-  if isinstance(value, Module):
-    return _fingerprint(value)
-  if isinstance(value, (tuple, list)):
-    return tuple(_comparable(v) for v in value)
-  if isinstance(value, (dict, FrozenDict)):
-    return tuple((k, _comparable(v)) for k, v in value.items())
-  if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, core.Tracer):
-    return value.shape, str(value.dtype), np.asarray(value).tobytes()
-  try:
-    hash(value)
-  except TypeError:
-    return object()  # equal to nothing: better compiled again than wrong
-  return value

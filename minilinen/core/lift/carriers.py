@@ -52,9 +52,11 @@ class Carrier(Protocol):
   Attributes:
     scopes: all its scopes; the last one is the lifted module's own.
     class_name: the lifted module's class, "" if it is none.
+    names: how many automatic names the module has given, by class.
   """
 
   scopes: Sequence[Scope]
+  names: dict[str, int]
   class_name: str
 
   @property
@@ -83,6 +85,7 @@ class ScopeTree:
   class_name = ""
 
   def __init__(self, tree: Any, target: Target, kind: str):
+    self.names: dict[str, int] = {}
     self.scopes: Sequence[Scope]
     self.scopes, self.fingerprint = jax.tree.flatten(tree)
     if not all(isinstance(scope, Scope) for scope in self.scopes):

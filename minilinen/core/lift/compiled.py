@@ -34,10 +34,11 @@ class _Static:
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class _Counters:
-  """Key counters at the end of a body. JAX hands them back even when it doesn't trace the body again."""
+class _End:
+  """Counters at the end of a body, of keys and of names. JAX hands them back even when it doesn't trace it again."""
 
   counters: Any
+  names: Any
 
   def __hash__(self) -> int:
     return 0
@@ -83,8 +84,8 @@ def jit(
     assert crossing is not None
     with crossing.inside(variables, keys, args, kwargs) as inner:
       y = inner.run()
-      end = [_snapshot(scope.rng_counters) for scope in inner.scopes]
-      return *inner.leave(y), _Counters(end)
+      counters = [_snapshot(scope.rng_counters) for scope in inner.scopes]
+      return *inner.leave(y), _End(counters, dict(crossing.carrier.names))
 
   called = argument_names(boundary.target.fn, 1 + max(static, default=0))
   jitted = jax.jit(
@@ -107,6 +108,7 @@ def jit(
       y, out, end = jitted(static, variables, keys, *crossing.args, **crossing.kwargs)
       for top, counters in zip(crossing.tops, end.counters):
         _restore(top.rng_counters, counters)
+      crossing.carrier.names.update(end.names)
       return crossing.back(y, out)
 
   return call
