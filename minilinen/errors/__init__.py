@@ -1,9 +1,9 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
-`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts`, `axes`
-and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their names and first arguments are Flax's;
-what else a class takes is optional and makes its message better. This file lists them, so that each is
-`minilinen.errors.X` to whoever catches, prints or pickles it.
+`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts`,
+`lift_warnings`, `axes` and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their names and
+first arguments are Flax's; what else a class takes is optional and makes its message better. This file lists them, so
+that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
 from minilinen.errors.axes import AxesCollectionError as AxesCollectionError
@@ -28,20 +28,20 @@ from minilinen.errors.foreign import ArgumentsError as ArgumentsError
 from minilinen.errors.foreign import AxisNameError as AxisNameError
 from minilinen.errors.foreign import TracedValueWarning as TracedValueWarning
 from minilinen.errors.foreign import UnhashableFieldError as UnhashableFieldError
+from minilinen.errors.lift_warnings import DroppedValueWarning as DroppedValueWarning
+from minilinen.errors.lift_warnings import LeakedTracerWarning as LeakedTracerWarning
+from minilinen.errors.lift_warnings import ReusedKeyWarning as ReusedKeyWarning
+from minilinen.errors.lift_warnings import ServedByParamsWarning as ServedByParamsWarning
+from minilinen.errors.lift_warnings import StackedKeyWarning as StackedKeyWarning
+from minilinen.errors.lift_warnings import StaticArgumentWarning as StaticArgumentWarning
 from minilinen.errors.lifts import BranchesDifferError as BranchesDifferError
 from minilinen.errors.lifts import CarriedCollectionError as CarriedCollectionError
 from minilinen.errors.lifts import CarryError as CarryError
 from minilinen.errors.lifts import DerivativeError as DerivativeError
-from minilinen.errors.lifts import DroppedValueWarning as DroppedValueWarning
 from minilinen.errors.lifts import JaxTransformError as JaxTransformError
-from minilinen.errors.lifts import LeakedTracerWarning as LeakedTracerWarning
 from minilinen.errors.lifts import LiftedAt as LiftedAt
 from minilinen.errors.lifts import LiftedFunctionError as LiftedFunctionError
 from minilinen.errors.lifts import MultiScopeError as MultiScopeError
-from minilinen.errors.lifts import ReusedKeyWarning as ReusedKeyWarning
-from minilinen.errors.lifts import ServedByParamsWarning as ServedByParamsWarning
-from minilinen.errors.lifts import StackedKeyWarning as StackedKeyWarning
-from minilinen.errors.lifts import StaticArgumentWarning as StaticArgumentWarning
 from minilinen.errors.lifts import TraceContextError as TraceContextError
 from minilinen.errors.lifts import TransformedMethodReturnValueError as TransformedMethodReturnValueError
 from minilinen.errors.lifts import TransformTargetError as TransformTargetError
