@@ -14,6 +14,7 @@ import functools
 import importlib.metadata
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -333,11 +334,16 @@ def _method(model: nn.Module, name: str | None) -> str | None:
 
 # Errors.
 
+_LABEL = re.compile(r"  ([a-z]+  +|expects )")  # how a labelled part of a message begins; other lines go on
+
 
 def _one_line(error: Exception) -> str:
   """An error as one line: its class, what it says, and where in the model it happened."""
-  lines = [" ".join(line.split()) for line in getattr(error, "plain", str(error)).splitlines()]
-  told = "; ".join(filter(None, lines))
+  told = ""
+  for line in filter(str.strip, getattr(error, "plain", str(error)).splitlines()):
+    is_part = not isinstance(error, MinilinenError) or _LABEL.match(line)
+    told += ("; " if told and is_part and told[-1] not in ".?!" else " ") + " ".join(line.split())
+  told = told.strip()
   if isinstance(error, _USAGE_ERRORS):
     return told
   told = f"{type(error).__name__}: {told}"

@@ -259,7 +259,7 @@ def test_it_runs_as_a_module_and_ends_quietly_when_no_one_reads():
   [
     (
       ["model.py:Net(feature=3)"],
-      "Net(feature=3): TypeError: Net.__init__() got an unexpected keyword argument",
+      "ArgumentsError: Net.__init__() got an unexpected keyword argument 'feature'. Did you mean 'features'?",
     ),
     (["model.py:net.foo"], 'net.foo: AttributeError: "Net" object has no attribute "foo".'),
     ([":Net"], "':Net' does not say which model: write model.py:Net()"),

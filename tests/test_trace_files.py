@@ -27,7 +27,7 @@ def test_a_trace_reads_back_from_its_file(tmp_path: Path):
 def test_a_file_is_plain_json_with_a_line_for_each_record():
   text = small_trace().to_json()
   plain = json.loads(text)
-  assert (plain["format"], plain["version"]) == ("minilinen.trace", 3)
+  assert (plain["format"], plain["version"]) == ("minilinen.trace", 4)
   assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
   assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
   assert text.isascii()
@@ -54,7 +54,7 @@ def record_changed(**fields: Any) -> str:
     (small_trace().to_json().replace('"Key"', "Key"), "it is damaged: Expecting value"),
     (
       changed(lambda p: p.update(version=1)),
-      "it is of an older minilinen: it is of version 1, and this one reads version 3",
+      "it is of an older minilinen: it is of version 1, and this one reads version 4",
     ),
     (changed(lambda p: p.update(version=[])), "it is of another minilinen"),
     (changed(lambda p: p.pop("names")), "its entry 'names' is missing or no list"),

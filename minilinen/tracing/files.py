@@ -1,6 +1,6 @@
 """May be skipped: a saved trace, one JSON object, and what to say when it cannot be read.
 
-    {"format": "minilinen.trace", "version": 3,
+    {"format": "minilinen.trace", "version": 4,
      "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
      "sources": [[file, line, function], ...],   # the user's lines
      "name": ..., "args": ..., ...               # the fields of `Trace` but its items
@@ -28,7 +28,7 @@ from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, neste
 from minilinen.tracing.spec import Opaque, Spec
 from minilinen.tracing.trees import Tree
 
-FORMAT, VERSION = "minilinen.trace", 3
+FORMAT, VERSION = "minilinen.trace", 4
 T = TypeVar("T")
 
 _AGAIN = "Record the trace again and save it with `trace.save(file)`."
