@@ -72,6 +72,7 @@ def test_random_program(node, grad):
     ("vmap", ("vmap_function", ("boxed", None))),
     ("lstm", None),
     ("fold_rngs", ("jit", ("dropout", None))),
+    ("while_loop", ("jit", ("dropout", None))),
     ("vmap", ("vmap", ("attention", None))),
     ("vmap", ("vmap", ("group_norm", None))),
   ],

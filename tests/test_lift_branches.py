@@ -254,6 +254,6 @@ def test_keys_of_a_loop_are_replayed_step_by_step():
   assert len(drawn) == 3
   for step, key in drawn:
     assert (minilinen.replay_key(event, KEY, steps=(step,)) == key).all()
-  with pytest.raises(ValueError, match=r"drawn in a while_loop.*steps=\(0,\)"):
+  with pytest.raises(ValueError, match=r"another in every step of a while_loop.*steps=\(0,\)"):
     minilinen.replay_key(event, KEY)
   assert minilinen.Trace.from_json(trace.to_json()) == trace

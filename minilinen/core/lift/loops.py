@@ -147,6 +147,8 @@ def while_loop(
   """
   condition, target = Target.of(cond_fn), Target.of(body_fn)
   carried, shared = passing(carry_variables, "carry"), passing(broadcast_variables, "broadcast", out_of=False)
+  if hasattr(mdl, "__carry__"):  # Flax hands them on as a pytree, and keys are folded in their order
+    split_rngs = dict(sorted(split_rngs.items(), key=lambda item: str(item[0])))
   boundary = Boundary("while_loop", target, (carried, shared), splits(split_rngs), {"cond_fn": cond_fn})
 
   with Crossing(boundary, mdl, (init,)) as crossing:
