@@ -56,7 +56,7 @@ AFTERNOON = [
   ("A tree of variables, places in it, and keys", "core/tree core/place core/scope keys core/rng core/run"),
   (
     "A module, and a call",
-    "module/context module/base module/life module/attributes module/variables module/call module/running"
+    "module/context module/base module/life module/attributes module/variables module/call module/runs"
     " module/module",
   ),
   (

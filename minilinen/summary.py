@@ -13,7 +13,7 @@ from typing import Any
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.module import Module
 from minilinen.module.backward import trace_vjp
-from minilinen.module.running import ModuleRuns
+from minilinen.module.runs import ModuleRuns
 from minilinen.pictures import pictures
 from minilinen.tracing.tracebacks import entry
 

@@ -83,7 +83,7 @@ def test_resnet_50_has_the_multiply_adds_of_the_papers():
   cost = trace(lambda v, x: model.apply(v, x, train=False))(shapes(model, image), image).cost()
   assert cost.total.work.matmul / 2 == pytest.approx(4.09e9, rel=1e-3)
   assert cost.total.parameters == 25_557_032
-  assert cost.total.marks == {}
+  assert cost.total.notes == {}
 
 
 def test_a_dense_layer_by_hand():
@@ -183,10 +183,10 @@ def test_the_dearest_branch_counts_and_the_others_are_marked():
 
   found = trace(fn)(True, jnp.ones((4, 8)))
   assert found.cost().total.work.matmul == 2 * (2 * 4 * 8 * 8)
-  assert [(e.times, e.marks) for e in found.equations() if e.primitive == "dot_general"] == [
+  assert [(e.times, e.notes) for e in found.equations() if e.primitive == "dot_general"] == [
     (0, ("other branch",)), (1, ()), (1, ()),
   ]  # fmt: skip
-  assert found.cost().total.marks == {"other branch": 1}
+  assert found.cost().total.notes == {"other branch": 1}
 
 
 def test_a_while_loop_counts_one_iteration_and_says_so():
@@ -195,7 +195,7 @@ def test_a_while_loop_counts_one_iteration_and_says_so():
 
   total = trace(fn)(jnp.ones(5)).cost().total
   assert total.work.transcendentals == 5
-  assert total.marks == {"per iteration": 3}
+  assert total.notes == {"per iteration": 3}
 
 
 def test_a_scan_in_a_scan_multiplies():
@@ -233,7 +233,7 @@ def test_a_primitive_without_a_rule_is_named():
     return jax.pure_callback(lambda x: np.sin(x), jax.ShapeDtypeStruct((5,), jnp.float32), x)
 
   cost = trace(fn)(jnp.ones(5)).cost()
-  assert cost.total.marks == {"unknown pure_callback": 1}
+  assert cost.total.notes == {"unknown pure_callback": 1}
   assert cost.total.work.bytes == 2 * 5 * 4
 
 

@@ -27,7 +27,7 @@ def test_a_trace_reads_back_from_its_file(tmp_path: Path):
 def test_a_file_is_plain_json_with_a_line_for_each_record():
   text = small_trace().to_json()
   plain = json.loads(text)
-  assert (plain["format"], plain["version"]) == ("minilinen.trace", 4)
+  assert (plain["format"], plain["version"]) == ("minilinen.trace", 5)
   assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
   assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
   assert text.isascii()

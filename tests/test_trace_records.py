@@ -337,9 +337,9 @@ def test_what_all_steps_share_holds_in_the_first_pass():
           create(recorder, ("s",), "shared", keys=recorder.keys_since(0))
         else:
           recorder.event(Read, ("s",), collection="params", name="shared", value=F32)
-        place = recorder.place()
+        position = recorder.position()
         key(recorder, 2 + number)
-        keys = recorder.keys_since(place)
+        keys = recorder.keys_since(position)
         recorder.event(Create, ("s",), collection="state", name="stacked", value=F32, keys=keys)
         key(recorder, 4)
     lift.set(

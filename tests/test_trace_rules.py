@@ -25,8 +25,8 @@ import minilinen as nn
 from minilinen.core import meta
 from minilinen.tracing import Trace, current, describe, replay_key
 from minilinen.tracing.events import Body, Call, Create, Key, Lift, Read, Run, Span, Write
+from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.recording import record, trace
-from minilinen.tracing.tree import leaves
 
 # Some of these models share a key or a stream on purpose, so that replayed keys show it.
 pytestmark = [pytest.mark.grid, pytest.mark.filterwarnings("ignore::minilinen.errors.MinilinenWarning")]

@@ -70,7 +70,7 @@ def test_each_of_two_models_has_its_own(fn: Callable[..., Any]) -> None:
     for tree in (0, 1):
       for path, flops in FORWARD.items():
         cost = trace.cost().of(tree, Path.of(path))
-        assert (cost.flops, cost.total.marks.get("either model")) == (times * flops, None)
+        assert (cost.flops, cost.total.notes.get("either model")) == (times * flops, None)
         assert trace.models[tree][path].cost.flops == times * flops
       assert [e.owner.tree for e in trace.models[tree]["Dense_0"].equations] == [tree] * 3
     assert sum((cost.own.work for _, cost in trace.cost().walk()), Work()) == trace.cost().total.work
@@ -97,7 +97,7 @@ def test_a_backward_pass_whose_model_is_not_known_is_said_to_be_of_either() -> N
   assert teacher.total.forward.flops == FORWARD[""]
   assert not student.total.backward.flops and whole.own.backward.flops
   for cost in (whole, student, teacher):
-    assert cost.total.marks["either model"] > 0
+    assert cost.total.notes["either model"] > 0
   assert sum((cost.own.work for _, cost in whole.walk()), Work()) == whole.total.work
   told = " ".join(viz.tabulate(trace, compute_flops=True).text(width=100).split())
   assert (

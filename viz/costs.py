@@ -63,18 +63,18 @@ class Costs:
 
   def notes(self) -> list[str]:
     """What is to be known of these numbers."""
-    marks = self.whole.total.marks if self.whole else {}
+    met = self.whole.total.notes if self.whole else {}
     notes = []
-    unknown = [f"{mark.split()[1]} ×{n}" for mark, n in marks.items() if mark.startswith("unknown ")]
+    unknown = [f"{note.split()[1]} ×{n}" for note, n in met.items() if note.startswith("unknown ")]
     if unknown:
       notes.append(f"flops do not count {', '.join(unknown)}: there is no rule for it.")
-    if "per iteration" in marks:
+    if "per iteration" in met:
       notes.append("flops count one iteration of each while loop.")
-    if "other branch" in marks:
+    if "other branch" in met:
       notes.append("flops count the dearest branch of each cond.")
-    if "either model" in marks:
+    if "either model" in met:
       notes.append(
-        f"flops of {marks['either model']} equations are no model's, as JAX traced them once for several: it is not"
+        f"flops of {met['either model']} equations are no model's, as JAX traced them once for several: it is not"
         " known of which they are."
       )
     return notes

@@ -16,11 +16,11 @@ import jax
 
 from minilinen.core.meta import AxisMetadata, unbox
 from minilinen.tracing.globs import matches
+from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.models import Model
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Node, Opaque, Spec, Value, boxed, describe
 from minilinen.tracing.trace import Trace
-from minilinen.tracing.trees import Tree
 
 from .errors import NoMatchError, NothingToDrawError
 from .folding import Branch, Shown, folded, natural, preorder
@@ -76,7 +76,7 @@ def tree(
   return OutlineView("tree", _outline(shown, total, pattern, notes), table_kwargs, column_kwargs)
 
 
-def _of_tree(trace: Trace, tree: Tree) -> Any:
+def _of_tree(trace: Trace, tree: VariableTree) -> Any:
   """One tree of a trace: its variables in their boxes."""
   source: dict[str, Any] = {}
   for found in trace.find():
@@ -131,7 +131,7 @@ class _Item:
   value: Value = None
   axes: Value = None
   leaf: bool = False
-  tree: Tree | None = None
+  tree: VariableTree | None = None
   total: Amount = field(default_factory=Amount)
 
 

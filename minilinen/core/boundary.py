@@ -113,6 +113,6 @@ def grouped(xs: Mapping[str, Any], passings: tuple[Passing, ...]) -> list[dict[s
   return groups
 
 
-def told(passings: tuple[Passing, ...]) -> tuple[Passing, ...]:
+def taking(passings: tuple[Passing, ...]) -> tuple[Passing, ...]:
   """Those that the trace tells of: all that take something."""
   return tuple(passing for passing in passings if passing.names or passing.all_but)

@@ -17,7 +17,7 @@ from minilinen.core.tree import Behind, Tree
 _innermost: ContextVar[Tree | None] = ContextVar("minilinen.innermost", default=None)
 
 
-class Inside:
+class InBody:
   """The `with` block of a body behind a boundary, which runs in a tree."""
 
   __slots__ = ("_tree", "_around")

@@ -85,13 +85,13 @@ def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
       raise errors.SymbolicParamError(name, str(path), shape, dimension)
 
 
-def place() -> int:
+def position() -> int:
   """Where somebody records, how far the record has come: before a variable is made."""
-  return 0 if (recorder := current()) is None else recorder.place()
+  return 0 if (recorder := current()) is None else recorder.position()
 
 
-def told(since: int, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-  """What the trace shall know of how a variable was made; `since` is the `place` from before."""
+def how_made(since: int, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+  """What the trace shall know of how a variable was made; `since` is the `position` from before."""
   recorder = current()
   keys = recorder.keys_since(since) if recorder is not None else ()
   return dict(initializer=made_by(init_fn), args=describe(args), kwargs=describe(kwargs), keys=keys)

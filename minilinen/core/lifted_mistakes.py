@@ -52,12 +52,12 @@ def explained(error: Exception, crossing: Crossed) -> Exception | None:
     return None
   kept = vars(error)
   if type(error) is ValueError or isinstance(error, _CONCRETE):
-    told = None
+    trap = None
     if not isinstance(kept.get("trap"), errors.StaticArgumentWarning):
-      told = _static_trap(error, crossing)
-    if told is not None:
-      kept["trap"] = told
-      error.add_note(str(told))
+      trap = _static_trap(error, crossing)
+    if trap is not None:
+      kept["trap"] = trap
+      error.add_note(str(trap))
   elif isinstance(error, TypeError) and crossing.again is not None and "crossed" not in kept:
     kept["crossed"] = True
     better = _CHANGED.get(crossing.boundary.kind, _carry_error)

@@ -90,8 +90,8 @@ class Scope(Place):
     self.tree.store(col, self.path, name, value)
     if (recorder := current()) is not None:
       content, axes = boxed(describe(meta.laid_out(value)))
-      told = initial.told(since, *made)
-      recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes, **told)
+      how = initial.how_made(since, *made)
+      recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes, **how)
 
   def variable(
     self, col: str, name: str, init_fn: Callable[..., Any] | None = None, *init_args: Any, unbox: bool = True,
@@ -116,7 +116,7 @@ class Scope(Place):
           raise mistakes.collection_not_found(self.tree, self.path, col, name, init_fn is not None)
         here = self.tree.read(col, self.path)
         raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here, init_fn is not None)
-      since, made = initial.place(), (init_fn, init_args, init_kwargs)
+      since, made = initial.position(), (init_fn, init_args, init_kwargs)
       self._create(col, name, initial.first_value(*made), since, made)
     return Variable(self, col, name, unbox=unbox)
 
@@ -139,7 +139,7 @@ class Scope(Place):
     self.reserve(name, "params")
     value = self.get_variable("params", name, _MISSING)
     if value is _MISSING:
-      since, made = initial.place(), (init_fn, init_args, init_kwargs)
+      since, made = initial.position(), (init_fn, init_args, init_kwargs)
       value = self._new_parameter(name, *made)
       self._create("params", name, value, since, made)
     else:

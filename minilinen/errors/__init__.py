@@ -1,6 +1,6 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
-`base` lays all messages out alike; the classes stand by theme in `running`, `scopes`, `modules`, `lifts`,
+`base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `lifts`,
 `lift_warnings`, `axes` and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their names and
 first arguments are Flax's; what else a class takes is optional and makes its message better. This file lists them, so
 that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
@@ -59,18 +59,18 @@ from minilinen.errors.modules import NameInUseError as NameInUseError
 from minilinen.errors.modules import ReservedModuleAttributeError as ReservedModuleAttributeError
 from minilinen.errors.modules import SetAttributeFrozenModuleError as SetAttributeFrozenModuleError
 from minilinen.errors.modules import SetAttributeInModuleSetupError as SetAttributeInModuleSetupError
-from minilinen.errors.running import ApplyModuleInvalidMethodError as ApplyModuleInvalidMethodError
-from minilinen.errors.running import (
+from minilinen.errors.runs import ApplyModuleInvalidMethodError as ApplyModuleInvalidMethodError
+from minilinen.errors.runs import (
   ApplyScopeInvalidVariablesStructureError as ApplyScopeInvalidVariablesStructureError,
 )
-from minilinen.errors.running import (
+from minilinen.errors.runs import (
   ApplyScopeInvalidVariablesTypeError as ApplyScopeInvalidVariablesTypeError,
 )
-from minilinen.errors.running import InvalidInstanceModuleError as InvalidInstanceModuleError
-from minilinen.errors.running import InvalidRngError as InvalidRngError
-from minilinen.errors.running import LayerInputError as LayerInputError
-from minilinen.errors.running import LazyInitError as LazyInitError
-from minilinen.errors.running import NestingTooDeepError as NestingTooDeepError
+from minilinen.errors.runs import InvalidInstanceModuleError as InvalidInstanceModuleError
+from minilinen.errors.runs import InvalidRngError as InvalidRngError
+from minilinen.errors.runs import LayerInputError as LayerInputError
+from minilinen.errors.runs import LazyInitError as LazyInitError
+from minilinen.errors.runs import NestingTooDeepError as NestingTooDeepError
 from minilinen.errors.scopes import ImmutableVariableError as ImmutableVariableError
 from minilinen.errors.scopes import InvalidFilterError as InvalidFilterError
 from minilinen.errors.scopes import InvalidScopeError as InvalidScopeError

@@ -11,7 +11,7 @@ from minilinen.module.call import (
 from minilinen.module.life import share_scope
 from minilinen.module.module import Module, merge_param
 from minilinen.module.profile import disable_named_call, enable_named_call, named_call, override_named_call
-from minilinen.module.running import apply, init, init_with_output
+from minilinen.module.runs import apply, init, init_with_output
 
 __all__ = [
   "InterceptorContext", "Module", "Variable", "apply", "compact", "compact_name_scope", "disable_named_call",

@@ -76,12 +76,12 @@ def modules_in(value: Any) -> list[ModuleBase]:
   return found
 
 
-def frozen(value: Any) -> Any:
+def immutable(value: Any) -> Any:
   """Lists as tuples and dicts as FrozenDicts, so that nobody adds a module after its names are given."""
   if isinstance(value, list):
-    return tuple(frozen(part) for part in value)
+    return tuple(immutable(part) for part in value)
   if type(value) is tuple:
-    return tuple(frozen(part) for part in value)
+    return tuple(immutable(part) for part in value)
   if isinstance(value, Mapping) and isinstance(value, dict):
-    return FrozenDict({k: frozen(part) for k, part in value.items()})
+    return FrozenDict({k: immutable(part) for k, part in value.items()})
   return value

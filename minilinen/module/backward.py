@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from minilinen.core.filters import CollectionFilter
-from minilinen.module.running import ModuleRuns
+from minilinen.module.runs import ModuleRuns
 from minilinen.tracing import Trace, abstract
 from minilinen.tracing.inputs import separate
 from minilinen.tracing.recording import trace

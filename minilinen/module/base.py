@@ -2,7 +2,7 @@
 
 `ModuleBase` holds these and does nothing with them. What a module does is stacked on top, one idea a file: `life.py`
 (birth, setup, attributes, copies), `variables.py` (what methods say about variables), `call.py` (what a call is),
-`running.py` (how it is run from outside), and `module.py`, which makes of them the class that users derive from. To
+`runs.py` (how it is run from outside), and `module.py`, which makes of them the class that users derive from. To
 ask whether something is a module is to ask for a `ModuleBase`.
 """
 

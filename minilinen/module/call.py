@@ -191,8 +191,8 @@ class Calling:
     elif not state.setup_done and not hasattr(fun, "lifted"):
       module._try_setup()
     if interceptors.frame() is not None and self._is_seen:
-      told = InterceptorContext(module, fun.__name__, functools.partial(fun, module))
-      self.method = _intercepted(told)
+      context = InterceptorContext(module, fun.__name__, functools.partial(fun, module))
+      self.method = _intercepted(context)
 
   @property
   def _is_seen(self) -> bool:
@@ -231,11 +231,11 @@ class Calling:
         module._state.end_method()
 
 
-def _intercepted(told: InterceptorContext) -> Callable[..., Any]:
+def _intercepted(context: InterceptorContext) -> Callable[..., Any]:
   """A method as the interceptors let it run, the one that was set first around the others."""
-  run: Callable[..., Any] = told.orig_method
+  run: Callable[..., Any] = context.orig_method
   for interceptor in interceptors:
-    run = functools.partial(_ask, interceptor, run, told)
+    run = functools.partial(_ask, interceptor, run, context)
   return lambda self, *args, **kwargs: run(*args, **kwargs)
 
 

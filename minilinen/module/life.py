@@ -3,7 +3,7 @@
 A module is constructed long before it has variables, so most of this is about when. A submodule made in a compact
 method is bound at once; one that is assigned in `setup`, or stands in a field, when the module around it is. `setup`
 runs when a bound module is first used, that is when a method is called or an attribute is missing that it may make.
-The module that a user made never changes: `init` and `apply` run a clone of it (`running.py`), and a lifted transform
+The module that a user made never changes: `init` and `apply` run a clone of it (`runs.py`), and a lifted transform
 runs another inside.
 """
 
@@ -19,7 +19,7 @@ from minilinen.configurations import config
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Tree
 from minilinen.module import mistakes
-from minilinen.module.attributes import PLAIN, frozen, map_modules, modules_in
+from minilinen.module.attributes import PLAIN, immutable, map_modules, modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
 from minilinen.module.context import running
 from minilinen.tracing import events
@@ -157,7 +157,7 @@ class ModuleLife(ModuleBase):
     elif name.startswith("__"):
       object.__setattr__(self, name, value)
     else:
-      raise mistakes.frozen(self, name, value, isinstance(value, ModuleBase))
+      raise mistakes.cannot_set(self, name, value, isinstance(value, ModuleBase))
 
   def __getattr__(self, name: str) -> Any:
     if name in _COPY_AND_PICKLE or name == "_state":
@@ -268,7 +268,7 @@ def register(self: ModuleLife, name: str, value: Any) -> None:
       taken.append((module, how))
     return module
 
-  object.__setattr__(self, name, frozen(map_modules(take, value)))
+  object.__setattr__(self, name, immutable(map_modules(take, value)))
   for module, how in taken:
     module._attach(how)
 

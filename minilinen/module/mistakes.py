@@ -189,7 +189,7 @@ def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors
   return errors.AssignSubModuleError(type(child).__name__, methods.get(frame.f_code, "__call__"))
 
 
-def frozen(
+def cannot_set(
   module: ModuleBase, name: str, value: Any, is_module: bool
 ) -> errors.SetAttributeFrozenModuleError:
   """The error for an attribute that is set where a module is frozen: while it runs, or from outside."""

@@ -2,7 +2,7 @@
 
 A subclass names its settings as fields and says in methods what it computes. Constructing one inside another's
 method makes it a submodule there; assigning one in `setup` does too. This file is how a class is made; what its
-instances do is in the files that it is made of, `life.py`, `variables.py`, `call.py` and `running.py`.
+instances do is in the files that it is made of, `life.py`, `variables.py`, `call.py` and `runs.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minilinen import errors
 from minilinen.module import foreign, mistakes
 from minilinen.module.base import ModuleBase
 from minilinen.module.call import wrap_methods
-from minilinen.module.running import ModuleRuns
+from minilinen.module.runs import ModuleRuns
 
 
 class Module(ModuleRuns):

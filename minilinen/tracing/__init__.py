@@ -3,7 +3,7 @@
 Read in this order: `source` (a line of the user's code), `paths` (where something is), `globs` (patterns over paths),
 `spec` (an array without its numbers), `inputs` (what a function is given, made abstract), `events` (every record there
 is), `draft` (records in the making), `recorder`
-(collects them while somebody records), `caches` (what JAX traced before, seen all the same), `tree` (the variable
+(collects them while somebody records), `caches` (what JAX traced before, seen all the same), `rebuilt` (the variable
 tree, from the events), `codec` and `files` (JSON), `trace` (the tree of records), `replay` (keys, from their
 derivation), `recording` (`nn.trace`, `nn.record`).
 Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and
@@ -49,6 +49,7 @@ from minilinen.tracing.events import (
 from minilinen.tracing.globs import matches
 from minilinen.tracing.inputs import abstract, parse_spec
 from minilinen.tracing.paths import Path
+from minilinen.tracing.rebuilt import Found
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.replay import replay_key
 from minilinen.tracing.source import Source
@@ -62,7 +63,6 @@ from minilinen.tracing.spec import (
   spec_of,
 )
 from minilinen.tracing.trace import Trace
-from minilinen.tracing.tree import Found
 
 __all__ = [
   "Body",

@@ -22,9 +22,9 @@ from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.program import Unread
 from minilinen.tracing.events import Record, Span
 from minilinen.tracing.paths import Path
+from minilinen.tracing.rebuilt import leaves, put
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value, itemsize
-from minilinen.tracing.tree import leaves, put
 
 _VALUES = {kind.__name__: kind for kind in (Spec, Node, Opaque, ModuleRef)}
 RECORDS: dict[str, type[Record]] = {

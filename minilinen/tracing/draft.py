@@ -65,7 +65,7 @@ def settled(drafts: list[Draft]) -> list[tuple[Draft, int]]:
   return numbered
 
 
-def frozen(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
+def records_of(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
   """Records of drafts that are settled."""
   inside: dict[int, list[Record]] = {}
   for order in range(len(numbered) - 1, -1, -1):

@@ -25,10 +25,10 @@ from minilinen.tracing.equations.program import PHASES, Program
 from minilinen.tracing.equations.work import COUNTS
 from minilinen.tracing.errors import TraceFileError
 from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, nested
+from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.spec import Opaque, Spec
-from minilinen.tracing.trees import Tree
 
-FORMAT, VERSION = "minilinen.trace", 4
+FORMAT, VERSION = "minilinen.trace", 5
 T = TypeVar("T")
 
 _AGAIN = "Record the trace again and save it with `trace.save(file)`."
@@ -173,7 +173,7 @@ def _within(numbers: Iterable[int], least: int, end: int, what: str) -> None:
       raise Damaged(f"it speaks of {what} {number}, which is not there")
 
 
-def _check_trees(trees: tuple[Tree, ...], records: list[Record]) -> None:
+def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None:
   for record in records:
     if isinstance(record, Run) and trees:
       _within([record.tree], -1, len(trees), "tree")

@@ -16,18 +16,18 @@ from minilinen.tracing.equations.cost import Cost
 from minilinen.tracing.equations.program import Equation
 from minilinen.tracing.errors import NoSuchModuleError
 from minilinen.tracing.events import Call, Create, Key, Lift, Path, Read, Record, Run, Span, Variable, Write
+from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.paths import ROOT
+from minilinen.tracing.rebuilt import leaves, put, variable_tree
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import Value
-from minilinen.tracing.tree import leaves, put, variable_tree
-from minilinen.tracing.trees import Tree
 
 
 class Recorded(Protocol):
   """What is asked of a trace. `Trace` is one."""
 
   @property
-  def trees(self) -> tuple[Tree, ...]: ...
+  def trees(self) -> tuple[VariableTree, ...]: ...
   @property
   def items(self) -> tuple[Record, ...]: ...
   @property
@@ -148,7 +148,7 @@ class Model:
   """
 
   trace: Recorded
-  tree: Tree
+  tree: VariableTree
   runs: tuple[Run, ...] = ()
   variables: dict[str, Any] = field(default_factory=dict)
   keys: list[Key] = field(default_factory=list)
@@ -203,7 +203,7 @@ class Model:
     return f"<Model {self.module} on tree {self.tree.number}: {len(self.nodes)} modules>"
 
 
-def variables_of(tree: Tree, items: Iterable[Record]) -> dict[str, Any]:
+def variables_of(tree: VariableTree, items: Iterable[Record]) -> dict[str, Any]:
   """The variables of a tree as its runs leave them; those that runs saw in slices are whole."""
   variables = variable_tree(items)
   for place, spec in tree.stacked:
@@ -211,7 +211,7 @@ def variables_of(tree: Tree, items: Iterable[Record]) -> dict[str, Any]:
   return variables
 
 
-def trees_with_records(trace: Recorded) -> list[tuple[Tree, tuple[Run, ...], tuple[Record, ...]]]:
+def trees_with_records(trace: Recorded) -> list[tuple[VariableTree, tuple[Run, ...], tuple[Record, ...]]]:
   """Each tree with its runs and the records of these; records that stand in no run make a tree together."""
   found = []
   for tree in trace.trees:
@@ -221,7 +221,7 @@ def trees_with_records(trace: Recorded) -> list[tuple[Tree, tuple[Run, ...], tup
   first = next((item for item in loose if isinstance(item, (Call, Variable))), None)
   if first is not None:
     module = first.module if isinstance(first, Call) else ""
-    found.append((Tree(len(found), module, (), known=False), (), loose))
+    found.append((VariableTree(len(found), module, (), known=False), (), loose))
   return found
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 from minilinen.tracing.events import Lift, Span
+from minilinen.tracing.rebuilt import leaves, put
 from minilinen.tracing.spec import Spec
-from minilinen.tracing.tree import leaves, put
 
 
 def same(a: Any, b: Any) -> bool:

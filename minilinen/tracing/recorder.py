@@ -16,15 +16,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from minilinen.in_force import Block, InForce
-from minilinen.tracing.draft import Draft, frozen, settled
+from minilinen.tracing.arrays import Arrays, trees_of_arrays
+from minilinen.tracing.draft import Draft, records_of, settled
 from minilinen.tracing.equations import marks
 from minilinen.tracing.equations.leaves import Leaves, write
 from minilinen.tracing.events import Body, Key, Path, Record, Run, Span
+from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.source import user_source
-from minilinen.tracing.states import Arrays, trees_of_arrays
 from minilinen.tracing.told import first_line
 from minilinen.tracing.traced import Traced, trees_of_program
-from minilinen.tracing.trees import Tree
 
 _numbers = itertools.count(1)
 _UNMARKED = contextlib.nullcontext()
@@ -76,18 +76,18 @@ class Recorder:
     self.outputs: list[tuple[Draft, Leaves]] = []
     self.arrays = Arrays(looks=not marking)
     self.program: tuple[Any, Sequence[str]] = (None, ())
-    self.trees: tuple[Tree, ...] = ()
+    self.trees: tuple[VariableTree, ...] = ()
     self._open: list[Draft] = []
 
   def innermost(self) -> Draft:
     """The span that is open and has no open span in it."""
     return self._open[-1]
 
-  def keys_since(self, place: int) -> tuple[Draft, ...]:
+  def keys_since(self, position: int) -> tuple[Draft, ...]:
     """The keys that were drawn in the innermost span since it had so many items."""
-    return tuple(draft for draft in self._items()[place:] if draft.kind is Key)
+    return tuple(draft for draft in self._items()[position:] if draft.kind is Key)
 
-  def place(self) -> int:
+  def position(self) -> int:
     """How many items the innermost span has."""
     return len(self._items())
 
@@ -167,7 +167,7 @@ class Recorder:
       if draft.kind is Run and not draft.holds:
         like = draft.stands_for
         draft.fields["tree"] = like.fields["tree"] if like is not draft else -1
-    return frozen(drafts)
+    return records_of(drafts)
 
 
 class _Opened:

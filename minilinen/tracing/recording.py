@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from minilinen.tracing import caches
-from minilinen.tracing.equations.leaves import take_out, told_by
+from minilinen.tracing.equations.leaves import leaves_in, take_out
 from minilinen.tracing.equations.program import OfRun, Unread
 from minilinen.tracing.errors import NotTraceableError
 from minilinen.tracing.inputs import abstract, separate
@@ -137,26 +137,26 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
         with contextlib.suppress(Exception):
           error.trace = live  # type: ignore[attr-defined]
         raise
-    frozen = live.now()
-    jaxpr, told = take_out(closed.jaxpr)
+    finished = live.now()
+    jaxpr, of_runs = take_out(closed.jaxpr)
     shared = {t.run.order: t.trees for t in recorder.runs if t.run.holds and len({*t.trees}) > 1}
     marked = tuple(recorder.marked_calls())
-    code = Unread(jaxpr, marked, names, results, _told_of_runs(recorder, told, shared), shared)
-    return replace(frozen, result=result, code=code)
+    code = Unread(jaxpr, marked, names, results, _of_runs(recorder, of_runs, shared), shared)
+    return replace(finished, result=result, code=code)
 
   return traced
 
 
-def _told_of_runs(
-  recorder: Recorder, told: Mapping[int, list[tuple[int, Any]]], shared: Mapping[int, Any]
+def _of_runs(
+  recorder: Recorder, taken_out: Mapping[int, list[tuple[int, Any]]], shared: Mapping[int, Any]
 ) -> dict[int, list[OfRun]]:
-  """What an `init` returned, and where runs that are `shared` begin, by the `id` of the jaxpr in which it is told."""
+  """What an `init` returned, and where runs that are `shared` begin, by the `id` of the jaxpr in which it stands."""
   outputs = {id(leaves): run.order for run, leaves in recorder.outputs if run.holds}
   begins = {id(t.given): t.run.order for t in recorder.runs if t.run.order in shared and t.run.holds}
   found: dict[int, list[OfRun]] = {}
-  for place, equations in told.items():
+  for place, equations in taken_out.items():
     for before, equation in equations:
-      its = told_by(equation)
+      its = leaves_in(equation)
       leaves = id(its[0]) if its is not None else 0
       if leaves in outputs:
         found.setdefault(place, []).append(OfRun(outputs[leaves], before, tuple(equation.invars)))
@@ -170,16 +170,16 @@ def _run_abstractly(
 ) -> tuple[Any, tuple[str, ...], Value, tuple[str, ...]]:
   """What a call on shapes leads to: the program, the names of its inputs, the result and the names of its parts."""
   leaves, fill = separate((args, kwargs), is_array)
-  told: list[Any] = []
+  seen: list[Any] = []
 
   def run(*arrays: Any) -> list[Any]:
     args, kwargs = fill([*arrays])
     out = fn(*args, **kwargs)
-    told[:] = describe(out), _leaf_names("", out, _is_number)
+    seen[:] = describe(out), _leaf_names("", out, _is_number)
     return separate(out, _is_number)[0]
 
   closed = jax.make_jaxpr(run)(*leaves)
-  result, results = told
+  result, results = seen
   return closed, tuple(_argument_names(fn, args, kwargs)), result, tuple(results)
 
 

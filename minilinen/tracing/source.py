@@ -18,7 +18,7 @@ import jax
 import jaxlib
 import numpy as np
 
-Place = tuple[types.CodeType, int]
+CodePlace = tuple[types.CodeType, int]
 """The code of a frame, and where it is in it, as `f_lasti`: what is kept of a line until somebody asks for it."""
 
 
@@ -87,7 +87,7 @@ def source_at(frame: types.FrameType, line: int) -> Source | None:
   return None if _is_internal(code.co_filename) else Source(code.co_filename, line, code.co_qualname)
 
 
-def source_of_frames(frames: Iterable[Place]) -> Source | None:
+def source_of_frames(frames: Iterable[CodePlace]) -> Source | None:
   """The first frame of the user's, innermost first, or None."""
   for code, place in frames:
     if _is_users(code):
@@ -141,7 +141,7 @@ def user_source(depth: int = 1) -> Source | None:
   return None
 
 
-def user_place(depth: int = 1) -> Place | None:
+def user_place(depth: int = 1) -> CodePlace | None:
   """The same frame, as little of it as can be kept."""
   frame = sys._getframe(depth)
   while frame is not None and not _is_users(frame.f_code):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from minilinen.tracing import checks, files, tree
+from minilinen.tracing import checks, files, rebuilt
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.cost import Cost, cost_of
@@ -28,11 +28,11 @@ from minilinen.tracing.errors import (
 )
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, depth_first, nested
 from minilinen.tracing.globs import matches
+from minilinen.tracing.identity import VariableTree, implied_trees
 from minilinen.tracing.models import Model, models_of, trees_with_records, variables_of
 from minilinen.tracing.plain import same, with_numbers
+from minilinen.tracing.rebuilt import Found
 from minilinen.tracing.spec import Value
-from minilinen.tracing.tree import Found
-from minilinen.tracing.trees import Tree, implied_trees
 
 R = TypeVar("R", bound=Record)
 
@@ -61,7 +61,7 @@ class Trace:
   kwargs: dict[str, Value] = field(default_factory=dict)
   result: Value = None
   error: str | None = None
-  trees: tuple[Tree, ...] = ()
+  trees: tuple[VariableTree, ...] = ()
   code: Program | Unread | None = field(default=None, compare=False)
 
   def __post_init__(self) -> None:
@@ -171,11 +171,11 @@ class Trace:
     Args:
       run: the run whose variables are wanted; without it, all runs together, later ones winning.
     """
-    return tree.variable_tree(self.items if run is None else (run,))
+    return rebuilt.variable_tree(self.items if run is None else (run,))
 
   def states(self) -> Iterator[tuple[Record, Mapping[str, Any]]]:
     """Every record of the outermost runs with the variable tree of its run before it, in order."""
-    return tree.states(self.items)
+    return rebuilt.states(self.items)
 
   def find(self, pattern: str | Iterable[str] = "**") -> tuple[Found, ...]:
     """The variables of all trees whose collection/path/name fits a pattern, with everything that happened to them.
@@ -191,7 +191,7 @@ class Trace:
     return tuple(
       found
       for known, _, records in trees_with_records(self)
-      for found in tree.found_variables(records, variables_of(known, records), known.number)
+      for found in rebuilt.found_variables(records, variables_of(known, records), known.number)
     )
 
   # The equations.
@@ -352,7 +352,7 @@ class Trace:
     modules = {
       (known.number, r.path)
       for known, _, items in trees_with_records(self)
-      for r in tree.model_records(items, bodies=True)
+      for r in rebuilt.model_records(items, bodies=True)
       if isinstance(r, (Call, Name))
     }
     keys = sum(isinstance(r, Key) and r.holds for r in records)

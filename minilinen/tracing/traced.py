@@ -13,9 +13,9 @@ from typing import Any
 
 from minilinen.tracing.equations.leaves import Leaves
 from minilinen.tracing.equations.values import Values, read_top, read_values
+from minilinen.tracing.identity import Growing, Numbers, Place, Seen, grow
+from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import boxed
-from minilinen.tracing.tree import leaves
-from minilinen.tracing.trees import Growing, Numbers, Place, Seen, grow
 
 
 @dataclass(eq=False)
@@ -45,15 +45,15 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
   values = read_top(closed) if runs and closed is not None else Values()
   if runs and closed is not None and (len(runs) > 1 or not _tells_all(values, runs[0])):
     values = read_values(closed)
-  told: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
-  for entry in values.told:
-    told[entry.leaves].append(entry.values)
+  known_as: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
+  for entry in values.leaves:
+    known_as[entry.leaves].append(entry.values)
 
   def numbers(leaves: Leaves | None) -> tuple[list[Numbers], list[int]]:
     if leaves is None or not leaves.places:
       return [], []
     known = {i: values.constant(array) for i, array in leaves.arrays.items()}
-    found, which = _instances(known, told[leaves], values)
+    found, which = _instances(known, known_as[leaves], values)
     return [{leaves.places[i]: number for i, number in sorted(each.items())} for each in found], which
 
   seen: list[Seen] = []
@@ -62,8 +62,8 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
     (given, which), (made, _) = numbers(traced.given), numbers(traced.made)
     places.append(which)
     makes = not traced.given.places and traced.run.fields.get("name") == "init"
-    is_told = bool(made if makes else given) or not (traced.given.places or makes)
-    seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_told))
+    is_known = bool(made if makes else given) or not (traced.given.places or makes)
+    seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_known))
   trees = grow(seen, values)
   for traced, each, which in zip(runs, seen, places):
     traced.trees = tuple(each.trees[place].number for place in which)
@@ -75,23 +75,23 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
 def _tells_all(values: Values, run: Traced) -> bool:
   """Whether what was looked at tells of all leaves of a run."""
   leaves = run.given if run.given.places else run.made
-  told = [number for entry in values.told if entry.leaves is leaves for number in entry.values]
-  return leaves is not None and len({*told, *leaves.arrays}) == len(leaves.places) > 0
+  found = [number for entry in values.leaves if entry.leaves is leaves for number in entry.values]
+  return leaves is not None and len({*found, *leaves.arrays}) == len(leaves.places) > 0
 
 
 def _instances(
-  known: dict[int, int], told: Sequence[dict[int, int]], values: Values
+  known: dict[int, int], parts: Sequence[dict[int, int]], values: Values
 ) -> tuple[list[dict[int, int]], list[int]]:
   """What the leaves were, in each of the places where the program has the run; it is in several if JAX traced it once.
 
   One place may tell of it in several parts, as its leaves belonged to different transforms.
 
   Returns:
-    The leaves in each place that differs, and for all that is told the place it tells of.
+    The leaves in each place that differs, and for each part the place it is of.
   """
   found: list[dict[int, int]] = []
   which = []
-  for part in told:
+  for part in parts:
     fits = (
       n
       for n, each in enumerate(found)

@@ -48,11 +48,11 @@ class Carried:
   def fingerprint(self) -> tuple[Any, ...]:
     return fingerprint(self._scoped, self.others)
 
-  def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Body:
+  def call(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> InnerCall:
     """A call of a function with copies of the modules, which are bound to other scopes."""
     module, others = self._open(scopes, target.base)
     args, kwargs = replaced_stands(others.__getitem__, (args, kwargs))
-    return Body(self.module, module, target.fn, args, kwargs)
+    return InnerCall(self.module, module, target.fn, args, kwargs)
 
   def _open(self, scopes: Sequence[Scope], base: type[Module] | None) -> tuple[Module, list[Module]]:
     copies: dict[int, Module] = {}
@@ -87,7 +87,7 @@ class Carried:
     return tuple(directions) if isinstance(directions, (list, tuple)) else (directions,)
 
 
-class Body(Calling):
+class InnerCall(Calling):
   """A call of a module behind a boundary: of the copy that is there.
 
   Attributes:

@@ -64,7 +64,7 @@ class Carrier(Protocol):
     """Equal for carriers with which a body does the same; it can be hashed, and holds no scope."""
     ...
 
-  def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Any:
+  def call(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> Any:
     """The `with` block of a call of a function, with other scopes in the place of its own.
 
     Its attribute `run` calls the function; through `left(y)` the result leaves.
@@ -91,7 +91,7 @@ class ScopeTree:
     if not all(isinstance(scope, Scope) for scope in self.scopes):
       raise errors.LiftedFunctionError(getattr(target.fn, "__name__", target.name), tree, target.by or kind)
 
-  def body(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> _Plain:
+  def call(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> _Plain:
     return _Plain(functools.partial(target.fn, jax.tree.unflatten(self.fingerprint, scopes), *args, **kwargs))
 
   def gradients(self, form: Form, several: bool) -> Any:

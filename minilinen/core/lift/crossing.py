@@ -33,7 +33,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from minilinen.core import home, lifted_mistakes
-from minilinen.core.boundary import Boundary, grouped, told
+from minilinen.core.boundary import Boundary, grouped, taking
 from minilinen.core.filters import CollectionFilter, in_filter, intersect_filters
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
 from minilinen.core.lift.carriers import carried
@@ -44,9 +44,9 @@ from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
 from minilinen.tracing.paths import ROOT, Path
+from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import Value, boxed, describe
-from minilinen.tracing.tree import leaves
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
 """Group by group, scope by scope: collection -> variables, or stream -> key."""
@@ -103,8 +103,8 @@ class Crossing:
       module = b.target.base.__name__ if b.target.base is not None else self.carrier.class_name
       self._span = recorder.span(
         events.Lift, self.path, kind=b.kind, target=b.target.name, module=module,
-        method=getattr(b.target.fn, "__name__", ""), collections=told(b.collections),
-        streams=told(b.streams), options=describe(b.options), args=describe(args), kwargs=describe(kwargs),
+        method=getattr(b.target.fn, "__name__", ""), collections=taking(b.collections),
+        streams=taking(b.streams), options=describe(b.options), args=describe(args), kwargs=describe(kwargs),
         static=b.static,
       )  # fmt: skip
       self._span.__enter__()
@@ -225,7 +225,7 @@ class Inside:
     self.scopes = scopes
     self._crossing = crossing
     self._call = target, args, kwargs
-    self._running: Any = home.Inside(scopes[0].tree) if scopes else contextlib.nullcontext()
+    self._running: Any = home.InBody(scopes[0].tree) if scopes else contextlib.nullcontext()
     self._span = crossing.pass_over(name, args)
 
   def __enter__(self) -> Self:
@@ -233,7 +233,7 @@ class Inside:
     if self._span is not None:
       self._span.__enter__()
     try:
-      self._body = self._crossing.carrier.body(self._crossing.form.opened(self.scopes), *self._call)
+      self._body = self._crossing.carrier.call(self._crossing.form.opened(self.scopes), *self._call)
       self._body.__enter__()
     except BaseException as error:
       self._end(type(error), error, error.__traceback__)

@@ -84,9 +84,9 @@ def scan(
     with Crossing(boundary, first, args, kwargs) as crossing:
 
       def step(state: Any, x: Any) -> Any:
-        carried, carry = state
+        of_carry, carry = state
         variables, keys, args = loop.arguments(x)
-        groups = (constants, carried, *variables)
+        groups = (constants, of_carry, *variables)
         if data_transform is not None:
           groups, keys = data_transform(groups, keys)
         with crossing.inside(groups, keys, (carry, *args)) as inner:
@@ -94,25 +94,25 @@ def scan(
         known = tuple({**before, **after} for before, after in zip(constants, out[0]))
         return loop.results((out[1], carry), known, (ys, out[2:]))
 
-      (constants, carried, *variables), keys = crossing.groups()
+      (constants, of_carry, *variables), keys = crossing.groups()
       carry, xs = crossing.args[0], crossing.args[1:]
       stacked = boxes(meta.remove_axis, tuple(variables), into, metadata_params)
       steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length")
       crossing.tell(length=steps)
       given = stacked, split_streams(keys, streams, steps), xs
       loop = axes_scan.Loop(all_in_axes, (out_axes, _scanned(out_of)), given)
-      state = carried, carry
+      state = of_carry, carry
       crossing.again = lambda: (state, jax.eval_shape(step, *loop.unknown(state))[0])
       if check_constancy_invariants:
         with loop:
           constants, loop.same = known_outputs(step, *loop.unknown(state))
-      (carried, carry), ys = jax.lax.scan(
+      (of_carry, carry), ys = jax.lax.scan(
         spoken_of_as(boundary.target, step), state, loop.xs, length=steps, reverse=reverse, unroll=unroll,
         _split_transpose=_split_transpose,
       )  # fmt: skip
       ys, written = loop.joined(ys)
       written = boxes(meta.add_axis, written, out_of, metadata_params)
-      return crossing.back((carry, ys), (constants, carried, *written))
+      return crossing.back((carry, ys), (constants, of_carry, *written))
 
   return call
 
@@ -146,35 +146,40 @@ def while_loop(
     The last carry.
   """
   condition, target = Target.of(cond_fn), Target.of(body_fn)
-  carried, shared = passing(carry_variables, "carry"), passing(broadcast_variables, "broadcast", out_of=False)
+  of_carry, shared = (
+    passing(carry_variables, "carry"),
+    passing(broadcast_variables, "broadcast", out_of=False),
+  )
   if hasattr(mdl, "__carry__"):  # Flax hands them on as a pytree, and keys are folded in their order
     split_rngs = dict(sorted(split_rngs.items(), key=lambda item: str(item[0])))
-  boundary = Boundary("while_loop", target, (carried, shared), splits(split_rngs), {"cond_fn": cond_fn})
+  boundary = Boundary("while_loop", target, (of_carry, shared), splits(split_rngs), {"cond_fn": cond_fn})
 
   with Crossing(boundary, mdl, (init,)) as crossing:
-    (carried, shared), keys = crossing.groups()
+    (of_carry, shared), keys = crossing.groups()
 
     def goes_on(state: Any) -> Any:
-      number, (carried, carry) = state
+      number, (of_carry, carry) = state
       now = fold_streams(keys, boundary.streams, number, -1)
-      inside = crossing.inside((carried, shared), now, (carry,), target=condition, name="cond", mutable=False)
+      inside = crossing.inside(
+        (of_carry, shared), now, (carry,), target=condition, name="cond", mutable=False
+      )
       with inside as inner:
         return inner.leave(inner.run())[0]
 
     def advance(state: Any) -> Any:
-      number, (carried, carry) = state
+      number, (of_carry, carry) = state
       now = fold_streams(keys, boundary.streams, number, 1)
-      with crossing.inside((carried, shared), now, (carry,)) as inner:
-        carry, (carried,) = inner.leave(inner.run())
-      return number + 1, (carried, carry)
+      with crossing.inside((of_carry, shared), now, (carry,)) as inner:
+        carry, (of_carry,) = inner.leave(inner.run())
+      return number + 1, (of_carry, carry)
 
-    start = 0, (carried, *crossing.args)
+    start = 0, (of_carry, *crossing.args)
     crossing.again = lambda: (start[1], jax.eval_shape(advance, start)[1])
     state = jax.lax.while_loop(
       spoken_of_as(condition, goes_on), spoken_of_as(boundary.target, advance), start
     )
-    carried, carry = state[1]
-    return crossing.back(carry, (carried,))
+    of_carry, carry = state[1]
+    return crossing.back(carry, (of_carry,))
 
 
 @lifted("Remat_scan", body_fn="target")

@@ -49,7 +49,7 @@ def pack(
 
       def scope_fn(variables: Groups, keys: Groups, mutable_filter: CollectionFilter = True) -> Any:
         inner = crossing.form.opened(crossing.opened(variables, keys, mutable_filter))
-        return crossing.carrier.body(inner, Target(lambda scope_tree: scope_tree), (), {}).run()
+        return crossing.carrier.call(inner, Target(lambda scope_tree: scope_tree), (), {}).run()
 
       def repack_fn(scope_tree: Any) -> Groups:
         tops = crossing.form.inner_tops(jax.tree.leaves(scope_tree))

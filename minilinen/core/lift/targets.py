@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from minilinen import errors
-from minilinen.tracing.source import Place, Source, source_of_frames, user_place
+from minilinen.tracing.source import CodePlace, Source, source_of_frames, user_place
 
 Transform = TypeVar("Transform", bound=Callable[..., Any])
 Liftable = TypeVar("Liftable", bound=Callable[..., Any])
@@ -34,7 +34,7 @@ class Target:
 
   fn: Callable[..., Any]
   base: type[Any] | None = None
-  place: Place | None = None
+  place: CodePlace | None = None
   by: str = ""
 
   @staticmethod

@@ -20,13 +20,13 @@ from minilinen.tracing.checks.variables import idle_parameters, unread_parameter
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.reach import Unused
 from minilinen.tracing.events import Record
-from minilinen.tracing.trees import Tree
+from minilinen.tracing.identity import VariableTree
 
 _CHECKS = (ended_runs, caught_mistakes, colliding_keys, unread_parameters, uncalled_modules, retraced_runs)
 
 
 def check(
-  items: Iterable[Record], trees: Sequence[Tree] = (), equations: tuple[Program, Unused] | None = None
+  items: Iterable[Record], trees: Sequence[VariableTree] = (), equations: tuple[Program, Unused] | None = None
 ) -> Findings:
   """Everything that a trace shows to be wrong, each mistake once for a tree; which tree is said if there are several.
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from minilinen.tracing.events import Key, Record, Run
+from minilinen.tracing.rebuilt import model_records
 from minilinen.tracing.told import Told
-from minilinen.tracing.tree import model_records
 
 
 def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:

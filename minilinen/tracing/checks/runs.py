@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from minilinen.tracing.events import Call, Caught, Record, Run, Span
 from minilinen.tracing.paths import ROOT
+from minilinen.tracing.rebuilt import model_records
 from minilinen.tracing.told import Told
-from minilinen.tracing.tree import model_records
 
 
 def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:

@@ -12,13 +12,13 @@ from minilinen.tracing.checks.runs import whole_runs, with_branches
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.reach import Unused
 from minilinen.tracing.events import Body, Call, Lift, Path, Read, Record, Run
+from minilinen.tracing.identity import VariableTree
+from minilinen.tracing.rebuilt import Place, leaves
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import Spec, Value, boxed
 from minilinen.tracing.told import Told
-from minilinen.tracing.tree import Place, leaves
-from minilinen.tracing.trees import Tree as Variables
 
-Tree = dict[Place, Value]
+Leaves = dict[Place, Value]
 
 
 def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
@@ -48,7 +48,7 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
 
 
 def idle_parameters(
-  program: Program, unused: Unused, items: Iterable[Record], trees: Sequence[Variables]
+  program: Program, unused: Unused, items: Iterable[Record], trees: Sequence[VariableTree]
 ) -> Iterator[Told]:
   """Finds parameters that were read, and that have no influence on what the function returned."""
   happened: dict[int, list[Record]] = {}
@@ -125,8 +125,8 @@ def compared(
       another size than these inputs would make it.
   """
   calls: dict[Place, Call] = {record.path: record for record in _calls(items)}
-  due: Tree = dict(leaves(expected.get("params", {})))
-  got: Tree = {place: boxed(value)[0] for place, value in leaves(given.get("params", {}))}
+  due: Leaves = dict(leaves(expected.get("params", {})))
+  got: Leaves = {place: boxed(value)[0] for place, value in leaves(given.get("params", {}))}
   for finding, path, prefix in list(_moved(due, got, calls)):
     yield finding
     due, got = _rest(due, path, prefix), _rest(got, path, prefix)
@@ -144,7 +144,7 @@ def _calls(items: Iterable[Record]) -> Iterator[Call]:
     yield from (record for record in records if isinstance(record, Call))
 
 
-def _missing(due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[Told]:
+def _missing(due: Leaves, got: Leaves, calls: Mapping[Place, Call]) -> Iterator[Told]:
   for branch, _ in _branches(due, got):
     near = _beside(branch, got)
     close = _close(branch, near, due)
@@ -159,7 +159,7 @@ def _missing(due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[Told
     )
 
 
-def _extra(due: Tree, got: Tree) -> Iterator[Told]:
+def _extra(due: Leaves, got: Leaves) -> Iterator[Told]:
   for branch, _ in _branches(got, due):
     near = _beside(branch, due)
     close = _close(branch, near, got)
@@ -175,19 +175,19 @@ def _extra(due: Tree, got: Tree) -> Iterator[Told]:
     )
 
 
-def _close(branch: Place, names: list[str], tree: Tree) -> list[str]:
+def _close(branch: Place, names: list[str], tree: Leaves) -> list[str]:
   """Of names, the one that the last of a branch may be meant to be: no other of the branch's own tree."""
   free = [name for name in names if name not in _beside(branch, tree)]
   return spelling.near(branch[-1], free)
 
 
-def _beside(branch: Place, tree: Tree) -> list[str]:
+def _beside(branch: Place, tree: Leaves) -> list[str]:
   """The names that a tree has where the last name of a branch would stand."""
   at = len(branch) - 1
   return list(dict.fromkeys(place[at] for place in tree if place[:at] == branch[:-1] and len(place) > at))
 
 
-def _of_another_shape(col: str, due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[Told]:
+def _of_another_shape(col: str, due: Leaves, got: Leaves, calls: Mapping[Place, Call]) -> Iterator[Told]:
   for place, value in due.items():
     found = got.get(place)
     if (
@@ -221,7 +221,7 @@ def _line(branch: Place, calls: Mapping[Place, Call]) -> Source | None:
 _AUTOMATIC = re.compile(r"(.+)_(\d+)")
 
 
-def _moved(due: Tree, got: Tree, calls: Mapping[Place, Call]) -> Iterator[tuple[Told, Place, str]]:
+def _moved(due: Leaves, got: Leaves, calls: Mapping[Place, Call]) -> Iterator[tuple[Told, Place, str]]:
   """Layers that fit under other numbers; with each finding where they are and what their names begin with."""
   wanted, there = _numbered(due), _numbered(got)
   for (path, prefix), new in wanted.items():
@@ -269,7 +269,7 @@ def _moved_finding(
   )
 
 
-def _rest(tree: Tree, path: Place, prefix: str) -> Tree:
+def _rest(tree: Leaves, path: Place, prefix: str) -> Leaves:
   """A tree without the automatically named layers that begin with a prefix."""
   at = len(path)
 
@@ -280,7 +280,7 @@ def _rest(tree: Tree, path: Place, prefix: str) -> Tree:
   return {place: value for place, value in tree.items() if not is_one(place)}
 
 
-def _numbered(tree: Tree) -> dict[tuple[Place, str], dict[int, frozenset[Any]]]:
+def _numbered(tree: Leaves) -> dict[tuple[Place, str], dict[int, frozenset[Any]]]:
   """For each place and class the automatically named layers there: number -> what is in it."""
   found: dict[tuple[Place, str], dict[int, set[Any]]] = {}
   for place, value in tree.items():

@@ -44,7 +44,7 @@ class Share:
     backward: the work of the backward pass, without what is computed again.
     recomputed: what `remat` computes again in the backward pass.
     parameters: how many numbers the parameters have; a shared module's count once.
-    marks: how many equations have which mark: "estimate", "unknown pallas_call", "per iteration" (they run once for
+    notes: how many equations have which note: "estimate", "unknown pallas_call", "per iteration" (they run once for
       each iteration of a `while`), "other branch" (of a `cond`, where a dearer one counts), "either model" (JAX traced
       a function once for several models, and it is not known which these are of: they count with the whole only).
   """
@@ -54,7 +54,7 @@ class Share:
   backward: Work = NOTHING
   recomputed: Work = NOTHING
   parameters: Count = 0
-  marks: Mapping[str, int] = field(default_factory=dict)
+  notes: Mapping[str, int] = field(default_factory=dict)
 
   @property
   def running(self) -> Work:
@@ -73,8 +73,8 @@ class Share:
 
   def __add__(self, other: Share) -> Share:
     works = (getattr(self, phase) + getattr(other, phase) for phase in PHASES)
-    marks = Counter(self.marks) + Counter(other.marks) if other.marks else self.marks
-    return _share(works, self.parameters + other.parameters, dict(marks))
+    notes = Counter(self.notes) + Counter(other.notes) if other.notes else self.notes
+    return _share(works, self.parameters + other.parameters, dict(notes))
 
   def at(self, dimensions: Mapping[str, int]) -> Share:
     """The same with numbers in the place of symbolic dimensions."""
@@ -83,12 +83,12 @@ class Share:
       return Work(*(formula.at(getattr(work, name), dimensions) for name in COUNTS))
 
     works = (numbers(getattr(self, phase)) for phase in PHASES)
-    return _share(works, formula.at(self.parameters, dimensions), self.marks)
+    return _share(works, formula.at(self.parameters, dimensions), self.notes)
 
 
-def _share(works: Iterable[Work], parameters: Count, marks: Mapping[str, int]) -> Share:
+def _share(works: Iterable[Work], parameters: Count, notes: Mapping[str, int]) -> Share:
   init, forward, backward, recomputed = works
-  return Share(init, forward, backward, recomputed, parameters, marks)
+  return Share(init, forward, backward, recomputed, parameters, notes)
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,11 +118,11 @@ class Cost:
 
   def __repr__(self) -> str:
     name = " ".join(filter(None, (self.module, self.path.bare)))
-    told = [f"{_text(self.total.parameters)} parameters", f"{_text(self.flops)} FLOPs"]
+    words = [f"{_text(self.total.parameters)} parameters", f"{_text(self.flops)} FLOPs"]
     phases = [(p, getattr(self.total, p).flops) for p in PHASES if getattr(self.total, p) != NOTHING]
-    told += [f"{phase} {_text(flops)}" for phase, flops in phases] if len(phases) > 1 else []
-    told += [f"{n} × {mark}" for mark, n in self.total.marks.items()]
-    return f"<Cost of {name}: {', '.join(told)}>"
+    words += [f"{phase} {_text(flops)}" for phase, flops in phases] if len(phases) > 1 else []
+    words += [f"{n} × {note}" for note, n in self.total.notes.items()]
+    return f"<Cost of {name}: {', '.join(words)}>"
 
   def walk(self) -> Iterator[tuple[int, Cost]]:
     """This cost and all those inside, depth first, each with its depth."""
@@ -190,10 +190,10 @@ def cost_of(name: str, equations: Iterable[Equation], models: Iterable[Iterable[
     groups.setdefault((equation.calls, equation.owner.tree), _Sum()).book(equation)
   for (calls, tree), group in groups.items():
     callers = [account for call in calls for account in _called(of_call.get(call, ()), tree)] or [whole]
-    if EITHER in group.marks:
+    if EITHER in group.notes:
       candidates = {a for call in calls for each in of_call.get(call, ()) for a in each.with_those_around()}
       for account in candidates - {whole}:
-        account.total.marks[EITHER] += group.marks[EITHER]
+        account.total.notes[EITHER] += group.notes[EITHER]
     callers[-1].own.add(group)
     for account in dict.fromkeys(above for caller in callers for above in caller.with_those_around()):
       account.total.add(group)
@@ -206,29 +206,29 @@ def _called(accounts: Sequence[_Account], tree: int) -> Sequence[_Account]:
 
 
 class _Sum:
-  """Work and marks of equations, added up."""
+  """Work and notes of equations, added up."""
 
   def __init__(self) -> None:
     self.counts = {phase: [0] * len(COUNTS) for phase in PHASES}
-    self.marks: Counter[str] = Counter()
+    self.notes: Counter[str] = Counter()
 
   def book(self, equation: Equation) -> None:
     work = equation.total
     counts = self.counts[equation.phase]
     for i, name in enumerate(COUNTS):
       counts[i] = counts[i] + getattr(work, name)
-    for mark in equation.marks:
-      self.marks[f"{mark} {equation.primitive}" if mark == "unknown" else mark] += 1
+    for note in equation.notes:
+      self.notes[f"{note} {equation.primitive}" if note == "unknown" else note] += 1
 
   def add(self, other: _Sum) -> None:
     for phase, counts in self.counts.items():
       for i, count in enumerate(other.counts[phase]):
         counts[i] = counts[i] + count
-    self.marks += other.marks
+    self.notes += other.notes
 
   def share(self, parameters: Count) -> Share:
     works = (Work(*self.counts[phase]) for phase in PHASES)
-    return _share(works, parameters, dict(self.marks))
+    return _share(works, parameters, dict(self.notes))
 
 
 class _Account:

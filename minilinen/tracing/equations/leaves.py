@@ -2,8 +2,8 @@
 
 While `nn.trace` runs, each run writes an equation into the program that has the leaves of its variables for inputs, and
 on which nothing depends. JAX takes it through `jit`, `grad`, `vmap`, `scan` and `remat` like any other; so in the end
-`trees` can read off where the variables of each run came from. Nobody else sees these equations: `take_out` gives the
-program as it is without them. What is a number when the run begins (an array that the traced function closes over)
+`identity` can read off where the variables of each run came from. Nobody else sees these equations: `take_out` gives
+the program as it is without them. What is a number when the run begins (an array that the traced function closes over)
 needs no equation, and is kept here.
 """
 
@@ -70,7 +70,7 @@ def _tell(values: Sequence[Any], leaves: Leaves, numbers: tuple[int, ...]) -> No
 _bind = jax_internals.witness(_NAME, _tell)
 
 
-def told_by(equation: Any) -> tuple[Leaves, tuple[int, ...]] | None:
+def leaves_in(equation: Any) -> tuple[Leaves, tuple[int, ...]] | None:
   """What an equation of this kind tells: its inputs are leaves with these numbers. None of any other equation."""
   if equation.primitive.name != _NAME or "leaves" not in equation.params:
     return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from minilinen import jax_internals
 from minilinen.tracing.equations import formula, marks
-from minilinen.tracing.equations.bodies import Body, bodies_of
+from minilinen.tracing.equations.subjaxprs import SubJaxpr, subjaxprs_of
 from minilinen.tracing.equations.work import NOTHING, Count, Work, work_of
 from minilinen.tracing.events import Call, Record, Run
 from minilinen.tracing.paths import ROOT, Path
@@ -85,7 +85,7 @@ class Equation:
     inside: the number of the equation in whose body it stands, -1 at the top.
     enters, leaves: of an equation with bodies, (value, inner value) for what goes into a body, from outside or
       from the run before, and (value, outer value) for what the results depend on.
-    marks: what is to be known of its cost: "estimate", "unknown", "per iteration" (of a `while`), "other branch"
+    notes: what is to be known of its cost: "estimate", "unknown", "per iteration" (of a `while`), "other branch"
       (of a `cond`: a dearer one counts, and this one runs 0 times), "either model" (it is not known which it is of).
   """
 
@@ -99,7 +99,7 @@ class Equation:
   inside: int = -1
   enters: tuple[tuple[int, int], ...] = ()
   leaves: tuple[tuple[int, int], ...] = ()
-  marks: tuple[str, ...] = ()
+  notes: tuple[str, ...] = ()
   name: str = ""
   calls: tuple[int, ...] = ()
   source: Source | None = field(default=None, compare=False)
@@ -140,11 +140,11 @@ class Program:
 
 @dataclass(frozen=True)
 class OfRun:
-  """What is told of a run at a place in a jaxpr.
+  """What is known of a run at a place in a jaxpr.
 
   Attributes:
     run: its order.
-    before: the number of the equation before which it is told.
+    before: the number of the equation before which it holds.
     returned: what an `init` returned there, as JAX's variables; None where a run is given its variables.
   """
 
@@ -161,15 +161,15 @@ class Unread:
     jaxpr: without its constants.
     marked: the order of the call that each mark stands for.
     names, results: the names of the inputs and outputs.
-    told: by the `id` of a jaxpr what was told in it of runs.
-    shared: of a run that JAX traced once for several trees, its tree for each time that it is told what it was given.
+    of_runs: by the `id` of a jaxpr what is known in it of runs.
+    shared: of a run that JAX traced once for several trees, its tree for each time that it is given its variables.
   """
 
   jaxpr: Any
   marked: tuple[int, ...]
   names: tuple[str, ...]
   results: tuple[str, ...]
-  told: Mapping[int, Sequence[OfRun]] = field(default_factory=dict)
+  of_runs: Mapping[int, Sequence[OfRun]] = field(default_factory=dict)
   shared: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
   def read(self, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
@@ -181,7 +181,7 @@ class Unread:
     reader = _Reader(self, owners_of(records), {record.order: record.span for record in records})
     values = reader.bind(self.jaxpr)
     inputs = tuple(values[v] for v in self.jaxpr.invars)
-    reader.read(self.jaxpr, values, _Place(OUTSIDE, (), FORWARD, 1, -1, (), {}))
+    reader.read(self.jaxpr, values, _Around(OUTSIDE, (), FORWARD, 1, -1, (), {}))
     outputs = reader.numbers(self.jaxpr.outvars, values)
     program = Program(
       tuple(reader.equations), tuple(reader.values), inputs, outputs, self.names, self.results,
@@ -191,7 +191,7 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Around:
   """Where equations stand: what they have if their own names say nothing else."""
 
   owner: Owner
@@ -199,7 +199,7 @@ class _Place:
   phase: str
   times: Count
   inside: int
-  marks: tuple[str, ...]
+  notes: tuple[str, ...]
   trees: Mapping[int, int]
 
 
@@ -210,7 +210,7 @@ class _Reader:
     self.marked = code.marked
     self.owners = owners
     self.spans = spans
-    self.told = code.told
+    self.of_runs = code.of_runs
     self.trees = {run: iter(trees) for run, trees in code.shared.items()}
     self.found: list[tuple[int, int]] = []
     self.known: dict[tuple[Any, ...], tuple[tuple[int, ...], str | None]] = {}
@@ -230,12 +230,12 @@ class _Reader:
   def numbers(self, variables: Sequence[Any], names: dict[Any, int]) -> tuple[int, ...]:
     return tuple(-1 if hasattr(v, "val") else names[v] for v in variables)
 
-  def read(self, jaxpr: Any, names: dict[Any, int], place: _Place) -> None:
+  def read(self, jaxpr: Any, names: dict[Any, int], place: _Around) -> None:
     """Adds the equations of a jaxpr, whose inputs have numbers by now."""
-    told = [*self.told.get(id(jaxpr), ())]
+    waiting = [*self.of_runs.get(id(jaxpr), ())]
     for index, equation in enumerate(jaxpr.eqns):
-      while told and told[0].before <= index:
-        place = self.learn(told.pop(0), names, place)
+      while waiting and waiting[0].before <= index:
+        place = self.learn(waiting.pop(0), names, place)
       here = self.place(equation, place)
       inputs = self.numbers(equation.invars, names)
       outputs = []
@@ -245,31 +245,31 @@ class _Reader:
       number = len(self.equations)
       self.origins.setdefault(id(equation), []).append(number)
       self.equations.append(self.equation(equation, here, inputs, tuple(outputs)))
-      bodies = bodies_of(equation)
+      bodies = subjaxprs_of(equation)
       if bodies:
         self.enter(equation, bodies, number, here)
-    for of_run in told:
+    for of_run in waiting:
       self.learn(of_run, names, place)
 
-  def learn(self, told: OfRun, names: dict[Any, int], place: _Place) -> _Place:
-    """Takes note of what is told of a run; from here on it is known which of several trees the run is on."""
-    if told.returned is not None:
-      self.found += ((told.run, number) for number in self.numbers(told.returned, names))
-    elif told.run in self.trees:
-      return replace(place, trees={**place.trees, told.run: next(self.trees[told.run])})
+  def learn(self, of_run: OfRun, names: dict[Any, int], place: _Around) -> _Around:
+    """Takes note of what is known of a run; from here on it is known which of several trees the run is on."""
+    if of_run.returned is not None:
+      self.found += ((of_run.run, number) for number in self.numbers(of_run.returned, names))
+    elif of_run.run in self.trees:
+      return replace(place, trees={**place.trees, of_run.run: next(self.trees[of_run.run])})
     return place
 
-  def place(self, equation: Any, around: _Place) -> _Place:
+  def place(self, equation: Any, around: _Around) -> _Around:
     """The place of an equation: its calls and its phase by its names, the rest as around it."""
     names = jax_internals.name_stack(equation)
     if not names.stack:
       return around
-    told = self.known.get(names.stack)
-    if told is None:
+    found = self.known.get(names.stack)
+    if found is None:
       found = (self.marked[mark] for mark in marks.calls_of(names.stack))
       calls = tuple(call for call in found if call >= 0)
-      told = self.known[names.stack] = (calls, _phase(names))
-    calls, phase = told
+      found = self.known[names.stack] = (calls, _phase(names))
+    calls, phase = found
     if calls:
       new = [call for call in calls if call not in around.calls]
       owner = self.owners[calls[-1]]
@@ -301,21 +301,21 @@ class _Reader:
     return found
 
   def equation(
-    self, equation: Any, here: _Place, inputs: tuple[int, ...], outputs: tuple[int, ...]
+    self, equation: Any, here: _Around, inputs: tuple[int, ...], outputs: tuple[int, ...]
   ) -> Equation:
     """An equation as if it had no body."""
-    work, mark = (NOTHING, None) if bodies_of(equation) else work_of(equation)
-    told = here.marks if mark is None else (*here.marks, mark)
+    work, note = (NOTHING, None) if subjaxprs_of(equation) else work_of(equation)
+    taken = here.notes if note is None else (*here.notes, note)
     if here.owner.run in self.trees and here.owner.tree < 0:
-      told = (*told, EITHER)
+      taken = (*taken, EITHER)
     name = equation.params.get("name", "")
     return Equation(
       equation.primitive.name, here.owner, here.phase, here.times, work, inputs, outputs, here.inside,
-      marks=told, name=name if isinstance(name, str) else "", calls=here.calls,
+      notes=taken, name=name if isinstance(name, str) else "", calls=here.calls,
       source=self.source(equation, here.inside),
     )  # fmt: skip
 
-  def enter(self, equation: Any, bodies: list[Body], number: int, here: _Place) -> None:
+  def enter(self, equation: Any, bodies: list[SubJaxpr], number: int, here: _Around) -> None:
     """Adds the bodies of an equation that is in the list, and ties their values to its own."""
     outer = self.equations[number]
     enters: list[tuple[int, int]] = []
@@ -325,13 +325,13 @@ class _Reader:
       names = self.bind(body.jaxpr)
       inputs = [names[v] for v in body.jaxpr.invars]
       enters += [(outer.inputs[i], inner) for i, inner in zip(body.inputs, inputs)]
-      inside = _Place(
+      inside = _Around(
         here.owner,
         here.calls,
         here.phase,
         here.times * body.times,
         number,
-        (*here.marks, *body.marks),
+        (*here.notes, *body.notes),
         here.trees,
       )
       self.read(body.jaxpr, names, inside)
@@ -355,7 +355,7 @@ class _Reader:
       if branch is not dearest:
         for i in branch:
           equation = self.equations[i]
-          self.equations[i] = replace(equation, times=0, marks=(*equation.marks, "other branch"))
+          self.equations[i] = replace(equation, times=0, notes=(*equation.notes, "other branch"))
 
   def price(self, branch: range) -> tuple[Count, Count]:
     total = sum((self.equations[i].total for i in branch), NOTHING)

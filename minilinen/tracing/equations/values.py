@@ -1,6 +1,6 @@
 """Which values of a program are the same, and what each was computed from.
 
-`trees` asks here where the variables of a run came from. The program is gone through once, into and out of all bodies:
+`traced` asks here where the variables of a run came from. The program is gone through once, into and out of all bodies:
 a value that only passes through a call or is copied stays the same, and two that were computed in the same way from
 the same are equal (a cast that is done twice). What a loop hands to its body first stands for what it hands on later.
 """
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from minilinen.tracing.equations.bodies import Body, bodies_of
-from minilinen.tracing.equations.leaves import Leaves, told_by
+from minilinen.tracing.equations.leaves import Leaves, leaves_in
+from minilinen.tracing.equations.subjaxprs import SubJaxpr, subjaxprs_of
 from minilinen.tracing.spec import Value, spec_of
 
 
 @dataclass(frozen=True)
-class Told:
+class KnownLeaves:
   """What one equation of `leaves` tells: the value of some leaves."""
 
   leaves: Leaves
@@ -34,14 +34,14 @@ class Values:
     equal: for each value the first that is equal to it.
     sources: for each value those that it was computed from.
     specs: shape and dtype of each.
-    told: which values are leaves of variables.
+    leaves: which values are leaves of variables.
     arguments: which values are the arguments.
   """
 
   equal: list[int] = field(default_factory=list)
   sources: list[tuple[int, ...]] = field(default_factory=list)
   specs: list[Value] = field(default_factory=list)
-  told: list[Told] = field(default_factory=list)
+  leaves: list[KnownLeaves] = field(default_factory=list)
   arguments: tuple[int, ...] = ()
   _known: dict[Hashable, int] = field(default_factory=dict)
   _whole: dict[int, int] = field(default_factory=dict)
@@ -97,13 +97,13 @@ def read_top(closed: Any) -> Values:
   values.arguments = tuple(values.new(v.aval) for v in closed.jaxpr.invars)
   names.update(zip(closed.jaxpr.invars, values.arguments))
   for equation in closed.jaxpr.eqns:
-    told = told_by(equation)
-    if told is not None:
+    its = leaves_in(equation)
+    if its is not None:
       for v in equation.invars:
         if not hasattr(v, "val") and v not in names:
           names[v] = values.new(v.aval, _COMPUTED)
       inputs = [values.constant(v.val) if hasattr(v, "val") else names[v] for v in equation.invars]
-      values.told.append(Told(told[0], dict(zip(told[1], inputs))))
+      values.leaves.append(KnownLeaves(its[0], dict(zip(its[1], inputs))))
   return values
 
 
@@ -115,10 +115,10 @@ def _read(values: Values, jaxpr: Any, names: dict[Any, int]) -> None:
   """Goes through the equations of a jaxpr, whose inputs have numbers by now."""
   for equation in jaxpr.eqns:
     inputs = [values.constant(v.val) if hasattr(v, "val") else names[v] for v in equation.invars]
-    told = told_by(equation)
-    if told is not None:
-      values.told.append(Told(told[0], dict(zip(told[1], inputs))))
-    bodies = bodies_of(equation)
+    its = leaves_in(equation)
+    if its is not None:
+      values.leaves.append(KnownLeaves(its[0], dict(zip(its[1], inputs))))
+    bodies = subjaxprs_of(equation)
     outputs = _bodies(values, equation, bodies, inputs) if bodies else _plain(values, equation, inputs)
     names.update(zip(equation.outvars, outputs))
 
@@ -137,7 +137,7 @@ def _plain(values: Values, equation: Any, inputs: Sequence[int]) -> list[int]:
   return [values.new(v.aval, tuple(inputs), (key, i)) for i, v in enumerate(outputs)]
 
 
-def _bodies(values: Values, equation: Any, bodies: Sequence[Body], inputs: Sequence[int]) -> list[int]:
+def _bodies(values: Values, equation: Any, bodies: Sequence[SubJaxpr], inputs: Sequence[int]) -> list[int]:
   """The results of an equation with bodies, after these were gone through."""
   results = [_body(values, equation, body, inputs) for body in bodies]
   if len(bodies) == 1 and not bodies[0].again and equation.primitive.name not in _LOOPS:
@@ -147,7 +147,7 @@ def _bodies(values: Values, equation: Any, bodies: Sequence[Body], inputs: Seque
   return [values.new(v.aval, (*sources[i], *round_again)) for i, v in enumerate(equation.outvars)]
 
 
-def _body(values: Values, equation: Any, body: Body, inputs: Sequence[int]) -> list[int]:
+def _body(values: Values, equation: Any, body: SubJaxpr, inputs: Sequence[int]) -> list[int]:
   jaxpr = body.jaxpr
   names = {v: values.constant(c) for v, c in zip(jaxpr.constvars, _constants(equation, jaxpr))}
   for variable, i in zip(jaxpr.invars, body.inputs):

@@ -95,7 +95,7 @@ def is_known(primitive: Any) -> bool:
 
 
 def work_of(equation: Any) -> tuple[Work, str | None]:
-  """What an equation without a body does, and a mark: "estimate", "unknown" (then only bytes are known), or None."""
+  """What an equation without a body does, and a note: "estimate", "unknown" (then only bytes are known), or None."""
   rule, mark = _RULES.get(equation.primitive.name, _UNKNOWN)
   return Work(*rule(equation), *traffic(equation)), mark
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from minilinen import jax_internals
 from minilinen.tracing.equations.leaves import Place, leaves_of
-from minilinen.tracing.trees import Growing, Numbers, Seen, grow, params_of
+from minilinen.tracing.identity import Growing, Numbers, Seen, grow, params_of
 
 
 @dataclass(eq=False)
@@ -33,7 +33,7 @@ class Ran:
     run: its draft.
     time: how many runs began before it, and itself.
     given, made: the number of each leaf that is an array.
-    is_told: whether all leaves are; inside of `jax.jit` they are not.
+    is_known: whether all leaves are; inside of `jax.jit` they are not.
     traces: numbers of the transforms that the leaves go through.
     is_differentiated: whether one of these is `jax.grad` or the like.
     fresh: how many arrays of a shape there are that were not there when the run before it began.
@@ -42,7 +42,7 @@ class Ran:
   run: Any
   time: int
   given: dict[Place, int]
-  is_told: bool
+  is_known: bool
   traces: frozenset[int] = frozenset()
   is_differentiated: bool = False
   fresh: Counter[Any] = field(default_factory=Counter)
@@ -81,11 +81,11 @@ class Arrays:
         fresh[self.shapes[number]] += 1
     leaves = list(leaves_of(variables))
     given = self._numbers_of(leaves)
-    is_told = len(given) == len({place for place, _ in leaves})
+    is_known = len(given) == len({place for place, _ in leaves})
     traces = {id(trace): trace for _, leaf in leaves for trace in jax_internals.traces_behind(leaf)}
     names = {jax_internals.transform_of(trace) for trace in traces.values()}
     numbers = frozenset(map(self._number_of_trace, traces.values()))
-    ran = Ran(run, time, given, is_told, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh)
+    ran = Ran(run, time, given, is_known, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh)
     self.runs.append(ran)
     return ran
 
@@ -149,9 +149,9 @@ class _Following:
     self.coming = self._first_uses()
 
   def _seen(self, ran: Ran) -> Seen:
-    makes = ran.run.fields.get("name") == "init" and not ran.given and ran.is_told
-    is_told = bool(ran.made) if makes else ran.is_told
-    return Seen(ran.run, [ran.given], ran.made, makes, is_told)
+    makes = ran.run.fields.get("name") == "init" and not ran.given and ran.is_known
+    is_known = bool(ran.made) if makes else ran.is_known
+    return Seen(ran.run, [ran.given], ran.made, makes, is_known)
 
   def _first_uses(self) -> list[tuple[Seen, int]]:
     """The runs on arrays that no run was on before, and that were made in the recording, each with their birth."""

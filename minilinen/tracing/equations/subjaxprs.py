@@ -14,7 +14,7 @@ from minilinen.tracing.equations.work import Count, is_known
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class SubJaxpr:
   """A jaxpr in an equation.
 
   Attributes:
@@ -24,7 +24,7 @@ class Body:
     again: which of its own inputs its outputs become when it runs the next time.
     times: how often it runs.
     decides: whether its result decides how often another body runs.
-    marks: of its equations.
+    notes: of its equations.
   """
 
   jaxpr: Any
@@ -33,7 +33,7 @@ class Body:
   again: Sequence[int] = ()
   times: Count = 1
   decides: bool = False
-  marks: tuple[str, ...] = ()
+  notes: tuple[str, ...] = ()
 
 
 def _carry(scan: Any) -> range:
@@ -51,7 +51,7 @@ def _carry(scan: Any) -> range:
   return range(constants, constants + carry)
 
 
-def bodies_of(equation: Any) -> list[Body]:
+def subjaxprs_of(equation: Any) -> list[SubJaxpr]:
   """The bodies that an equation runs; a primitive that has a rule of its own has none."""
   params = equation.params
   if not params:
@@ -59,24 +59,26 @@ def bodies_of(equation: Any) -> list[Body]:
   ins, outs = range(len(equation.invars)), range(len(equation.outvars))
   match equation.primitive.name:
     case "scan":
-      return [Body(params["jaxpr"].jaxpr, ins, outs, _carry(equation), params["length"])]
+      return [SubJaxpr(params["jaxpr"].jaxpr, ins, outs, _carry(equation), params["length"])]
     case "cond":
-      return [Body(branch.jaxpr, ins[1:], outs) for branch in params["branches"]]
+      return [SubJaxpr(branch.jaxpr, ins[1:], outs) for branch in params["branches"]]
     case "while":
       conds, consts = params["cond_nconsts"], params["body_nconsts"]
       carry = ins[conds + consts :]
       return [
-        Body(params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), decides=True, marks=("per iteration",)),
-        Body(
+        SubJaxpr(
+          params["cond_jaxpr"].jaxpr, [*ins[:conds], *carry], (), decides=True, notes=("per iteration",)
+        ),
+        SubJaxpr(
           params["body_jaxpr"].jaxpr,
           ins[conds:],
           outs,
           range(consts, len(ins) - conds),
-          marks=("per iteration",),
+          notes=("per iteration",),
         ),
       ]
     case "shard_map":
-      return [Body(jax_internals.bodies(equation)[0], ins, outs, times=params["mesh"].size)]
+      return [SubJaxpr(jax_internals.bodies(equation)[0], ins, outs, times=params["mesh"].size)]
   inner = jax_internals.bodies(equation)
   is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
-  return [Body(inner[0], ins, outs)] if is_call else []
+  return [SubJaxpr(inner[0], ins, outs)] if is_call else []

@@ -1,7 +1,7 @@
-"""May be skipped: which variable tree each run was on, the identity of models; the variables are in `tree.py`.
+"""May be skipped: which variable tree each run was on, the identity of models; the variables are in `rebuilt.py`.
 
 A recording notes for each run the leaves of the variables that it was given and that it made. In a traced program
-each leaf is one of its values (`traced`), in code that really runs an array (`states`): for both a number here, and
+each leaf is one of its values (`traced`), in code that really runs an array (`arrays`): for both a number here, and
 equal numbers are one variable. Runs with the same parameters are runs of one tree; an `init` makes a tree; a part of a
 tree is `within` it; what was computed from another tree's leaves is `derived_from` it. So nothing is counted twice, and
 two models of one class stay two.
@@ -18,17 +18,17 @@ from typing import Any
 
 from minilinen.tracing.equations.values import Values
 from minilinen.tracing.events import Run
+from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import Value, boxed
-from minilinen.tracing.tree import leaves
 
 Place = tuple[str, ...]
-"""A variable's address in its tree: collection, names of the path, name."""
+"""A variable's place in its tree: collection, names of the path, name."""
 Numbers = Mapping[Place, int]
 """A number for each leaf."""
 
 
 @dataclass(frozen=True)
-class Tree:
+class VariableTree:
   """One variable tree: what the user would call a model's variables.
 
   Attributes:
@@ -69,12 +69,14 @@ class Tree:
     return f"{self.module or 'variables'}{f' {self.argument!r}' if self.argument else ''}"
 
 
-def implied_trees(runs: Iterable[Run]) -> tuple[Tree, ...]:
+def implied_trees(runs: Iterable[Run]) -> tuple[VariableTree, ...]:
   """The trees of runs that say their trees, where nothing else is known of them."""
   by_tree: dict[int, list[Run]] = defaultdict(list)
   for run in runs:
     by_tree[run.tree].append(run)
-  return tuple(Tree(n, its[0].module, tuple(r.order for r in its)) for n, its in sorted(by_tree.items()))
+  return tuple(
+    VariableTree(n, its[0].module, tuple(r.order for r in its)) for n, its in sorted(by_tree.items())
+  )
 
 
 @dataclass(eq=False)
@@ -86,7 +88,7 @@ class Seen:
     given: for each of several trees that the run was on, numbers of the leaves that it was given; usually one.
     made: the numbers of the leaves that it handed back.
     makes: whether it makes a tree.
-    is_told: whether the numbers are known, if it has leaves.
+    is_known: whether the numbers are known, if it has leaves.
     trees: the tree for each of `given`, in the end.
   """
 
@@ -94,7 +96,7 @@ class Seen:
   given: Sequence[Numbers]
   made: Numbers
   makes: bool
-  is_told: bool = True
+  is_known: bool = True
   trees: list[Growing] = field(default_factory=list)
 
   @property
@@ -104,16 +106,16 @@ class Seen:
   @functools.cached_property
   def shape(self) -> Any:
     """Equal for runs whose variables could be of one model: by what the trace says of them."""
-    return tuple((place, str(value)) for place, value in self._told())
+    return tuple((place, str(value)) for place, value in self._leaves())
 
   @functools.cached_property
   def form(self) -> Any:
     """The same without dtypes: a cast has the form of what was cast."""
-    return tuple((place, str(getattr(boxed(value)[0], "shape", value))) for place, value in self._told())
+    return tuple((place, str(getattr(boxed(value)[0], "shape", value))) for place, value in self._leaves())
 
-  def _told(self) -> list[tuple[Place, Value]]:
-    told = self.run.fields.get("result" if self.makes else "given", {})
-    return sorted(leaves(told.get("params", told)), key=lambda leaf: leaf[0])
+  def _leaves(self) -> list[tuple[Place, Value]]:
+    said = self.run.fields.get("result" if self.makes else "given", {})
+    return sorted(leaves(said.get("params", said)), key=lambda leaf: leaf[0])
 
 
 @dataclass(eq=False)
@@ -151,10 +153,10 @@ class Growing:
   def all_states(self) -> Iterable[Numbers]:
     return itertools.chain(self.states, self.made)
 
-  def finished(self) -> Tree:
+  def finished(self) -> VariableTree:
     """The tree as data; the records are numbered by now."""
     runs = tuple(dict.fromkeys(run.order for run in self.runs))
-    return Tree(
+    return VariableTree(
       self.number, self.module, runs, self.origin, self.argument,
       self.derived_from, self.within, tuple(sorted(self.elsewhere)), tuple(self.stacked),
       max(1, len(self.states)), tuple(self.inputs), self.known,
@@ -181,7 +183,7 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
   trees: list[Growing] = []
   runs = list(runs)
   same = values.equal if values is not None else None
-  waiting = [seen for seen in runs if not seen.is_told and not (seen.makes and later)]
+  waiting = [seen for seen in runs if not seen.is_known and not (seen.makes and later)]
   for seen in runs:
     for given in seen.given or [{}] if seen not in waiting else ():
       tree = None if seen.makes else _tree_of(seen, given, trees, same)
@@ -202,8 +204,8 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
 
 def _new(seen: Seen, trees: list[Growing]) -> Growing:
   tree = Growing(len(trees), seen, "init" if seen.makes else "unknown")
-  tree.known = seen.is_told or seen.makes
-  tree.doubtful = not seen.is_told
+  tree.known = seen.is_known or seen.makes
+  tree.doubtful = not seen.is_known
   trees.append(tree)
   return tree
 
@@ -226,10 +228,10 @@ def _add(tree: Growing, seen: Seen, given: Numbers, same: Sequence[int] | None) 
 
 def _number(trees: list[Growing], runs: Sequence[Seen]) -> None:
   """Numbers the trees by the first run on each, and tells each run its tree; of several the first."""
-  places = {seen.run: place for place, seen in enumerate(runs)}
+  order = {seen.run: at for at, seen in enumerate(runs)}
   for tree in trees:
-    tree.runs.sort(key=places.__getitem__)
-  trees.sort(key=lambda tree: places[tree.runs[0]])
+    tree.runs.sort(key=order.__getitem__)
+  trees.sort(key=lambda tree: order[tree.runs[0]])
   for number, tree in enumerate(trees):
     tree.number = number
   for tree in reversed(trees):

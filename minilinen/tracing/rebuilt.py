@@ -1,4 +1,4 @@
-"""May be skipped: the variables of a trace, rebuilt from its events; whose they are is in `trees.py`.
+"""May be skipped: the variables of a trace, rebuilt from its events; whose they are is in `identity.py`.
 
 `init` returns a tree of variables; the events that led to it say the same, one by one. `Trace.variables`
 and `Trace.find` come from here. Events inside a lifted transform see a slice of each variable, so in the
@@ -16,7 +16,7 @@ from minilinen.tracing.events import Path, Record
 from minilinen.tracing.spec import Node, Value, boxed
 
 Place = tuple[str, ...]
-"""A variable's address: collection, names of the path, name."""
+"""A variable's place: collection, names of the path, name."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Found:
   """A variable with everything that happened to it.
 
   Attributes:
-    collection, path, name: its address; `path` is that of its module.
+    collection, path, name: its place; `path` is that of its module.
     value: its spec as seen from outside of all lifted transforms.
     axes: the axis names of its box, or those kept beside it, seen from outside too; None if it has none.
     create: the event that made it, None if it was passed in.
@@ -80,7 +80,7 @@ def variable_tree(items: Iterable[Record]) -> dict[str, Any]:
   """The variables as these records leave them: collection -> path -> name -> spec."""
   tree: dict[str, Any] = {}
   for record in model_records(items, bodies=False):
-    for place, value in _told_by(record, tree):
+    for place, value in _said_by(record, tree):
       put(tree, place, value)
   return tree
 
@@ -107,12 +107,12 @@ def states(items: Iterable[Record]) -> Iterator[tuple[Record, Mapping[str, Any]]
 
 
 def _after(record: Record, tree: Mapping[str, Any]) -> Mapping[str, Any]:
-  for place, value in _told_by(record, tree):
+  for place, value in _said_by(record, tree):
     tree = _with(tree, place, value)
   return tree
 
 
-def _told_by(record: Record, tree: Mapping[str, Any]) -> Iterator[tuple[Place, Value]]:
+def _said_by(record: Record, tree: Mapping[str, Any]) -> Iterator[tuple[Place, Value]]:
   """What a record says of variables: new values, and those that a tree lacks."""
   match record:
     case events.Run():
@@ -132,7 +132,7 @@ def _told_by(record: Record, tree: Mapping[str, Any]) -> Iterator[tuple[Place, V
 
 
 def _with(tree: Mapping[str, Any], place: Place, value: Value) -> Mapping[str, Any]:
-  """A tree with another value at an address; the dicts on the way are new, all others the same."""
+  """A tree with another value at a place; the dicts on the way are new, all others the same."""
   top: dict[str, Any] = dict(tree)
   node = top
   for name in place[:-1]:
@@ -193,12 +193,12 @@ def _note(table: dict[Place, dict[str, Any]], record: events.Variable, value: Va
 
 
 def place_of(record: events.Variable) -> Place:
-  """The address of the variable that an event is about."""
+  """The place of the variable that an event is about."""
   return (record.collection, *record.path, record.name)
 
 
 def leaves(value: Value, place: Place = ()) -> Iterator[tuple[Place, Value]]:
-  """Everything inside nested dicts that is no dict, or an empty one, with its address; in order."""
+  """Everything inside nested dicts that is no dict, or an empty one, with its place; in order."""
   stack = [iter([(place, value)])]
   while stack:
     entry = next(stack[-1], None)
@@ -213,7 +213,7 @@ def leaves(value: Value, place: Place = ()) -> Iterator[tuple[Place, Value]]:
 
 
 def put(tree: dict[str, Any], place: Place, value: Value) -> None:
-  """Sets what stands at an address, and makes the dicts on the way."""
+  """Sets what stands at a place, and makes the dicts on the way."""
   node = tree
   for name in place[:-1]:
     below = node.get(name)
