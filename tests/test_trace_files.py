@@ -54,7 +54,7 @@ def record_changed(**fields: Any) -> str:
     (small_trace().to_json().replace('"Key"', "Key"), "it is damaged: Expecting value"),
     (
       changed(lambda p: p.update(version=1)),
-      "it is of an older minilinen: it is of version 1, and this one reads version 4",
+      "it is of an older minilinen: it is of version 1, and this one reads version 5",
     ),
     (changed(lambda p: p.update(version=[])), "it is of another minilinen"),
     (changed(lambda p: p.pop("names")), "its entry 'names' is missing or no list"),
