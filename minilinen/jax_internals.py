@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 
 class DependsOnInput(Exception):
-  """An output depends on an input that is not known; `leaf` is its spec."""
+  """An output depends on an input that is not known; `leaf` is its spec, `path` where it is in the result."""
 
-  def __init__(self, leaf: jax.ShapeDtypeStruct):
-    super().__init__(f"an output of {leaf} depends on an unknown input")
-    self.leaf = leaf
+  def __init__(self, leaf: jax.ShapeDtypeStruct, path: str):
+    super().__init__(f"the output {path} of {leaf} depends on an unknown input")
+    self.leaf, self.path = leaf, path
 
 
 def known_outputs(fn: Callable[..., Any], *unknown: Any) -> Any:
@@ -48,9 +48,11 @@ def known_outputs(fn: Callable[..., Any], *unknown: Any) -> Any:
   flat, result = api_util.flatten_fun_nokwargs(whole, treedef)
   inputs = [partial_eval.PartialVal.unknown(core.ShapedArray(x.shape, x.dtype)) for x in leaves]
   _, outputs, _ = partial_eval.trace_to_jaxpr_nounits(flat, inputs, False)
-  for output in outputs:
+  results = jax.tree.unflatten(result(), outputs)
+  for path, output in jax.tree_util.tree_leaves_with_path(results):
     if not output.is_known():
-      raise DependsOnInput(jax.ShapeDtypeStruct(output.get_aval().shape, output.get_aval().dtype))
+      leaf = jax.ShapeDtypeStruct(output.get_aval().shape, output.get_aval().dtype)
+      raise DependsOnInput(leaf, jax.tree_util.keystr(path, simple=True, separator="/"))
   return jax.tree.unflatten(result(), [output.get_known() for output in outputs])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.module import Module
 from minilinen.module.backward import trace_vjp
-from minilinen.module.runs import ModuleRuns
+from minilinen.module.runs import ModuleRuns, check_instance
 from minilinen.pictures import pictures
 from minilinen.tracing.tracebacks import entry
 
@@ -81,6 +81,7 @@ def _tabulate(
     *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
     depth, ...: as for `nn.tabulate`.
   """
+  check_instance(self, "tabulate")
   method = kwargs.pop("method", None)
   if compute_vjp_flops:
     trace = trace_vjp(self, rngs, args, kwargs, method, mutable)

@@ -556,6 +556,12 @@ ADVICE = [
   ),
   Advice(
     errors.InvalidInstanceModuleError,
+    "nn.Dense.tabulate(key, x)",
+    ["call tabulate on", "the first argument is key<fry>[]", "right Model().tabulate(...)"],
+    mended="nn.Dense(3).tabulate(key, x)",
+  ),
+  Advice(
+    errors.InvalidInstanceModuleError,
     """
     class Net(nn.Module):
       @nn.compact
@@ -563,7 +569,7 @@ ADVICE = [
         return nn.Dense(3)(x)
     Net.init_with_output(key, x)
     """,
-    ["the first argument is key<fry>[]", "right Model().init_with_output(...)"],
+    ["call init_with_output on", "the first argument is key<fry>[]", "right Model().init_with_output(...)"],
     ("apply(",),
     """
     class Net(nn.Module):
@@ -631,7 +637,7 @@ ADVICE = [
         return x - self.variable("stats", "mean", lambda: x.mean(0)).value
     Net().lazy_init(key, jax.ShapeDtypeStruct((2, 3), jnp.float32))
     """,
-    ["cannot make a variable of f32[3]"],
+    ["cannot make the variable 'stats/mean' of f32[3]"],
     mended="""
     class Net(nn.Module):
       @nn.compact

@@ -456,8 +456,8 @@ def method_misspelt() -> Any:
 @raises(
   errors.InvalidInstanceModuleError,
   """\
-Can only call init, init_with_output, apply or bind methods on an instance of a
-  Module, but the first argument is key<fry>[].
+Can only call init on an instance of a Module, not on its class: the first
+  argument is key<fry>[].
   line    `return Net.init(KEY, X)  # type: ignore[arg-type]`
   wrong   Model.init(...)
   right   Model().init(...)""",
@@ -469,8 +469,8 @@ def class_for_instance() -> Any:
 @raises(
   errors.LazyInitError,
   """\
-lazy_init cannot make a variable of f32[3]: its value depends on an argument
-  that was passed as a jax.ShapeDtypeStruct.
+lazy_init cannot make the variable 'params/mean' of f32[3]: its value depends on
+  an argument that was passed as a jax.ShapeDtypeStruct.
   line    `return Offset().lazy_init(KEY, jax.ShapeDtypeStruct((2, 3), jnp.float32))`
   mend    pass that argument as an array, or make the variable from shapes only.""",
 )

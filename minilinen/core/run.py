@@ -142,7 +142,7 @@ def lazy_init(
     try:
       return known_outputs(variables_of, unknown)
     except DependsOnInput as error:
-      raise errors.LazyInitError(error.leaf) from None
+      raise errors.LazyInitError(error.leaf, error.path) from None
 
   return run_lazy_init
 

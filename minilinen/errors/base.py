@@ -147,7 +147,8 @@ def short(found: Any) -> str:
   if found is None:
     return "None"
   if isinstance(found, Mapping):
-    return f"{_a(found)} with the keys {', '.join(sorted(map(str, found))[:8]) or 'none'}"
+    keys = ", ".join(sorted(map(str, found))[:8])
+    return f"{_a(found)} with the keys {keys}" if keys else f"an empty {type(found).__name__}"
   if isinstance(found, types.FunctionType):
     return "a lambda" if found.__name__ == "<lambda>" else f"the function {found.__name__}"
   text = repr(found)

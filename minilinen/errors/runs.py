@@ -137,12 +137,16 @@ class LazyInitError(MinilinenError):
     Offset().lazy_init(key, jax.ShapeDtypeStruct((2, 3), jnp.float32))
   """
 
-  takes = ("partial_val",)
   says = (
-    "lazy_init cannot make a variable of {partial_val:words}: its value depends on an argument that was passed as a "
+    "lazy_init cannot make {variable} of {partial_val:words}: its value depends on an argument that was passed as a "
     "jax.ShapeDtypeStruct."
   )
   mend = "pass that argument as an array, or make the variable from shapes only."
+
+  def __init__(self, partial_val: Any, variable: str = ""):
+    super().__init__(
+      partial_val=partial_val, variable=f"the variable {variable!r}" if variable else "a variable"
+    )
 
 
 class ApplyModuleInvalidMethodError(MinilinenError):
@@ -172,14 +176,12 @@ class InvalidInstanceModuleError(MinilinenError):
   """
 
   takes = ("value", "called")
-  says = "Can only call init, init_with_output, apply or bind methods on an instance of a Module{but}."
+  says = "Can only call {called} on an instance of a Module, not on its class{but}."
   wrong = "Model.{called}(...)"
   right = "Model().{called}(...)"
 
   def __init__(self, value: Any = None, called: str = "init"):
-    super().__init__(
-      called=called, but="" if value is None else f", but the first argument is {in_words(value)}"
-    )
+    super().__init__(called=called, but="" if value is None else f": the first argument is {in_words(value)}")
 
 
 class NestingTooDeepError(MinilinenError, RecursionError):

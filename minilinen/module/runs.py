@@ -56,7 +56,7 @@ class ModuleRuns(ModuleVariables):
     Returns:
       The method's result; with `mutable`, the result and the mutable collections.
     """
-    _check_instance(self, "apply")
+    check_instance(self, "apply")
     run = _running(core.apply, self, method, mutable, capture_intermediates)
     return run(variables, *args, rngs=rngs, **kwargs)
 
@@ -82,7 +82,7 @@ class ModuleRuns(ModuleVariables):
     Returns:
       The method's result and the variables.
     """
-    _check_instance(self, "init_with_output")
+    check_instance(self, "init_with_output")
     return _running(core.init, self, method, mutable, capture_intermediates)(rngs, *args, **kwargs)
 
   @entry
@@ -96,7 +96,7 @@ class ModuleRuns(ModuleVariables):
     **kwargs: Any,
   ) -> Mapping[str, Any]:
     """The variables that a call of the module needs; as `init_with_output` without the output."""
-    _check_instance(self, "init")
+    check_instance(self, "init")
     return ModuleRuns.init_with_output(
       self, rngs, *args, method=method, mutable=mutable, capture_intermediates=capture_intermediates, **kwargs
     )[1]
@@ -115,7 +115,7 @@ class ModuleRuns(ModuleVariables):
     Raises:
       LazyInitError: if a variable depends on the value of such an argument.
     """
-    _check_instance(self, "lazy_init")
+    check_instance(self, "lazy_init")
     return _running(core.lazy_init, self, method, mutable)(rngs, *args, **kwargs)
 
   @entry
@@ -133,7 +133,7 @@ class ModuleRuns(ModuleVariables):
       rngs: stream -> key.
       mutable: the collections that may change; read them from the bound module's `variables`.
     """
-    _check_instance(self, "bind")
+    check_instance(self, "bind")
     return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)
 
   @entry
@@ -163,6 +163,7 @@ class ModuleRuns(ModuleVariables):
       *args, **kwargs: arguments of the method; arrays may be given as "f32[8,28,28,1]".
       method, mutable: as for `init`.
     """
+    check_instance(self, "trace")
     run = functools.partial(ModuleRuns.init_with_output, self, method=method, mutable=mutable)
     return trace(run)(rngs, *args, **kwargs)
 
@@ -193,6 +194,7 @@ class ModuleRuns(ModuleVariables):
     **kwargs: Any,
   ) -> dict[str, ModuleRuns]:
     """The path of every submodule that a call reaches, and the submodule, unbound."""
+    check_instance(self, "module_paths")
     found: dict[str, ModuleRuns] = {}
 
     def note(next_fun: Any, args: Any, kwargs: Any, told: Any) -> Any:
@@ -224,7 +226,8 @@ def _running(
   return how(_Method(module, unbound_method(module, method), capture), mutable=mutable)
 
 
-def _check_instance(module: Any, called: str) -> None:
+def check_instance(module: Any, called: str) -> None:
+  """Refuses what is no module: a method was called on the class, and this was its first argument."""
   if not isinstance(module, ModuleBase):
     raise errors.InvalidInstanceModuleError(module, called)
 
