@@ -264,3 +264,58 @@ def test_the_timeline_marks_everything_in_a_pass_that_does_not_hold():
   assert "~: only tried, in a pass" in view.text(width=120)
   for width in (60, 80, 120):
     assert max(map(len, view.text(width=width).splitlines())) <= width
+
+
+def ask(net: nn.Module, x: Any) -> Any:
+  return net(x)
+
+
+def scalar(net: nn.Module, x: Any) -> Any:
+  return net(x).sum()
+
+
+def with_aux(net: nn.Module, x: Any) -> Any:
+  return net(x).sum(), {"half": x / 2}
+
+
+def step(net: nn.Module, carry: Any, _: Any) -> Any:
+  return net(carry), carry.sum()
+
+
+AT_ONCE: dict[str, Any] = {
+  "vmap": lambda net, x: nn.vmap(ask, variable_axes={"params": None})(net, x),
+  "scan": lambda net, x: nn.scan(step, variable_broadcast="params", length=3)(net, x, None),
+  "remat": lambda net, x: nn.remat(ask)(net, x),
+  "jit": lambda net, x: nn.jit(with_aux)(net, x),
+  "map_variables": lambda net, x: nn.map_variables(ask, "params")(net, x),
+  "fold_rngs": lambda net, x: nn.fold_rngs(ask)(net, x),
+  "cond": lambda net, x: nn.cond(True, ask, ask, net, x),
+  "switch": lambda net, x: nn.switch(1, [with_aux, with_aux], net, x),
+  "while_loop": lambda net, x: nn.while_loop(lambda net, c: c[0] < 2, lambda n, c: (c[0] + 1, n(c[1])), net, (0, x)),
+  "vjp": lambda net, x: nn.vjp(ask, net, x),
+  "vjp, aux": lambda net, x: nn.vjp(with_aux, net, x, has_aux=True),
+  "grad": lambda net, x: nn.grad(scalar, net, x),
+  "grad, aux": lambda net, x: nn.grad(with_aux, net, x, has_aux=True),
+  "value_and_grad": lambda net, x: nn.value_and_grad(scalar, net, x),
+  "value_and_grad, aux": lambda net, x: nn.value_and_grad(with_aux, net, x, has_aux=True),
+  "jvp": lambda net, x: nn.jvp(ask, net, (x,), (x,), {}),
+  "custom_vjp": lambda net, x: nn.custom_vjp(ask, lambda net, x: nn.vjp(ask, net, x), lambda pull, y: pull(y))(net, x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_what_a_lift_gives_is_what_the_user_was_given(name: str):
+  given: list[Any] = []
+
+  class Asks(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      dense = nn.Dense(4)
+      dense(x)
+      given.append(describe(AT_ONCE[name](dense, x)))
+
+  found = trace(Asks().init)(RNGS, X)
+  assert found.lifts[0].kind == name.partition(",")[0]
+  assert found.lifts[0].result == given[0]
+  for private in ("_Pullback", "VJP(", "Stand", "functools"):
+    assert private not in found.to_json()

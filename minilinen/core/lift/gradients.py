@@ -72,8 +72,9 @@ def _pulled(
   variables: CollectionFilter,
   rngs: CollectionFilter,
   several: bool = True,
+  given: Callable[[tuple[Any, ...]], Any] = lambda pulled: pulled,
 ) -> Any:
-  """`vjp`, as a boundary that is called by the name of what uses it."""
+  """`vjp`, as a boundary that is called by the name of what uses it, and gives what that makes of its result."""
   if reduce_axes:
     raise NotImplementedError("vjp has no reduce_axes any more: sum over the axes with jax.lax.psum instead.")
   collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
@@ -92,8 +93,8 @@ def _pulled(
     y, backward, (aux, written) = jax.vjp(
       spoken_of_as(boundary.target, body), wanted, *crossing.args, has_aux=True
     )
-    pulled = jax.tree_util.Partial(_Pullback(handed_out), backward)
-    return crossing.back((y, pulled, aux) if has_aux else (y, pulled), written)
+    pulled = y, jax.tree_util.Partial(_Pullback(handed_out), backward)
+    return crossing.back(given((*pulled, aux) if has_aux else pulled), written)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class _Pullback:
   """The second half of a `vjp`, as static data: the pytree in which gradients of variables are handed out."""
 
   handed_out: Any
+
+  __name__ = "pullback"  # for the trace
 
   def __call__(self, backward: Callable[..., Any], y_t: Any) -> tuple[Any, ...]:
     variables_t, *primals_t = backward(y_t)
@@ -127,7 +130,7 @@ def value_and_grad(
     `(value, gradients)`, with `has_aux` `((value, aux), gradients)`; one gradient for each of the `primals`.
   """
   passed = has_aux, reduce_axes, False, variables, rngs
-  return _graded(_pulled("value_and_grad", Target.of(fn), mdl, primals, *passed))
+  return _pulled("value_and_grad", Target.of(fn), mdl, primals, *passed, given=_graded)
 
 
 def _graded(pulled: tuple[Any, ...]) -> Any:
@@ -149,8 +152,14 @@ def grad(
 ) -> Any:
   """The gradients of `value_and_grad`, with `has_aux` `(gradients, aux)`."""
   passed = has_aux, reduce_axes, False, variables, rngs
-  value, grads = _graded(_pulled("grad", Target.of(fn), mdl, primals, *passed))
-  return (grads, value[1]) if has_aux else grads
+  return _pulled("grad", Target.of(fn), mdl, primals, *passed, given=_gradients)
+
+
+def _gradients(pulled: tuple[Any, ...]) -> Any:
+  """The gradients of a `vjp` by its arguments, with the auxiliary value if there is one."""
+  _, _, *aux = pulled
+  _, grads = _graded(pulled)
+  return (grads, *aux) if aux else grads
 
 
 @also_called(scope="mdl")
