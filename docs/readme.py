@@ -61,8 +61,8 @@ AFTERNOON = [
   ),
   (
     "A boundary, and the transforms",
-    "core/boundary core/lift/targets core/lift/carriers core/lift/crossing core/lift/compiled core/lift/mapping"
-    " core/lift/loops core/lift/branches transforms/carried",
+    "core/boundary core/lift/targets core/lift/form core/lift/carriers core/lift/crossing core/lift/compiled"
+    " core/lift/mapping core/lift/loops core/lift/branches transforms/carried",
   ),
   ("The trace", "tracing/paths tracing/events tracing/recorder tracing/recording tracing/trace"),
 ]

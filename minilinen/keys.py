@@ -1,7 +1,8 @@
 """The hash that folds a path and a counter into a random key.
 
 Linen gives each place in a model keys of its own by folding its path and a counter into the key of a stream. The core
-does that when a key is drawn (`core.rng`), and the trace when it draws a recorded key again (`tracing.replay`).
+does that when a key that was drawn is asked for (`core.rng`), with the number from `hashed` alone in the program of an
+initializer (`core.initial`), and the trace when it draws a recorded key again (`tracing.replay`).
 """
 
 from __future__ import annotations

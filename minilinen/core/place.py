@@ -15,7 +15,8 @@ import jax
 
 from minilinen import errors
 from minilinen.core.filters import CollectionFilter
-from minilinen.core.tree import Path, Tree
+from minilinen.core.tree import Tree
+from minilinen.tracing.paths import Path
 
 _CHILD = object()  # key of a child's counters among its parent's: (_CHILD, name)
 _MISSING = object()
@@ -158,7 +159,7 @@ class Place:
     return col is None or None in claimed or col in claimed
 
   def default_name(self, prefix: str) -> str:
-    """The first free name of `prefix` and a number."""
+    """The first free name of `prefix` and a number: of a scope's function; modules count in `ModuleState.cursors`."""
     number = self._numbers.get(prefix, 0)
     while f"{prefix}{number}" in self.reservations:
       number += 1

@@ -1,9 +1,8 @@
-"""`LazyRng`: a random stream before anybody draws, its root key and what is to be folded in.
+"""`LazyRng`: a key that is not computed yet: the root key of a stream, and what is to be folded into it.
 
-A `LazyRng` is a key that has not been computed yet: the root key of a stream and the
-names and numbers to fold into it. A scope hands each child its own streams with one more
-name, which costs a tuple; a key is hashed and folded only when somebody draws it. A lifted
-transform changes the root key and nothing else, and only if it splits the stream.
+The streams are the tree's, with nothing to fold. `Scope.draw` gives one with the names of its place and a counter to
+fold, which costs a tuple; it is hashed and folded only when somebody asks for the key (`as_jax_rng`), or an initializer
+does. A lifted transform changes the root key where it splits a stream; one that folds (`fold_rngs`) does that early.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is going on in this task: which modules are being called, and who listens.
 
-The innermost module called is the parent of a module that is constructed now; interceptors and capture
-filters see every call of a method but `setup`. What belongs to one instance is its `ModuleState`, and what belongs to a
-run is in scopes.
+The innermost module called is the parent of a module that is constructed now; interceptors and capture filters see
+every call of a method but `setup`, and of a lifted method its body. What belongs to one instance is its `ModuleState`,
+and what belongs to a run is in scopes.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class ModuleLife(ModuleBase):
         name = self.name or ""
         again = parent._state.setup_again and parent._state.in_setup
         if not again:
-          parent._claim("submodule", name, None)
+          parent._check_free("submodule", name, None)
         parent._state.children[name] = self
         object.__setattr__(self, "scope", parent.scope.push(self.name, reuse=again))
         record_name(self, how)
@@ -93,7 +93,7 @@ class ModuleLife(ModuleBase):
   def _initialization_allowed(self) -> bool:
     return not self._state.initialized or self._state.in_setup or self._state.in_compact
 
-  def _claim(self, kind: str, name: str, collection: str | None) -> None:
+  def _check_free(self, kind: str, name: str, collection: str | None) -> None:
     """Checks that a name is free for a new variable or submodule.
 
     Raises:

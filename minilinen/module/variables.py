@@ -48,7 +48,7 @@ class ModuleVariables(ModuleLife):
       ScopeParamNotFoundError: if it was not passed.
     """
     self._may_declare("Parameters")
-    self._claim("param", name, "params")
+    self._check_free("param", name, "params")
     value = self._bound("access parameters").param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
     return value
 
@@ -76,7 +76,7 @@ class ModuleVariables(ModuleLife):
       ScopeVariableNotFoundError: if it was not passed and may not be created.
     """
     self._may_declare("Variables")
-    self._claim("variable", name, col)
+    self._check_free("variable", name, col)
     variable = self._bound("access variables").variable(
       col, name, init_fn, *init_args, unbox=unbox, **init_kwargs
     )

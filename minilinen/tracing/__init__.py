@@ -1,14 +1,13 @@
 """What happened: records, the recorder that collects them, and the `Trace` of them.
 
-Read in this order: `source` (a line of the user's code), `paths` (where something is), `globs` (patterns over paths),
-`spec` (an array without its numbers), `inputs` (what a function is given, made abstract), `events` (every record there
-is), `draft` (records in the making), `recorder`
-(collects them while somebody records), `caches` (what JAX traced before, seen all the same), `rebuilt` (the variable
-tree, from the events), `codec` and `files` (JSON), `trace` (the tree of records), `replay` (keys, from their
-derivation), `recording` (`nn.trace`, `nn.record`).
-Then `equations`, what is known from JAX's equations: whose they are, what they cost, what never reaches the output; and
-`checks`, the mistakes that a trace shows.
-Nothing here imports anything else of minilinen but `jax_internals` and `keys`.
+Read `paths` (where something is), `events` (every record there is), `recorder` (collects them while somebody records),
+`recording` (`nn.trace`, `nn.record`) and `trace` (the records, and every question to them). The rest stands behind one
+of these: `source` (a line of the user's code), `spec` (an array without its numbers), `inputs` (what a function is
+given, made abstract), `draft` (records in the making), `caches` (what JAX traced before, seen all the same), `rebuilt`
+(the variables, from the events), `identity` (which tree each run was on), `codec` and `files` (JSON), `models` (one
+module, with all that is known of it), `replay` (keys, from their derivation); `equations`, what is known from JAX's
+equations: whose they are, what they cost, what never reaches the output; and `checks`, the mistakes that a trace shows.
+Nothing here imports anything else of minilinen but `in_force`, `jax_internals`, `keys` and `spelling`.
 """
 
 from minilinen.tracing.equations.cost import Cost

@@ -2,7 +2,7 @@
 
 `current()` answers None unless this task records, and every place that could emit an event asks it first:
 `if (rec := current()) is not None: rec.event(...)`. So not recording costs the reading of one context variable. The
-core, the module layer and warnings (`errors.base`) are the only callers. While recording, an event is kept as a
+core, the modules, their transforms and warnings (`errors.base`) ask. While recording, an event is kept as a
 `Draft`, which costs little; records are made of the drafts when somebody looks at them.
 """
 

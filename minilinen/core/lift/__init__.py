@@ -1,10 +1,13 @@
 """The lifted transforms, and how to write another.
 
-1. A function under `@lifted(prefix=...)` (`targets.py`) in the file whose theme it is. It makes a `Boundary` of its
-   kind and of a `passing` for each filter of collections and of streams, and gives a function that is `behind` it; the
-   docstring of `crossing.py` shows a whole one. A new kind of passing goes into `Kind` of `tracing/events.py` and gets
-   its word in `viz/words.py`.
-2. The name: here, in `core/__init__.py`, `transforms/__init__.py` and `minilinen/__init__.py`.
+1. A function in the file whose theme it is. It makes a `Boundary` of its kind and of a `passing` for each filter of
+   collections and of streams. If it gives a lifted class or function (as `vmap`), it stands under `@lifted(prefix)` and
+   gives a function that is `behind` the boundary; the docstring of `crossing.py` shows a whole one. If it runs at once
+   (as `vjp` and `cond`), it stands under `@also_called`, takes `Target.of(fn)` and opens the `Crossing` itself. Both
+   decorators are in `targets.py`. A new kind of passing goes into `Kind` of `tracing/events.py` and gets its word in
+   `viz/words.py`.
+2. The name: here, in `transforms/__init__.py` and `minilinen/__init__.py`; in `core/__init__.py` only if Flax's core
+   has it.
 3. What messages advise for what it stops: `LiftedAt` in `errors/lifts.py`; mistakes of its own in
    `core/lifted_mistakes.py`.
 4. Tests: against Flax (`tests/oracle.py`), a kind in `tests/fuzz_programs.py`, and a model in `tests/trace_models.py`,

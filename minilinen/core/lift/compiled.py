@@ -58,8 +58,9 @@ def jit(
 ) -> Liftable:
   """`jax.jit` for a module class, a method, or a function of a module or of a scope.
 
-  Random numbers are the same with and without it. With the setting `jit_folds_rngs` keys are folded at the boundary, as
-  Flax does: numbers change, and equal layers share one compilation.
+  Random numbers are the same with and without it. Equal layers share one compilation if they draw no keys, since a key
+  depends on the place. With the setting `jit_folds_rngs` keys are folded at the boundary, as Flax does: numbers change,
+  and those that draw share one too. While somebody records each place has a body of its own.
 
   Args:
     target: what is compiled.

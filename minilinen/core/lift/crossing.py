@@ -3,7 +3,8 @@
 JAX transforms pure functions; a function of a scope reads and writes a tree. A `Crossing` takes the variables and keys
 out of the outer scopes as plain arguments. Whatever JAX makes of them, its body opens inner scopes of what arrives,
 runs the user's function, and hands out the variables that it leaves; and they are written into the outer scopes. It is
-the only place where a boundary enters the trace.
+the only place where a boundary enters the trace. Mostly one scope crosses, the only one of `tops`; several do if the
+module has others in its attributes or among its arguments.
 
     @lifted("Jit")
     def jit(target, variables=True, rngs=True):

@@ -1,4 +1,4 @@
-"""May be skipped: several scopes in one transform, some perhaps inside others.
+"""Several scopes in one transform, some perhaps inside others: which of them cross, and how the others are found.
 
 Of scopes where one lies below another only the upper one crosses a boundary, and the lower is opened again inside, so
 that no variable exists twice. A `Form` knows which scopes cross and how the others are found again.

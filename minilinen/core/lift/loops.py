@@ -82,6 +82,13 @@ def scan(
   @behind(boundary)
   def call(first: Any, *args: Any, **kwargs: Any) -> Any:
     with Crossing(boundary, first, args, kwargs) as crossing:
+      (constants, of_carry, *variables), keys = crossing.groups()
+      carry, xs = crossing.args[0], crossing.args[1:]
+      stacked = boxes(meta.remove_axis, tuple(variables), into, metadata_params)
+      steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length")
+      crossing.tell(length=steps)
+      given = stacked, split_streams(keys, streams, steps), xs
+      loop = axes_scan.Loop(all_in_axes, (out_axes, _scanned(out_of)), given)
 
       def step(state: Any, x: Any) -> Any:
         of_carry, carry = state
@@ -94,13 +101,6 @@ def scan(
         known = tuple({**before, **after} for before, after in zip(constants, out[0]))
         return loop.results((out[1], carry), known, (ys, out[2:]))
 
-      (constants, of_carry, *variables), keys = crossing.groups()
-      carry, xs = crossing.args[0], crossing.args[1:]
-      stacked = boxes(meta.remove_axis, tuple(variables), into, metadata_params)
-      steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length")
-      crossing.tell(length=steps)
-      given = stacked, split_streams(keys, streams, steps), xs
-      loop = axes_scan.Loop(all_in_axes, (out_axes, _scanned(out_of)), given)
       state = of_carry, carry
       crossing.again = lambda: (state, jax.eval_shape(step, *loop.unknown(state))[0])
       if check_constancy_invariants:
