@@ -261,7 +261,7 @@ def test_it_runs_as_a_module_and_ends_quietly_when_no_one_reads():
       ["model.py:Net(feature=3)"],
       "ArgumentsError: Net.__init__() got an unexpected keyword argument 'feature'. Did you mean 'features'?",
     ),
-    (["model.py:net.foo"], 'net.foo: AttributeError: "Net" object has no attribute "foo".'),
+    (["model.py:net.foo"], 'net.foo: NoSuchAttributeError: "Net" object has no attribute "foo". There: '),
     ([":Net"], "':Net' does not say which model: write model.py:Net()"),
     (["folder.py:Net"], "'folder.py' is a folder"),
     (

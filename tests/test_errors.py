@@ -763,6 +763,7 @@ def post_init_forgets_super() -> Any:
   """\
 Trying to access a property 'width' that is accessing a non-existent attribute:
   "Proper" object has no attribute "features".
+There: width.
   line    `return self.features`
   mend    correct the attribute's name in the property, or set it in setup.
 in module / (Proper.__call__), called with (f32[2,3])""",

@@ -1,11 +1,17 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
-`base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `lifts`,
+`base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `asked`, `lifts`,
 `lift_warnings`, `axes` and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their names and
 first arguments are Flax's; what else a class takes is optional and makes its message better. This file lists them, so
 that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
+from minilinen.errors.asked import MergeParamError as MergeParamError
+from minilinen.errors.asked import NoCallMethodError as NoCallMethodError
+from minilinen.errors.asked import NoSuchAttributeError as NoSuchAttributeError
+from minilinen.errors.asked import PerturbationError as PerturbationError
+from minilinen.errors.asked import PlainMethodError as PlainMethodError
+from minilinen.errors.asked import UnboundModuleError as UnboundModuleError
 from minilinen.errors.axes import AxesCollectionError as AxesCollectionError
 from minilinen.errors.axes import DuplicateSpecError as DuplicateSpecError
 from minilinen.errors.axes import LogicalAxisError as LogicalAxisError
@@ -56,6 +62,7 @@ from minilinen.errors.modules import HiddenMethodWarning as HiddenMethodWarning
 from minilinen.errors.modules import IncorrectPostInitOverrideError as IncorrectPostInitOverrideError
 from minilinen.errors.modules import MultipleMethodsCompactError as MultipleMethodsCompactError
 from minilinen.errors.modules import NameInUseError as NameInUseError
+from minilinen.errors.modules import ParentError as ParentError
 from minilinen.errors.modules import ReservedModuleAttributeError as ReservedModuleAttributeError
 from minilinen.errors.modules import SetAttributeFrozenModuleError as SetAttributeFrozenModuleError
 from minilinen.errors.modules import SetAttributeInModuleSetupError as SetAttributeInModuleSetupError

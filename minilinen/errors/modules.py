@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, MinilinenWarning
+from minilinen.errors.base import MinilinenError, MinilinenWarning, in_words
 from minilinen.tracing.source import Source
 
 
@@ -33,6 +34,30 @@ class NameInUseError(MinilinenError):
   ):
     by = used_by and f" by {used_by}"
     super().__init__(key_type=key_type, value=value, module_name=module_name, path=path, by=by)
+
+
+class ParentError(MinilinenError, ValueError):
+  """What is passed as a module's parent is neither a module nor a scope.
+
+  Example:
+    nn.Dense(4, parent="encoder")
+  """
+
+  takes = ("value", "module")
+  says = "parent must be None, Module or Scope, and that of {module} is {what}."
+  mend = "take parent= away: what is made in setup or in a compact method is a part of the module that runs."
+
+  variables = "a module gets its variables by apply or bind, not by its parent."
+
+  def __init__(self, value: Any, module: str = "a module"):
+    case: dict[str, Any] = dict(what=in_words(value))
+    if isinstance(value, str):
+      case |= dict(wrong="{module}(..., parent={value!r})", right="{module}(..., name={value!r})")
+    elif isinstance(value, Mapping):
+      case |= dict(right="{module}(...).bind(variables)", mend=self.variables)
+    elif isinstance(value, type):
+      case |= dict(what=f"the class {value.__name__}", right="{module}(..., parent=self)   # an instance")
+    super().__init__(value, module, **case)
 
 
 class AssignSubModuleError(MinilinenError):
@@ -263,9 +288,10 @@ class DescriptorAttributeError(MinilinenError):
   unbound = "where setup makes it, ask a module with variables: model.bind(variables).{name}."
 
   def __init__(self, name: str = "", cause: object = "", source: Source | None = None, of: str = "module"):
+    said = cause.message if isinstance(cause, MinilinenError) else cause
     texts = {"other": dict(mend=self.elsewhere), "unbound": dict(mend=self.unbound)}.get(of, {})
     super().__init__(
-      name, cause, source, which=name and f" {name!r}", why=f": {cause}" if cause else ".", **texts
+      name, cause, source, which=name and f" {name!r}", why=f": {said}" if said else ".", **texts
     )
 
 

@@ -21,7 +21,7 @@ from minilinen.layers.conv import ConvTranspose as ConvTranspose
 from minilinen.layers.conv import canonicalize_padding as canonicalize_padding
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.injection import chosen
-from minilinen.module import Module, compact, nowrap
+from minilinen.module import Module, compact, merge_param, nowrap
 
 
 class Dense(Module):
@@ -156,12 +156,7 @@ class Einsum(Module):
     Raises:
       ValueError: if the equation is missing, given twice, or has not two inputs and one output.
     """
-    if (einsum_str is None) == (self.einsum_str is None):
-      raise ValueError(
-        'Parameter "einsum_str" must be passed to the constructor or at call time, and just once: '
-        'Einsum((3, 4), "bi,ij->bj").'
-      )
-    equation = (einsum_str or self.einsum_str or "").replace(" ", "")
+    equation = merge_param("einsum_str", self.einsum_str, einsum_str).replace(" ", "")
     if "->" not in equation:
       raise ValueError(f"`einsum_str` equation must be explicit and include '->': {equation!r}.")
     if equation.count(",") != 1:

@@ -83,7 +83,7 @@ class ModuleLife(ModuleBase):
     elif isinstance(parent, Scope):
       object.__setattr__(self, "scope", parent)
     elif parent is not None:
-      raise ValueError("parent must be None, Module or Scope")
+      raise errors.ParentError(parent, type(self).__name__)
     if self.scope is not None:
       for field in self._fields():
         register(self, field, getattr(self, field))
@@ -107,10 +107,7 @@ class ModuleLife(ModuleBase):
 
   def _bound(self, what: str) -> Scope:
     if self.scope is None:
-      raise ValueError(
-        f"Can't {what} on unbound modules: {type(self).__name__} has no variables here. Call it inside init or"
-        " apply, or on model.bind(variables)."
-      )
+      raise mistakes.asked_unbound(self, what)
     return self.scope
 
   # Setup.
@@ -172,13 +169,7 @@ class ModuleLife(ModuleBase):
         return descriptor.__get__(self, type(self))
       except AttributeError as error:
         raise mistakes.property_of_nothing(self, name, error) from error
-    message = f'"{type(self).__name__}" object has no attribute "{name}".'
-    if self.scope is None:
-      message += (
-        f" If \"{name}\" is defined in '.setup()', remember these fields are only accessible from inside"
-        " 'init' or 'apply'."
-      )
-    raise AttributeError(message)
+    raise mistakes.no_such_attribute(self, name)
 
   def __dir__(self) -> list[str]:
     if "_state" in self.__dict__:

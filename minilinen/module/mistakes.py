@@ -7,9 +7,10 @@ runs unless something failed or a class is made.
 from __future__ import annotations
 
 import contextlib
+import dis
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -17,8 +18,9 @@ import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.module import foreign
-from minilinen.module.base import ModuleBase
+from minilinen.module.base import UNSPECIFIED, ModuleBase
 from minilinen.module.context import running
+from minilinen.spelling import near
 from minilinen.tracing.layout import wrapped
 from minilinen.tracing.source import source_of
 from minilinen.tracing.spec import Spec, describe
@@ -97,7 +99,8 @@ def _better(error: Exception, self: ModuleBase, args: tuple[Any, ...]) -> Except
 
 def _is_input_at_fault(error: Exception, self: ModuleBase, args: tuple[Any, ...]) -> bool:
   """Whether a layer of ours failed because its input is no array, or a number without axes."""
-  is_plain = not isinstance(error, errors.MinilinenError) and "module_path" not in vars(error)
+  of_input = isinstance(error, errors.NoSuchAttributeError) and error.obj is not self
+  is_plain = (of_input or not isinstance(error, errors.MinilinenError)) and "module_path" not in vars(error)
   if not args or not is_plain or not type(self)._is_layer:
     return False
   inputs = jax.tree.leaves(args[0]) if isinstance(args[0], (list, tuple)) else [args[0]]
@@ -152,6 +155,73 @@ def module_for_method(model: ModuleBase, method: Any) -> errors.CallCompactUnbou
   return errors.CallCompactUnboundModuleError.of_method(type(method).__name__, attribute)
 
 
+def asked_unbound(module: ModuleBase, what: str) -> errors.UnboundModuleError:
+  """The error for a module without variables that is asked for something: `Module._bound` knows what."""
+  asked = sys._getframe(2).f_code.co_name
+  call = asked if isinstance(getattr(type(module), asked, None), property) else f"{asked}(...)"
+  around, cls = running.get(), type(module).__name__
+  if module.parent is UNSPECIFIED:
+    return errors.UnboundModuleError(what, cls, call, place="__post_init__")
+  if around is None or around.scope is None:
+    return errors.UnboundModuleError(what, cls, call)
+  place = "setup" if module.parent is around else ""
+  return errors.UnboundModuleError(what, cls, call, type(around).__name__, place)
+
+
+def not_given_once(name: str, first: Any, second: Any) -> errors.MergeParamError:
+  """The error for a setting that the constructor and the call should give once, by the module that is running."""
+  module = running.get()
+  cls = "layer" if module is None else type(module).__name__
+  path = module.scope.path_text if module is not None and module.scope is not None else ""
+  if first is None:
+    return errors.MergeParamError.missing(name, cls, path)
+  return errors.MergeParamError.twice(name, cls, path, first, second)
+
+
+def no_such_attribute(module: ModuleBase, name: str) -> AttributeError:
+  """The error for an attribute that is not there; what Python and JAX ask objects for gets no advice."""
+  cls, scope, state = type(module).__name__, module.scope, module.__dict__.get("_state")
+  path = scope.path_text if scope is not None else ""
+  if name.startswith("__"):
+    return AttributeError(f'"{cls}" object has no attribute "{name}".')
+  holder = None if scope is None else _holder(module, name)
+  if name in _made_in_setup(type(module)):
+    when = "unbound" if scope is None else "early" if state is not None and state.in_setup else "never"
+    error = errors.NoSuchAttributeError.of_setup(cls, name, path, when)
+  elif holder is not None:
+    error = errors.NoSuchAttributeError.of_variables(cls, name, path, *holder)
+  else:
+    error = errors.NoSuchAttributeError(cls, name, path, _attributes(module, name))
+  error.name, error.obj = name, module
+  return error
+
+
+def _made_in_setup(cls: type[Any]) -> set[str]:
+  """The attributes that `setup` sets, also that of a class above, as far as its code names them."""
+  setups = [vars(base)["setup"] for base in cls.__mro__ if "setup" in vars(base)]
+  codes = [method.raw_method.__code__ for method in setups if hasattr(method, "raw_method")]
+  return {step.argval for code in codes for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+
+
+def _holder(module: ModuleBase, name: str) -> tuple[str, bool] | None:
+  """The collection in which a name stands, and whether a submodule has it."""
+  assert module.scope is not None
+  tree, path = module.scope.tree, module.scope.path
+  for col in tree.variables:
+    here = tree.read(col, path)
+    if name in here:
+      return col, isinstance(here[name], Mapping)
+  return ("params", True) if name in module._state.children else None
+
+
+def _attributes(module: ModuleBase, name: str) -> set[str]:
+  """What a module can be asked for: what is its own, and of what every module has that which looks like a name."""
+  kinds = [kind for kind in type(module).__mro__ if not kind.__module__.startswith("minilinen.module")]
+  own = {*module.__dataclass_fields__, *vars(module), *(n for kind in kinds[:-1] for n in vars(kind))}
+  own = {n for n in own if not n.startswith("_") and n not in ("name", "parent", "scope", "setup")}
+  return own | {*near(name, dir(type(module)))}
+
+
 def share_of_unbound(module: ModuleBase) -> errors.CallShareScopeOnUnboundModuleError:
   """The error for `share_scope` with a module without variables, perhaps where another is running that has them."""
   around = running.get()
@@ -177,16 +247,28 @@ def property_of_nothing(
 
 def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors.AssignSubModuleError:
   """The error for a module made while a method runs that is neither `setup` nor compact."""
+  return errors.AssignSubModuleError(type(child).__name__, _method_of(parent) or "__call__")
+
+
+def declared_in_a_plain_method(module: ModuleBase, what: str, col: str, name: str) -> errors.PlainMethodError:
+  """The error for a variable declared where a module may not: in a plain method, or from outside."""
+  method = _method_of(module) if running.get() is module else ""
+  path = module.scope.path_text if module.scope is not None else ""
+  return errors.PlainMethodError(what, type(module).__name__, col, name, method, path)
+
+
+def _method_of(module: ModuleBase) -> str:
+  """The name of the innermost method of a module's class that is running, "" if none is."""
   methods = {
     vars(method)["raw_method"].__code__: name
-    for base in reversed(type(parent).__mro__)
+    for base in reversed(type(module).__mro__)
     for name, method in vars(base).items()
     if hasattr(method, "raw_method")
   }
   frame = sys._getframe(1)
   while frame.f_back is not None and frame.f_code not in methods:
     frame = frame.f_back
-  return errors.AssignSubModuleError(type(child).__name__, methods.get(frame.f_code, "__call__"))
+  return methods.get(frame.f_code, "")
 
 
 def cannot_set(

@@ -108,17 +108,11 @@ def merge_param(name: str, a: Any, b: Any) -> Any:
   """The one of a constructor's and a call's setting that was given.
 
   Raises:
-    ValueError: if both or neither were given.
+    MergeParamError: if both or neither were given.
 
   >>> merge_param("train", None, True)
   True
   """
-  if a is None and b is None:
-    raise ValueError(
-      f'Parameter "{name}" must be passed to the constructor or at call time: layer(x, {name}=...).'
-    )
-  if a is not None and b is not None:
-    raise ValueError(
-      f'Parameter "{name}" was passed to the constructor and at call time. Should be passed just once.'
-    )
+  if (a is None) == (b is None):
+    raise mistakes.not_given_once(name, a, b)
   return b if a is None else a

@@ -266,8 +266,7 @@ def _no_such_method(module: Any, name: str) -> Exception:
   own = [n for c in cls.__mro__ if not c.__module__.startswith("minilinen.module") for n in vars(c)]
   known = [n for n in own if not n.startswith("_") and n != "setup" and callable(getattr(cls, n))]
   if name == "__call__":
-    example = known[0] if known else "encode"
-    return AttributeError(f"{cls.__name__} has no method __call__; name one: method={example!r}.")
+    return errors.NoCallMethodError(cls.__name__, known)
   return errors.ApplyModuleInvalidMethodError(name, known)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from minilinen import errors
 from minilinen.core.home import stopping_collection, stopping_writes
 from minilinen.core.scope import Variable
+from minilinen.module import mistakes
 from minilinen.module.life import ModuleLife
 from minilinen.tracing import events
 from minilinen.tracing.paths import Path
@@ -42,12 +43,12 @@ class ModuleVariables(ModuleLife):
       unbox: whether to give what is inside, if the parameter comes in a box.
 
     Raises:
-      ValueError: outside setup and compact methods.
+      PlainMethodError: outside setup and compact methods.
       NameInUseError: if the name is taken.
       ScopeParamShapeError: if the parameter passed has another shape than `init_fn` gives.
       ScopeParamNotFoundError: if it was not passed.
     """
-    self._may_declare("Parameters")
+    self._may_declare("Parameters", "params", name)
     self._check_free("param", name, "params")
     value = self._bound("access parameters").param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
     return value
@@ -71,25 +72,22 @@ class ModuleVariables(ModuleLife):
       unbox: whether `value` speaks of what is inside a box.
 
     Raises:
-      ValueError: outside setup and compact methods.
+      PlainMethodError: outside setup and compact methods.
       NameInUseError: if the name is taken.
       ScopeVariableNotFoundError: if it was not passed and may not be created.
     """
-    self._may_declare("Variables")
+    self._may_declare("Variables", col, name)
     self._check_free("variable", name, col)
     variable = self._bound("access variables").variable(
       col, name, init_fn, *init_args, unbox=unbox, **init_kwargs
     )
     return variable
 
-  def _may_declare(self, what: str) -> None:
+  def _may_declare(self, what: str, col: str, name: str) -> None:
     if not self._initialization_allowed:
-      raise ValueError(
-        f"{what} must be initialized in `setup()` or in a method wrapped in `@compact`; {type(self).__name__} does"
-        " it in a plain method. Put @nn.compact above that method."
-      )
+      raise mistakes.declared_in_a_plain_method(self, what, col, name)
     if self.scope is None:
-      raise errors.CallCompactUnboundModuleError()
+      raise mistakes.unbound(self, "param" if what == "Parameters" else "variable")
 
   def has_variable(self, col: str, name: str) -> bool:
     """Whether a variable of this module exists."""
@@ -186,7 +184,7 @@ class ModuleVariables(ModuleLife):
       The value, with the variable added if it was passed.
 
     Raises:
-      ValueError: if the collection was passed without this variable.
+      PerturbationError: if the collection was passed without this variable.
     """
     scope = self._bound("store variables")
     if scope.is_mutable_collection(collection) and not scope.has_variable(collection, name):
@@ -205,8 +203,6 @@ class ModuleVariables(ModuleLife):
         errors.warn(errors.DroppedValueWarning("perturbs", collection, name, scope.path_text, lift))
       return value
     if not scope.has_variable(collection, name):
-      raise ValueError(
-        f"Perturbation collection {collection!r} present, but missing perturbation variable {name!r} at"
-        f" {scope.path_text}. Pass the collection as init returns it."
-      )
+      there = scope.tree.read(collection, scope.path)
+      raise errors.PerturbationError(collection, name, scope.path_text, there)
     return jax.tree.map(jnp.add, value, scope.get_variable(collection, name))
