@@ -67,7 +67,7 @@ def test_remat_scan_carries(nn):
 
 
 def test_no_lengths():
-  with pytest.raises(ValueError, match=r"remat_scan needs at least one length: lengths=\(10,\)"):
+  with pytest.raises(ValueError, match="remat_scan of Dense needs at least one length"):
     minilinen.remat_scan(minilinen.Dense)(4).init(KEY, X)
 
 

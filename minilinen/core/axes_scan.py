@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from minilinen import errors
 from minilinen.jax_internals import DependsOnInput, known_outputs
 
 
@@ -53,7 +54,7 @@ def scan(
     A function `(constants, carry, *args)` that gives constants, the last carry and the stacked `ys`.
 
   Raises:
-    ValueError: if a broadcast result depends on the step.
+    DependsOnStepError: if a broadcast result depends on the step.
   """
 
   def run(constants: Any, init: Any, *args: Any) -> tuple[Any, Any, Any]:
@@ -85,7 +86,7 @@ class Loop:
     same: the results that are `broadcast`, if they were found out before the loop.
 
   Raises:
-    ValueError: by the `with` block, if a result that shall be the same depends on the step.
+    DependsOnStepError: by the `with` block, if a result that shall be the same depends on the step.
   """
 
   def __init__(self, in_axes: Any, out_axes: Any, args: Any):
@@ -112,7 +113,7 @@ class Loop:
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
     self._is_before = False
     if isinstance(error, DependsOnInput):
-      raise ValueError("broadcasted variable has a data dependency on the scan body.") from None
+      raise errors.DependsOnStepError(error.path) from None
 
   def unknown(self, init: Any) -> tuple[Any, Any]:
     """Specs of the first carry and of what the first step is given."""

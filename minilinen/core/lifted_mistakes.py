@@ -48,6 +48,8 @@ def explained(error: Exception, crossing: Crossed) -> Exception | None:
   """
   if isinstance(error, errors.PartitioningUnspecifiedError) and error.lift is None:
     return errors.PartitioningUnspecifiedError(error.box, crossing.boundary.at, error.given)
+  if isinstance(error, errors.DependsOnStepError) and error.lift is None:
+    return _depends_on_step(error, crossing)
   if isinstance(error, errors.MinilinenError):
     return None
   kept = vars(error)
@@ -117,6 +119,23 @@ def _branches_error(crossing: Crossed, seen: Sequence[Any]) -> Exception | None:
   return None
 
 
+def _depends_on_step(error: errors.DependsOnStepError, crossing: Crossed) -> errors.DependsOnStepError:
+  """The error for what shall be the same in every step of a scan, said of the variable or the result.
+
+  The place in what the pass before the loop gives: the shared variables by scope, or the results and the variables.
+  """
+  boundary, (part, *rest) = crossing.boundary, error.place.split("/")
+  names = [name for name in rest if not name.isdigit()]
+  if part == "0" or rest[:1] == ["1"]:
+    col = names[0] if names else ""
+    keys = [p for p in boundary.streams if ("params" in p.names) != p.all_but]
+    is_split = part == "0" and col == "params" and bool(keys) and keys[0].kind == "split"
+    return errors.DependsOnStepError.of_variable(
+      error.place, boundary.at, str(crossing.path), "/".join(names), col, is_split, part == "0"
+    )
+  return errors.DependsOnStepError(error.place, boundary.at, str(crossing.path))
+
+
 _CHANGED = {"cond": _branches_error, "switch": _branches_error}
 
 
@@ -170,27 +189,40 @@ def _in_words(value: Any) -> str:
 # Mapped axes.
 
 
-def sizes_differ(axes: Any, trees: Any) -> ValueError:
-  """The error for variables and arguments of several sizes on the mapped axis, each with the first that has it.
+def size_on(leaf: Any, axis: int) -> int | None:
+  """The size of an array on an axis, None if it has no such axis."""
+  shape = getattr(leaf, "shape", ())
+  return shape[axis] if -len(shape) <= axis < len(shape) else None
+
+
+def not_one_size(axes: Any, trees: Any, given: int | None, what: str, crossing: Crossed) -> Exception:
+  """The error for variables and arguments of several sizes on the mapped axis, or of none.
 
   Args:
     axes, trees: of the groups of variables, and of the arguments.
+    given: the size that the user gave, as `what`.
   """
-  (variable_axes, in_axes), (variables, args) = axes, trees
-  if not isinstance(in_axes, (tuple, list)):
-    in_axes = (in_axes,) * len(args)
-  found: dict[Any, str] = {}
-  for axis, group in zip(variable_axes, variables):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(group) if isinstance(axis, int) else []:
-      found.setdefault(leaf.shape[axis], "/".join(str(getattr(key, "key", "")) for key in path[1:]))
-  for number, (axis, arg) in enumerate(zip(in_axes, args)):
-    for leaf in jax.tree.leaves(arg) if isinstance(axis, int) else []:
-      found.setdefault(leaf.shape[axis], f"argument {number}")
-  sizes = ", ".join(f"{size} ({where})" for size, where in found.items())
-  return ValueError(
-    f"Inconsistent batch axis sizes: {sizes}. Everything that is mapped needs one"
-    " size on its axis; what all elements share has the axis None."
-  )
+  at, path = crossing.boundary.at, str(crossing.path)
+  first = 2 if crossing.boundary.kind == "scan" else 1  # the module and the carry are not mapped
+  names = argument_names(crossing.boundary.target.fn, first + len(trees[1]))[first:]
+  found: dict[str, dict[Any, str]] = {"variable": {}, "argument": {}}
+
+  def look(key: Any, axis: Any, tree: Any) -> None:
+    for inner, leaf in jax.tree_util.tree_leaves_with_path(tree) if isinstance(axis, int) else []:
+      (part, index, *rest), size = (*key, *inner), size_on(leaf, axis)
+      kind = "argument" if part.idx else "variable"
+      name = names[index.idx] + jax.tree_util.keystr(tuple(rest)) if part.idx else "/".join(_place(rest))
+      if size is None:
+        raise errors.MappedSizeError.no_axis(at, path, f"{kind} {name!r}", np.shape(leaf), axis)
+      found[kind].setdefault(size, f"{kind} {name!r}")
+
+  try:
+    jax.tree_util.tree_map_with_path(look, axes, trees, is_leaf=lambda x: x is None)
+  except errors.MappedSizeError as error:
+    return error
+  if given is None and not any(found.values()):
+    return errors.MappedSizeError.unknown(at, path, what)
+  return errors.MappedSizeError.differ(at, path, found["variable"], found["argument"], given, what)
 
 
 # Derivatives.

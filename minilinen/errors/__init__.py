@@ -1,9 +1,9 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `asked`, `lifts`,
-`lift_warnings`, `axes` and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their names and
-first arguments are Flax's; what else a class takes is optional and makes its message better. This file lists them, so
-that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
+`loops`, `lift_warnings`, `axes` and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their
+names and first arguments are Flax's; what else a class takes is optional and makes its message better. This file lists
+them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
 from minilinen.errors.asked import MergeParamError as MergeParamError
@@ -51,6 +51,8 @@ from minilinen.errors.lifts import MultiScopeError as MultiScopeError
 from minilinen.errors.lifts import TraceContextError as TraceContextError
 from minilinen.errors.lifts import TransformedMethodReturnValueError as TransformedMethodReturnValueError
 from minilinen.errors.lifts import TransformTargetError as TransformTargetError
+from minilinen.errors.loops import DependsOnStepError as DependsOnStepError
+from minilinen.errors.loops import MappedSizeError as MappedSizeError
 from minilinen.errors.modules import AppendAfterSetupError as AppendAfterSetupError
 from minilinen.errors.modules import AssignSubModuleError as AssignSubModuleError
 from minilinen.errors.modules import CallCompactUnboundModuleError as CallCompactUnboundModuleError

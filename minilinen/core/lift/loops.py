@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from minilinen import errors
 from minilinen.core import axes_scan, meta
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.boundary import Boundary, passing
@@ -85,7 +86,7 @@ def scan(
       (constants, of_carry, *variables), keys = crossing.groups()
       carry, xs = crossing.args[0], crossing.args[1:]
       stacked = boxes(meta.remove_axis, tuple(variables), into, metadata_params)
-      steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length")
+      steps = mapped_size((_scanned(into), in_axes), (stacked, xs), length, "length", crossing)
       crossing.tell(length=steps)
       given = stacked, split_streams(keys, streams, steps), xs
       loop = axes_scan.Loop(all_in_axes, (out_axes, _scanned(out_of)), given)
@@ -208,7 +209,7 @@ def remat_scan(
     A class, or a function `(module, carry) -> carry`.
 
   Raises:
-    ValueError: if there are no lengths.
+    MappedSizeError: if there are no lengths.
 
   >>> import jax, minilinen as nn
   >>> Deep = nn.remat_scan(nn.Dense, lengths=(3, 4))
@@ -216,7 +217,7 @@ def remat_scan(
   (3, 4, 5, 5)
   """
   if not lengths:
-    raise ValueError("remat_scan needs at least one length: lengths=(10,), or lengths=(3, 4) for 12 steps.")
+    raise errors.MappedSizeError.no_lengths(Boundary("remat_scan", target).at)
   each: Any = variable_broadcast, variable_carry, variable_axes, split_rngs
   whole: Any = dataclasses.replace(target, by="remat_scan")  # type: ignore[type-var]
   inside = whole.fn

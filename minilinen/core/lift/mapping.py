@@ -20,7 +20,7 @@ from minilinen.core.filters import (
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
 from minilinen.core.lift.crossing import Crossing, Groups, behind, spoken_of_as
 from minilinen.core.lift.targets import Liftable, lifted
-from minilinen.core.lifted_mistakes import sizes_differ
+from minilinen.core.lifted_mistakes import not_one_size, size_on
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.tracing.events import Kind, Passing
@@ -87,28 +87,25 @@ def boxes(
   return tuple(change(g, p.axis, params) if p.kind == "axis" else g for g, p in zip(groups, passings))
 
 
-def mapped_size(axes: Any, trees: Any, given: int | None, what: str) -> int:
+def mapped_size(axes: Any, trees: Any, given: int | None, what: str, crossing: Crossing) -> int:
   """The size of the mapped axis, from an `axis_size` or `length` given, or read off the arrays.
 
   Args:
-    axes: pytree prefix of `trees`; what is no integer is not mapped.
+    axes: pytree prefix of `trees`, the variables and the arguments; what is no integer is not mapped.
     what: the parameter's name, for the message.
 
   Raises:
-    ValueError: if the arrays disagree, or there are none.
+    MappedSizeError: if sizes disagree, or there are none.
   """
+  sizes: set[Any] = set() if given is None else {given}
 
-  def size(axis: Any, tree: Any) -> Any:
-    leaves = jax.tree.leaves(tree) if isinstance(axis, int) else []
-    return leaves[0].shape[axis] if leaves else ()
+  def look(axis: Any, tree: Any) -> None:
+    if isinstance(axis, int):
+      sizes.update(size_on(leaf, axis) for leaf in jax.tree.leaves(tree))
 
-  sizes = set(jax.tree.leaves(jax.tree.map(size, axes, trees, is_leaf=lambda x: x is None)))
-  if given is not None:
-    return given
-  if len(sizes) > 1:
-    raise sizes_differ(axes, trees)
-  if not sizes:
-    raise ValueError(f"{what} should be specified manually: no argument and no variable is mapped.")
+  jax.tree.map(look, axes, trees, is_leaf=lambda x: x is None)
+  if len(sizes) != 1 or None in sizes:
+    raise not_one_size(axes, trees, given, what, crossing)
   return sizes.pop()
 
 
@@ -161,7 +158,7 @@ def vmap(
 
       variables, keys = crossing.groups()
       variables = boxes(meta.remove_axis, variables, boundary.ins, metadata_params)
-      size = mapped_size((into, in_axes), (variables, crossing.args), axis_size, "axis_size")
+      size = mapped_size((into, in_axes), (variables, crossing.args), axis_size, "axis_size", crossing)
       crossing.tell(length=size)
       mapped = jax.vmap(
         spoken_of_as(boundary.target, body),
