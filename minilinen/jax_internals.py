@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -242,20 +242,44 @@ def trace_of(tracer: Any) -> Any:
   return getattr(tracer, "_trace", None)
 
 
-def number_behind(value: Any) -> Any:
-  """The array that a tracer of `grad`, `jvp` or `vmap` has inside; None if it stands for a value of a program."""
+def number_behind(value: Any, passed: Sequence[Sequence[Any]] = ()) -> Any:
+  """The array that a tracer of `grad`, `jvp` or `vmap` has inside; None if it stands for a value of a program.
+
+  Args:
+    value: what may be a tracer.
+    passed: the arguments of each `jax.jit` that is tracing, the outermost first: a value of such a program that is one
+      of its inputs stands for what was passed.
+  """
   while isinstance(value, core.Tracer):
-    value = getattr(value, "primal", None if is_staged(value) else getattr(value, "val", None))
+    value = _argument(value, passed) if is_staged(value) else _inside(value)
   return value
 
 
 def traces_behind(value: Any) -> list[Any]:
   """The transforms that a tracer of `grad`, `jvp` or `vmap` goes through, the innermost first."""
   found = []
-  while isinstance(value, core.Tracer):
+  while isinstance(value, core.Tracer) and not is_staged(value):
     found.append(trace_of(value))
-    value = getattr(value, "primal", None if is_staged(value) else getattr(value, "val", None))
+    value = _inside(value)
   return found
+
+
+def _inside(tracer: Any) -> Any:
+  return getattr(tracer, "primal", getattr(tracer, "val", None))
+
+
+def _argument(tracer: Any, passed: Sequence[Sequence[Any]]) -> Any:
+  """What was passed for an input of a program that `jax.jit` is tracing; None if it is none, or nobody knows."""
+  jits, trace = [], current_trace() if passed else None
+  while trace is not None:
+    jits += [trace] if transform_of(trace) == _BY_USE["jit"] else []
+    trace = outer_trace(trace)
+  jits.reverse()
+  if trace_of(tracer) not in jits or len(jits) != len(passed):
+    return None
+  inputs, arguments = trace_of(tracer).frame.invars, passed[jits.index(trace_of(tracer))]
+  found = [leaf for variable, leaf in zip(inputs, arguments) if variable is tracer.val]
+  return found[0] if found and len(inputs) == len(arguments) else None
 
 
 def transform_of(trace: Any) -> str:

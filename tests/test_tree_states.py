@@ -244,7 +244,7 @@ def a_candidate_that_may_be_refused(one: Any, _: Any) -> Iterator[Any]:
   yield None
 
 
-@unknown
+@known(("array", 4, 4), ("array", 4, 4))
 def donated_in_a_step(one: Any, other: Any) -> Iterator[Any]:
   jitted, both = jax.jit(step, donate_argnums=0), [one, other]
   for _ in range(3):
@@ -253,6 +253,64 @@ def donated_in_a_step(one: Any, other: Any) -> Iterator[Any]:
   q.apply(both[0], X)
   q.apply(both[1], X)
   yield None
+
+
+@known(("array", 10, 10))
+def ten_jitted_steps(one: Any, _: Any) -> Iterator[Any]:
+  jitted = jax.jit(step)
+  for _ in range(10):
+    one = jitted(one)
+  yield one
+
+
+@known(("array", 3, 3))
+def ten_jitted_steps_in_jit(one: Any, _: Any) -> Iterator[Any]:
+  jitted = jax.jit(lambda scale, *, params: jax.jit(step)(params), static_argnums=0)
+  for _ in range(3):
+    one = jitted("static", params=one)
+  yield one
+
+
+@known(("array", 3, 6), ("array", 1, 3))
+def a_jitted_step_with_a_teacher(student: Any, teacher: Any) -> Iterator[Any]:
+  @jax.jit
+  def jitted(student: Any, teacher: Any) -> Any:
+    def distance(params: Any) -> Any:
+      return ((q.apply(params, X) - q.apply(teacher, X)) ** 2).sum()
+
+    grads = jax.grad(distance)(student)
+    q.apply(student, X)
+    return jax.tree.map(lambda p, g: p - 0.1 * g, student, grads)
+
+  for _ in range(3):
+    student = jitted(student, teacher)
+  yield student, teacher
+
+
+@known(("array", 3, 3))
+def a_whole_state_in_a_jitted_step(one: Any, _: Any) -> Iterator[Any]:
+  @jax.jit
+  def jitted(state: Any) -> Any:
+    params, inner = state
+    updates, inner = tx.update(jax.grad(loss)(params), inner, params)
+    return optax.apply_updates(params, updates), inner
+
+  state = one, tx.init(one)
+  for _ in range(3):
+    state = jitted(state)
+  yield state
+
+
+@unknown
+def scanned_in_a_jitted_step(one: Any, other: Any) -> Iterator[Any]:
+  jitted = jax.jit(lambda params: jax.lax.scan(lambda p, _: (step(p), None), params, None, length=3)[0])
+  yield jitted(one), jitted(other)
+
+
+@unknown
+def computed_in_a_jitted_step(one: Any, other: Any) -> Iterator[Any]:
+  jitted = jax.jit(lambda params: q.apply(jax.tree.map(lambda p: 2 * p, params), X))
+  yield jitted(one), jitted(other)
 
 
 def run(program: Program) -> Trace:

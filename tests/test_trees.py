@@ -398,17 +398,26 @@ def test_ten_updates_are_one_model_in_ten_states():
   assert recorded(held) == ([0] * 11, [("init", 10, True)])
 
 
-def test_what_a_jitted_function_hides_is_told_as_not_known():
+def test_what_is_passed_to_a_jitted_function_is_known():
   def train() -> None:
     params, step = q.init(KEY, X), jax.jit(jax.grad(loss))
     for _ in range(3):
       params = stepped(step(params))
 
-  assert recorded(train) == ([0, 0, 0, 0], [("init", 1, False)])
+  assert recorded(train) == ([0, 0, 0, 0], [("init", 3, True)])
 
   def twins() -> None:
     first, second = q.init(KEY, X), q.init(OTHER, X)
     jax.jit(lambda p: loss(p))(first)
+    loss(second)
+
+  assert recorded(twins) == ([0, 1, 0, 1], [("init", 1, True), ("init", 1, True)])
+
+
+def test_what_a_jitted_function_hides_is_told_as_not_known():
+  def twins() -> None:
+    first, second = q.init(KEY, X), q.init(OTHER, X)
+    jax.jit(lambda p: loss(jax.tree.map(jnp.sin, p)))(first)
     loss(second)
 
   assert recorded(twins) == ([0, 1, 2, 1], [("init", 1, True), ("init", 1, True), ("unknown", 1, False)])

@@ -33,7 +33,7 @@ class Ran:
     run: its draft.
     time: how many runs began before it, and itself.
     given, made: the number of each leaf that is an array.
-    is_known: whether all leaves are; inside of `jax.jit` they are not.
+    is_known: whether all leaves are; what was computed inside of `jax.jit` is not.
     traces: numbers of the transforms that the leaves go through.
     is_differentiated: whether one of these is `jax.grad` or the like.
     fresh: how many arrays of a shape there are that were not there when the run before it began.
@@ -57,9 +57,11 @@ class Arrays:
     born: for each array the time of the run at whose beginning it was there first, 0 if it was there before the
       recording, None if nobody knows.
     shapes: the shape and dtype of each.
+    passed: the arguments of each jitted function that is being traced, the outermost first.
   """
 
   def __init__(self, looks: bool = True) -> None:
+    self.passed: list[Sequence[Any]] = []
     self.runs: list[Ran] = []
     self.born: list[int | None] = []
     self.shapes: list[Any] = []
@@ -105,7 +107,7 @@ class Arrays:
   def _numbers_of(self, leaves: Sequence[tuple[Place, Any]], time: int | None = None) -> dict[Place, int]:
     found = {}
     for place, leaf in leaves:
-      array = jax_internals.number_behind(leaf)
+      array = jax_internals.number_behind(leaf, self.passed)
       if isinstance(array, (jax.Array, np.ndarray)):
         number = found[place] = self._number(array, time if isinstance(array, jax.Array) else None)
         self._used[number] = self._numbers[id(array)][0]

@@ -17,7 +17,7 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -108,22 +108,28 @@ _hooks = _Hooks()
 
 def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) -> Any:
   recorder = current()
-  if recorder is None or not (_runs_modules(fun) or _passes_modules(args, kwargs)):
+  if recorder is None:
     return original(fun, jit, args, kwargs)
-  around, recorder.jitted = recorder.jitted, _number_of(recorder, fun, jit, args, kwargs)
+  static = {*getattr(jit, "static_argnums", ()), *getattr(jit, "static_argnames", ())}
+  leaves, structure = jax.tree.flatten(
+    ([x for n, x in enumerate(args) if n not in static], {n: x for n, x in kwargs.items() if n not in static})
+  )
+  around = recorder.jitted
+  recorder.arrays.passed.append(leaves)
   try:
+    if not (_runs_modules(fun) or _passes_modules(args, kwargs)):
+      return original(fun, jit, args, kwargs)
+    plain = [x for n, x in (*enumerate(args), *kwargs.items()) if n in static]
+    recorder.jitted = _number_of(recorder, fun, (str(plain), structure), leaves)
     return _with_events(original, fun, jit, args, kwargs)
   finally:
     recorder.jitted = around
+    recorder.arrays.passed.pop()
 
 
-def _number_of(recorder: Recorder, fun: Any, jit: Any, args: Any, kwargs: Any) -> int:
+def _number_of(recorder: Recorder, fun: Any, form: Any, leaves: Sequence[Any]) -> int:
   """A number for what JAX traces once: a function with arguments of certain shapes, however often we trace it."""
-  static = set(getattr(jit, "static_argnums", ())), set(getattr(jit, "static_argnames", ()))
-  plain = [x for n, x in (*enumerate(args), *kwargs.items()) if n in static[0] or n in static[1]]
-  others = [x for n, x in (*enumerate(args), *kwargs.items()) if n not in static[0] and n not in static[1]]
-  leaves, structure = jax.tree.flatten(others)
-  key = (id(fun), str(plain), structure, *((np.shape(x), getattr(x, "dtype", type(x))) for x in leaves))
+  key = (id(fun), *form, *((np.shape(x), getattr(x, "dtype", type(x))) for x in leaves))
   numbers = _signatures.setdefault(recorder, {})
   return numbers.setdefault(key, (len(numbers) + 1, fun))[0]
 
