@@ -235,3 +235,118 @@ def test_scopes_in_a_lift(kind):
     return model.init_with_output(KEY, X)
 
   same(program)
+
+
+# The order in which scopes cross: that of the arguments and results of the program, and of gradients by scope.
+
+
+def scope_orders(nn, lift, how):
+  """A model that lifts a module with others in its fields or among its arguments, none named in order."""
+
+  class Leaf(nn.Module):
+    n: int
+
+    @nn.compact
+    def __call__(self, x):
+      x = nn.Dropout(0.5, deterministic=False)(x)
+      return x + self.param("w", nn.initializers.normal(), (self.n, 1, 1)).sum()
+
+  class Pair(nn.Module):
+    z: Any
+    a: Any
+
+    @nn.compact
+    def __call__(self, x):
+      return self.a(self.z(x))
+
+  class Tree(nn.Module):
+    parts: Any
+
+    @nn.compact
+    def __call__(self, x):
+      return self.parts["a"][0](self.parts["z"](x))
+
+  class SetUp(Pair):
+    def setup(self):
+      self.q, self.b = self.a, {"y": self.z, "c": Leaf(3)}
+
+    def __call__(self, x):
+      return self.b["c"](self.b["y"](self.q(x)))
+
+  class Later(nn.Module):
+    @nn.compact
+    def __call__(self, x, z, a):
+      return a(z(x))
+
+  def both(net, others, x):
+    return others["b"](others["a"](net(x)))
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      z, a = Leaf(1), Leaf(2)
+      if how == "fields":
+        return lift(Pair)(z, a)(x)
+      if how == "fields of fields":
+        return lift(Pair)(Pair(z, a), Pair(a, Leaf(3)))(x)
+      if how == "dict":
+        return lift(Tree)({"z": z, "a": [a]})(x)
+      if how == "setup":
+        return lift(SetUp)(z, a)(x)
+      if how == "keywords":
+        return lift(Later)()(x, z=z, a=a)
+      if how == "function":
+        return lift(lambda net, x: net(x))(Pair(z, a), x)
+      z(a(x))  # for Flax, which lifts no function of modules that are new
+      return lift(both)(z, {"b": a, "a": z}, x)
+
+  return Net()
+
+
+ORDERS = ["fields", "fields of fields", "dict", "setup", "keywords", "function", "itself and others"]
+
+
+@pytest.mark.parametrize("how", ORDERS)
+@pytest.mark.parametrize("kind", ["jit", "remat", "fold_rngs"])
+def test_scopes_cross_in_the_order_of_their_names(kind, how):
+  same_model(lambda nn: scope_orders(nn, getattr(nn, kind), how), X, streams=("params", "dropout"))
+
+
+@as_flax
+def test_gradients_of_several_scopes_come_in_the_order_of_their_names(nn):
+  class Leaf(nn.Module):
+    n: int
+
+    @nn.compact
+    def __call__(self, x):
+      return x * self.param("w", nn.initializers.normal(), (self.n, 1, 1)).sum()
+
+  class Pair(nn.Module):
+    z: Any
+    a: Any
+
+    @nn.compact
+    def __call__(self, x):
+      return self.a(self.z(x))
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      z, a = Leaf(1), Leaf(2)
+      y, pull = nn.vjp(lambda net, x: net(x), Pair(z, a), x, multi_scope=True)
+      return pull(y)
+
+  trees, x_t = Net().apply(Net().init(KEY, X), X)
+  return [tree["params"] for tree in trees if tree.get("params")], x_t
+
+
+def test_a_lift_is_told_where_its_module_is_when_that_is_among_the_arguments_too():
+  class Net(minilinen.Module):
+    @minilinen.compact
+    def __call__(self, x):
+      a, b = minilinen.Dense(4, name="a"), minilinen.Dense(4, name="b")
+      b(a(x))
+      return minilinen.remat(lambda net, others, x: others[1](others[0](net(x))))(a, (a, b), x)
+
+  found = minilinen.trace(Net().init)(KEY, X)
+  assert [lift.path for lift in found.lifts] == [("a",)]

@@ -7,7 +7,7 @@ submodules of what it finds, and lifted transforms carry it across their boundar
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -20,34 +20,45 @@ from minilinen.module.base import ModuleBase
 PLAIN = (int, float, str, bytes, type(None), jax.Array, Scope, Variable, AxisMetadata, type)
 
 
-def map_modules(fn: Callable[[str, Any], Any], value: Any, suffix: str = "") -> Any:
+def map_modules(fn: Callable[[str, Any], Any], value: Any, suffix: str = "", by_key: bool = False) -> Any:
   """A value with `fn(suffix, module)` in the place of every module in it; what holds none is kept as it is.
 
-  The suffix says where the module stands: "_0" in a list, "_a_1" in a list in a dict.
+  The suffix says where the module stands: "_0" in a list, "_a_1" in a list in a dict. Dicts are gone through as they
+  stand, or `by_key`, as JAX does.
   """
   if isinstance(value, ModuleBase):
     return fn(suffix, value)
   if isinstance(value, PLAIN) or (callable(value) and not dataclasses.is_dataclass(value)):
     return value
   if isinstance(value, (tuple, list)):
-    parts = [map_modules(fn, part, f"{suffix}_{i}") for i, part in enumerate(value)]
+    parts = [map_modules(fn, part, f"{suffix}_{i}", by_key) for i, part in enumerate(value)]
     if all(a is b for a, b in zip(parts, value)):
       return value
     return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
   if isinstance(value, (dict, FrozenDict)):
-    entries = {k: map_modules(fn, part, f"{suffix}_{k}") for k, part in value.items()}
+    keys = _sorted(value) if by_key else value
+    entries = {k: map_modules(fn, value[k], f"{suffix}_{k}", by_key) for k in keys}
     if all(entries[k] is value[k] for k in entries) and not isinstance(value, FrozenDict):
       return value
-    return type(value)(entries)
-  return _map_pytree(fn, value, suffix)
+    return type(value)({k: entries[k] for k in value})
+  return _map_pytree(fn, value, suffix, by_key)
 
 
-def _map_pytree(fn: Callable[[str, Any], Any], value: Any, suffix: str) -> Any:
+def _sorted(keys: Iterable[Any]) -> Iterable[Any]:
+  """Keys in order, or as they come if they have none."""
+  try:
+    return sorted(keys)
+  except TypeError:
+    return keys
+
+
+def _map_pytree(fn: Callable[[str, Any], Any], value: Any, suffix: str, by_key: bool) -> Any:
   """As `map_modules`, for the pytrees that users register."""
   paths, treedef = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda x: x is not value and _holds(x))
   if len(paths) == 1 and paths[0][1] is value:
     return value
-  parts = [map_modules(fn, part, suffix + "".join(f"_{_plain_key(k)}" for k in path)) for path, part in paths]
+  names = ["".join(f"_{_plain_key(k)}" for k in path) for path, _ in paths]
+  parts = [map_modules(fn, part, suffix + name, by_key) for name, (_, part) in zip(names, paths)]
   if all(a is part for a, (_, part) in zip(parts, paths)):
     return value
   return jax.tree.unflatten(treedef, parts)

@@ -32,7 +32,7 @@ class Carried:
   Attributes:
     module: the module.
     others: those among the arguments.
-    scopes: the scopes of all that have one, the module's last.
+    scopes: the scopes of all that have one; number `own` is the module's.
   """
 
   def __init__(self, module: Module, others: Sequence[Module]):
@@ -41,6 +41,7 @@ class Carried:
     self._scoped = _scoped_modules((others, module))
     self._states = [m._state.copy() for m in self._scoped]  # a body may run twice: from the same start
     self.scopes: list[Any] = [m.scope for m in self._scoped]
+    self.own = next(i for i, m in enumerate(self._scoped) if m is module)
     self.class_name = type(module).__name__
     self.names = module._state.cursors
 
@@ -128,7 +129,7 @@ def carry(self: Module, args: Any, kwargs: Any, target: Target) -> tuple[Carried
     others.append(module)
     return Stand(len(others) - 1, describe(module) if current() is not None else None)
 
-  args, kwargs = map_modules(stand, args), map_modules(stand, kwargs)
+  args, kwargs = map_modules(stand, args, by_key=True), map_modules(stand, kwargs, by_key=True)
   return Carried(self, others), args, kwargs
 
 
@@ -156,16 +157,20 @@ Module.__lift__ = classmethod(lift_class)  # type: ignore[attr-defined]
 
 
 def _scoped_modules(value: Any) -> list[Module]:
-  """Every bound module in a value or in the attributes of one that is, each once and after those inside of it."""
+  """Every bound module in a value or in the attributes of one that is, each once and after those inside of it.
+
+  Of attributes and entries those come first whose names do: in this order variables pass through JAX, and gradients
+  of several scopes are handed out.
+  """
   found: dict[int, Module] = {}
   seen: set[int] = set()
 
   def visit(suffix: str, module: Module) -> Module:
     if module.scope is not None and id(module) not in seen:
       seen.add(id(module))
-      for name, attribute in module.__dict__.items():
+      for name, attribute in sorted(module.__dict__.items()):
         if name not in ("parent", "scope", "_state", "name", "_adopted_from"):
-          map_modules(visit, attribute)
+          map_modules(visit, attribute, by_key=True)
       found[id(module)] = module
     return module
 

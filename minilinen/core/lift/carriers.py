@@ -50,12 +50,14 @@ class Carrier(Protocol):
   """What a crossing asks of a carrier.
 
   Attributes:
-    scopes: all its scopes; the last one is the lifted module's own.
+    scopes: all its scopes.
+    own: which of them is the lifted module's own.
     class_name: the lifted module's class, "" if it is none.
     names: how many automatic names the module has given, by class.
   """
 
   scopes: Sequence[Scope]
+  own: int
   names: dict[str, int]
   class_name: str
 
@@ -83,6 +85,7 @@ class ScopeTree:
   """A scope, or a pytree of them."""
 
   class_name = ""
+  own = -1
 
   def __init__(self, tree: Any, target: Target, kind: str):
     self.names: dict[str, int] = {}

@@ -165,10 +165,10 @@ def _parts(crossing: Crossing) -> Any:
 def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
   """The streams as Flax passes them in.
 
-  Those of the last scope, which is the lifted module's own, have everything folded in that is to be; those of others,
-  which are modules among the arguments, have forgotten their path.
+  Those of the lifted module's own scope have everything folded in that is to be; those of others, which are modules
+  among the arguments, have forgotten their path.
   """
-  target = crossing.tops[crossing.form.ways[-1][0]]
+  target = crossing.tops[crossing.form.ways[crossing.carrier.own][0]]
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
     if top is target:

@@ -91,7 +91,7 @@ class Crossing:
     for scope in scopes:
       scope.check_valid()
     self.form, self.tops = Form.of(scopes)
-    self.path = scopes[-1].path if scopes else ROOT
+    self.path = scopes[self.carrier.own].path if scopes else ROOT
     self.again: Callable[[], Any] | None = None
     self._span: Any = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
