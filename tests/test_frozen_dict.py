@@ -133,9 +133,7 @@ def test_freeze_of_a_frozen_dict_is_itself() -> None:
 def test_it_cannot_be_changed() -> None:
   frozen = freeze({"a": {"b": 1}})
   for change in (lambda: frozen.__setitem__("a", 1), lambda: frozen["a"].__setitem__("b", 1)):
-    with pytest.raises(
-      ValueError, match=r"FrozenDict is immutable: use \.copy\(\{key: value\}\), or unfreeze"
-    ):
+    with pytest.raises(ValueError, match=r"FrozenDict is immutable: .* cannot be set"):
       change()
   with pytest.raises(AttributeError):
     frozen.update  # type: ignore[attr-defined]  # noqa: B018

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import jax
 
+from minilinen import errors
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -44,9 +46,7 @@ class FrozenDict(Mapping[K, V]):
     return _wrapped(value) if isinstance(value, dict) else value
 
   def __setitem__(self, key: K, value: V) -> None:
-    raise ValueError(
-      "FrozenDict is immutable: use .copy({key: value}), or unfreeze(d) for a dict of your own."
-    )
+    raise errors.FrozenDictError(key, isinstance(self._dict.get(key), dict))
 
   def __contains__(self, key: object) -> bool:
     return key in self._dict
@@ -152,13 +152,13 @@ def copy(
   """A copy of a dict or FrozenDict, of its own kind, with entries added or replaced.
 
   Raises:
-    TypeError: if `x` is neither.
+    NotADictError: if `x` is neither.
   """
   if isinstance(x, FrozenDict):
     return x.copy(add_or_replace)
   if isinstance(x, dict):
     return {**jax.tree.map(lambda leaf: leaf, x), **add_or_replace}
-  raise TypeError(f"Expected FrozenDict or dict, got {type(x)}")
+  raise errors.NotADictError(x, "copy")
 
 
 def pop(x: Mapping[Any, Any], key: Any) -> tuple[Mapping[Any, Any], Any]:
@@ -168,14 +168,14 @@ def pop(x: Mapping[Any, Any], key: Any) -> tuple[Mapping[Any, Any], Any]:
   ({'cache': 2}, 1)
 
   Raises:
-    TypeError: if `x` is neither.
+    NotADictError: if `x` is neither.
   """
   if isinstance(x, FrozenDict):
     return x.pop(key)
   if isinstance(x, dict):
     rest = jax.tree.map(lambda leaf: leaf, x)
     return rest, rest.pop(key)
-  raise TypeError(f"Expected FrozenDict or dict, got {type(x)}")
+  raise errors.NotADictError(x, "pop")
 
 
 def pretty_repr(x: Any, num_spaces: int = 4) -> str:

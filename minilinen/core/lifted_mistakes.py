@@ -287,6 +287,18 @@ def check_directions(wanted: Any, directions: Any, boundary: Boundary) -> None:
 # Static arguments.
 
 
+def no_concrete(boundary: Boundary) -> errors.RemovedOptionError:
+  """The error for `concrete` of `remat`; arguments with a bool or a string for a default are settings."""
+  try:
+    parameters = [*inspect.signature(boundary.target.fn).parameters.values()]
+  except (TypeError, ValueError):
+    parameters = []
+  settings = [
+    n for n, p in enumerate(parameters) if p.kind != p.KEYWORD_ONLY and isinstance(p.default, (bool, str))
+  ]
+  return errors.RemovedOptionError.concrete(boundary.at, settings)
+
+
 def warn_of_static_arrays(crossing: Crossed) -> None:
   """Warns if an array is static: then it is a constant for JAX, and not transformed."""
   args = crossing.given[0]

@@ -243,10 +243,10 @@ class Place:
     """A setting of the run.
 
     Raises:
-      KeyError: if it isn't there and no default is given.
+      FlagNotFoundError: if it isn't there and no default is given.
     """
     if default is _MISSING and key not in self.flags:
-      raise KeyError(f"flag {key!r} is not set in this run; its flags are {sorted(self.flags)}")
+      raise errors.FlagNotFoundError(key, self.path_text, self.flags)
     return self.flags.get(key, default)
 
   def __eq__(self, other: Any) -> bool:

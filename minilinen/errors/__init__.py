@@ -1,9 +1,9 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `asked`, `lifts`,
-`loops`, `lift_warnings`, `axes` and `findings`, those of questions to a trace in `minilinen.tracing.errors`. Their
-names and first arguments are Flax's; what else a class takes is optional and makes its message better. This file lists
-them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
+`loops`, `lift_warnings`, `axes`, `dicts` and `findings`, those of questions to a trace in `minilinen.tracing.errors`.
+Their names and first arguments are Flax's; what else a class takes is optional and makes its message better. This file
+lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
 """
 
 from minilinen.errors.asked import MergeParamError as MergeParamError
@@ -24,6 +24,9 @@ from minilinen.errors.base import MinilinenWarning as MinilinenWarning
 from minilinen.errors.base import nearest as nearest
 from minilinen.errors.base import note as note
 from minilinen.errors.base import warn as warn
+from minilinen.errors.dicts import FlagNotFoundError as FlagNotFoundError
+from minilinen.errors.dicts import FrozenDictError as FrozenDictError
+from minilinen.errors.dicts import NotADictError as NotADictError
 from minilinen.errors.findings import ExtraVariableWarning as ExtraVariableWarning
 from minilinen.errors.findings import KeyCollisionWarning as KeyCollisionWarning
 from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
@@ -48,6 +51,7 @@ from minilinen.errors.lifts import JaxTransformError as JaxTransformError
 from minilinen.errors.lifts import LiftedAt as LiftedAt
 from minilinen.errors.lifts import LiftedFunctionError as LiftedFunctionError
 from minilinen.errors.lifts import MultiScopeError as MultiScopeError
+from minilinen.errors.lifts import RemovedOptionError as RemovedOptionError
 from minilinen.errors.lifts import TraceContextError as TraceContextError
 from minilinen.errors.lifts import TransformedMethodReturnValueError as TransformedMethodReturnValueError
 from minilinen.errors.lifts import TransformTargetError as TransformTargetError

@@ -125,6 +125,31 @@ class MultiScopeError(MinilinenError, NotImplementedError):
     super().__init__(paths, around=self.arguments if arguments else "")
 
 
+class RemovedOptionError(MinilinenError, NotImplementedError):
+  """A transform was given an option that JAX no longer has.
+
+  Example:
+    nn.remat(nn.Dense, concrete=True)
+  """
+
+  takes = ("lift", "option")
+  says = "{lift} has no {option} any more."
+
+  @classmethod
+  def concrete(cls, lift: LiftedAt, settings: Sequence[int] = ()) -> RemovedOptionError:
+    """For `concrete` of `remat`, with the positions of the arguments that are settings."""
+    right = lift.call(f"static_argnums={tuple(settings)}, ..." if settings else "...")
+    mend = "static_argnums are the positions of arguments that the body looks at; the module is number 0."
+    return cls(lift, "concrete", right=right, mend=mend)
+
+  @classmethod
+  def reduce_axes(cls, lift: LiftedAt, names: Any) -> RemovedOptionError:
+    """For `reduce_axes` of `vjp` and what is made of it."""
+    axes = repr(names if isinstance(names, str) else tuple(names))
+    mend = "sum what comes out over the axes, for each of the gradients."
+    return cls(lift, "reduce_axes", right="jax.lax.psum(gradients, {axes})", axes=axes, mend=mend)
+
+
 class DerivativeError(MinilinenError, TypeError, ValueError):
   """A function of a lifted derivative gives something of another form than it must, or a direction has another.
 

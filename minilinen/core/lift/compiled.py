@@ -14,7 +14,7 @@ from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.core.lift.crossing import Crossing, Groups, behind, spoken_of_as
 from minilinen.core.lift.targets import Liftable, lifted
-from minilinen.core.lifted_mistakes import argument_names, warn_of_static_arrays
+from minilinen.core.lifted_mistakes import argument_names, no_concrete, warn_of_static_arrays
 from minilinen.core.rng import LazyRng
 from minilinen.core.scope import Scope
 from minilinen.tracing.recorder import current
@@ -223,18 +223,16 @@ def remat(
     methods: of a class, which methods are lifted: a name, several, or name -> options; `__call__` by default.
 
   Raises:
-    NotImplementedError: if `concrete` is True.
+    RemovedOptionError: if `concrete` is True.
   """
-  if concrete:
-    raise NotImplementedError(
-      "remat has no concrete any more: say which arguments are static, static_argnums=(2,)."
-    )
   static = _positions(static_argnums)
 
   options = {"policy": policy, "prevent_cse": prevent_cse}
   boundary = Boundary(
     "remat", target, (passing(variables),), (passing(rngs),), options, static, takes_keywords=True
   )
+  if concrete:
+    raise no_concrete(boundary)
 
   @behind(boundary)
   def call(first: Any, *args: Any, **kwargs: Any) -> Any:

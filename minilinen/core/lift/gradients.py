@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from minilinen import errors
 from minilinen.core import lifted_mistakes
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
@@ -54,7 +55,7 @@ def vjp(
     `has_aux` the auxiliary value comes third.
 
   Raises:
-    NotImplementedError: if `reduce_axes` is given.
+    RemovedOptionError: if `reduce_axes` is given.
     MultiScopeError: if modules with scopes of their own take part and `multi_scope` is False.
   """
   passed = has_aux, reduce_axes, vjp_variables, variables, rngs
@@ -75,10 +76,10 @@ def _pulled(
   given: Callable[[tuple[Any, ...]], Any] = lambda pulled: pulled,
 ) -> Any:
   """`vjp`, as a boundary that is called by the name of what uses it, and gives what that makes of its result."""
-  if reduce_axes:
-    raise NotImplementedError("vjp has no reduce_axes any more: sum over the axes with jax.lax.psum instead.")
   collections = passing(vjp_variables, "differentiated", out_of=False), passing(variables)
   boundary = Boundary(kind, target, collections, (passing(rngs),), {"has_aux": has_aux})
+  if reduce_axes:
+    raise errors.RemovedOptionError.reduce_axes(boundary.at, reduce_axes)
 
   with Crossing(boundary, mdl, primals) as crossing:
     (wanted, others), keys = crossing.groups()
