@@ -53,7 +53,7 @@ GROUPS = [
 
 # What one person reads in an afternoon to know how all of this works, in this order; the rest may be skipped.
 AFTERNOON = [
-  ("A tree of variables, places in it, and keys", "core/tree core/place core/scope keys core/rng core/run"),
+  ("Keys, a tree of variables, and places in it", "keys core/rng core/tree core/place core/scope core/run"),
   (
     "A module, and a call",
     "module/context module/base module/life module/attributes module/variables module/call module/runs"
@@ -121,7 +121,12 @@ def afternoon_files(names: str) -> list[Path]:
 
 def afternoon() -> str:
   """The files of the afternoon, in reading order, with how many lines of code each has."""
-  lines: list[str] = []
+  files = [file for _, names in AFTERNOON for file in afternoon_files(names)]
+  total = sum(map(code_lines, files))
+  lines = [
+    f"{len(files)} files, {total:,} lines of code.",
+    "",
+  ]
   for title, names in AFTERNOON:
     lines += [f"**{title}**", ""]
     for number, file in enumerate(afternoon_files(names), 1):

@@ -1,4 +1,7 @@
-"""The functional core: variable trees, scopes, boxes and lifted transforms. It knows nothing of modules."""
+"""May be skipped: the names of the functional core: variable trees, scopes, boxes and lifted transforms.
+
+The core knows nothing of modules.
+"""
 
 import jax
 

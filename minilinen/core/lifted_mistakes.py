@@ -128,7 +128,7 @@ def _depends_on_step(error: errors.DependsOnStepError, crossing: Crossed) -> err
   names = [name for name in rest if not name.isdigit()]
   if part == "0" or rest[:1] == ["1"]:
     col = names[0] if names else ""
-    keys = [p for p in boundary.streams if ("params" in p.names) != p.all_but]
+    keys = [p for p in boundary.streams if p.takes("params")]
     is_split = part == "0" and col == "params" and bool(keys) and keys[0].kind == "split"
     return errors.DependsOnStepError.of_variable(
       error.place, boundary.at, str(crossing.path), "/".join(names), col, is_split, part == "0"

@@ -23,7 +23,7 @@ from minilinen.tracing.recorder import current
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, slots=True)
 class LazyRng:
-  """A stream: `rng`, its root key, and `suffix`, what is to be folded into it.
+  """A key that is not computed yet: `rng`, the root key of its stream, and `suffix`, what is to be folded into it.
 
   As a pytree its only leaf is the root key. `steps` says how `rng` itself came from the
   key that the user passed; it is kept for the trace and is empty unless somebody records.

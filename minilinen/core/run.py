@@ -190,7 +190,9 @@ _INIT_OF_MODULE = 'model.init(jax.random.key(0), x) or model.init({"params": key
 
 
 def _streams(rngs: Any, fn: Any = None, needed: bool = False) -> Mapping[str, Any]:
-  """The random streams that a run is given; one key is the stream "params". This is where keys are checked.
+  """The random streams that a run is given; one key is the stream "params".
+
+  What is passed is checked here; that a stream is missing shows when a key is drawn (`Scope.draw`).
 
   Args:
     rngs: a key, or stream -> key, or None.

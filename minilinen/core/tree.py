@@ -25,7 +25,7 @@ _EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-  """Where a tree is behind a boundary: the tree outside of it, and what it lets pass."""
+  """Where a tree is behind the boundary of a lifted transform (`boundary.py`, read later): the tree outside of it."""
 
   outer: Tree
   boundary: Boundary
@@ -42,11 +42,10 @@ class Tree:
     path: where the root is, in names from the top of the model.
     behind: the boundary that it is behind; None for the tree of a whole run.
     over: the paths of the scopes that are over, with all below them.
-    number: which variable tree of a recording it is, None if nobody records.
   """
 
   __slots__ = (
-    "variables", "rngs", "mutable", "flags", "path", "behind", "over", "number", "_may_write", "_branches", "_trace",
+    "variables", "rngs", "mutable", "flags", "path", "behind", "over", "_may_write", "_branches", "_trace",
     "__weakref__",
   )  # fmt: skip
 
@@ -66,7 +65,6 @@ class Tree:
     self.path = path
     self.behind = behind
     self.over: list[Path] = []
-    self.number: int | None = behind.outer.number if behind is not None else None
     self._may_write: dict[str, bool] = {}
     self._branches: dict[tuple[str, Path], Mapping[str, Any]] = {}
     self._trace = weakref.ref(jax_internals.current_trace())

@@ -38,7 +38,7 @@ class ModuleState:
   """Bookkeeping of one instance; a copy of it goes along into a lifted transform.
 
   Attributes:
-    initialized: whether `__post_init__` is over; from then on the instance is frozen.
+    initialized: whether it is bound; from then on only `setup` sets attributes.
     in_setup, in_compact: whether `setup` or a compact method is running.
     setup_done: whether `setup` has run.
     setup_again: whether it runs for a copy in a lifted transform, where its names are in use already.

@@ -162,7 +162,8 @@ def raw_method(fun: Callable[..., Any]) -> Callable[..., Any]:
 class Calling:
   """The `with` block of a call: its module is set up, and the parent of what is constructed now.
 
-  An exception that leaves it is told where it comes from. When a compact method is over its names may be given again.
+  An exception that leaves it is told where it comes from. When a compact method is over its names may be given again:
+  so a second call gives the same names, and finds the variables of the first (`Scope.param`). That is how calls share.
 
   Attributes:
     method: the method as interceptors let it run. Python calls it from the frame that has the block: a C function

@@ -1,8 +1,9 @@
 """The life of an instance: its parent, its automatic name, its scope, when `setup` runs, and how it is copied.
 
 A module is constructed long before it has variables, so most of this is about when. A submodule made in a compact
-method is bound at once; one that is assigned in `setup`, or stands in a field, when the module around it is. `setup`
-runs when a bound module is first used, that is when a method is called or an attribute is missing that it may make.
+method is bound at once; one in `setup` when it is assigned, or at once if it has a `name=`; one that stands in a field
+when the module around it is. `setup` runs when a bound module is first used, that is when a method is called or an
+attribute is missing that it may make.
 The module that a user made never changes: `init` and `apply` run a clone of it (`runs.py`), and a lifted transform
 runs another inside.
 """

@@ -61,7 +61,7 @@ class Recorder:
   """Collects records in order. One recorder serves one thread, and no two have the same `number`.
 
   If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
-  the program with the names of its inputs. `emitted` grows with each event.
+  the program with the names of its inputs. `emitted` grows with each event and span.
   `jitted` is the number of what `jax.jit` is tracing, by function and shapes; 0 if it traces nothing.
   """
 

@@ -1,4 +1,7 @@
-"""Lifted branches: `cond` and `switch` run one of several functions, chosen by a value."""
+"""Lifted branches: `cond` and `switch` run one of several functions, chosen by a value.
+
+Nothing is merged: each branch hands out all variables that may be written, and JAX refuses if they differ.
+"""
 
 from __future__ import annotations
 

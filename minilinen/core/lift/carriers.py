@@ -119,7 +119,7 @@ class _Plain:
     return y
 
 
-def carried(first: Any, args: Any, kwargs: Any, target: Target, kind: str) -> tuple[Carrier, Any, Any]:
+def carrier_of(first: Any, args: Any, kwargs: Any, target: Target, kind: str) -> tuple[Carrier, Any, Any]:
   """The carrier of what a lifted function was called with first, and the arguments on their way through JAX.
 
   Args:

@@ -37,7 +37,7 @@ from minilinen.core import home, lifted_mistakes
 from minilinen.core.boundary import Boundary, grouped, taking
 from minilinen.core.filters import CollectionFilter, in_filter, intersect_filters
 from minilinen.core.frozen_dict import FrozenDict, unfreeze
-from minilinen.core.lift.carriers import carried
+from minilinen.core.lift.carriers import carrier_of
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.meta import laid_out
@@ -86,7 +86,7 @@ class Crossing:
       kwargs = {}
     self.boundary = boundary
     self.given = args, kwargs
-    self.carrier, self.args, self.kwargs = carried(first, args, kwargs, boundary.target, boundary.kind)
+    self.carrier, self.args, self.kwargs = carrier_of(first, args, kwargs, boundary.target, boundary.kind)
     scopes = self.carrier.scopes
     for scope in scopes:
       scope.check_valid()

@@ -1,4 +1,4 @@
-"""Lifted derivatives: `vjp`, `jvp`, `value_and_grad`, `grad`, and `custom_vjp`.
+"""May be skipped: lifted derivatives: `vjp`, `jvp`, `value_and_grad`, `grad`, and `custom_vjp`.
 
 JAX differentiates with respect to arguments, and on the other side of a boundary the variables are arguments too:
 which collections count is a filter. Gradients with respect to variables come in the form of what was passed: for a
@@ -19,7 +19,7 @@ from minilinen.core import lifted_mistakes
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
 from minilinen.core.frozen_dict import unfreeze
-from minilinen.core.lift.carriers import carried, replaced_stands
+from minilinen.core.lift.carriers import carrier_of, replaced_stands
 from minilinen.core.lift.crossing import Crossing, behind, spoken_of_as
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target, also_called
@@ -188,7 +188,7 @@ def jvp(
     The result and its tangent.
   """
   target = Target.of(fn)
-  carrier = carried(mdl, tuple(primals), {}, target, "jvp")[0]
+  carrier = carrier_of(mdl, tuple(primals), {}, target, "jvp")[0]
   by_scope = carrier.by_scope(Form.of(carrier.scopes)[0], variable_tangents)
   lifted_mistakes.check_collections(by_scope, Boundary("jvp", target))
   differentiated = {col for given in by_scope for col, tree in given.items() if tree}

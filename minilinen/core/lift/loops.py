@@ -58,7 +58,8 @@ def scan(
   Args:
     target: called as `target(carry, *xs) -> (carry, ys)` with one slice of the `xs`.
     variable_axes: collections -> the axis on which each step has its own variables.
-    variable_broadcast: collections that all steps share and none changes.
+    variable_broadcast: collections that all steps share. What the body writes there may not depend on the step: it is
+      taken from the pass before the loop, and written back once.
     variable_carry: collections that one step hands to the next.
     split_rngs: streams -> whether each step draws its own keys.
     in_axes, out_axes: axis of each of the `xs` and `ys`, or `broadcast`.
