@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -244,6 +245,30 @@ def outer_and_inner(nn, run):
 @raises_as_flax("NotImplementedError")
 def test_vjp_of_several_scopes_must_be_asked_for(nn):
   return outer_and_inner(nn, lambda net, other, x: nn.vjp(lambda net, other, x: net(other(x)), net, other, x))
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("given", [{}, {"params": {}}], ids=["nothing", "no params"])
+def test_a_module_without_parameters_has_no_gradients(several, given):
+  """An empty tree, not an empty collection in it, also where the collection was passed."""
+
+  def gradients(nn: Any) -> Any:
+    class Double(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return 2 * x
+
+    class Outer(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        y, backward = nn.vjp(lambda layer, x: layer(x), Double(), x, multi_scope=several)
+        return backward(jnp.ones_like(y))
+
+    return Outer().apply(given, X)
+
+  ours, flaxs = gradients(minilinen), gradients(flax.linen)
+  assert ours[0] == flaxs[0] == ([{}] if several else {})
+  equal(flaxs[1], ours[1])
 
 
 @pytest.mark.parametrize("transform", ["grad", "value_and_grad"])

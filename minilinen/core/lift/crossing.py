@@ -124,7 +124,7 @@ class Crossing:
     variables = _transposed([grouped(top.tree.collections(top.path), b.ins) for top in self.tops], len(b.ins))
     self._note(variables, False)
     variables = tuple(
-      tuple(map(unfreeze, group)) if passing.kind == "differentiated" else group
+      tuple(unfreeze(_filled(cols)) for cols in group) if passing.kind == "differentiated" else group
       for passing, group in zip(b.ins, variables)
     )
     return variables, _transposed([grouped(top.rngs, b.streams) for top in self.tops], len(b.streams))
@@ -287,6 +287,11 @@ def _inner(
   tree = Tree(variables, rngs, mutable, top.flags, top.path, Behind(top.tree, boundary))
   crossing.note_inside(top, variables)
   return Scope.at(tree, top.path, top.rng_counters)
+
+
+def _filled(collections: dict[str, Any]) -> dict[str, Any]:
+  """The collections that have something in them: there are no gradients of others."""
+  return {col: tree for col, tree in collections.items() if tree}
 
 
 def _transposed(by_scope: Sequence[Sequence[dict[str, Any]]], groups: int) -> Groups:
