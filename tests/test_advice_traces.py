@@ -337,6 +337,27 @@ finally:
   Advice(
     errors.RetracedWarning,
     """
+    variables = nn.Dense(4).init(key, x)
+    step = jax.jit(lambda variables, x, scale: nn.Dense(4).apply(variables, x) * scale, static_argnums=2)
+    with nn.record() as trace:
+      for scale in range(3):
+        step(variables, x, scale)
+    found = trace.check()
+    """,
+    ["traced 3 times", "one jitted function", "static ones", "pass as arrays of one shape"],
+    ("new function", "outside of the loop"),
+    """
+    variables = nn.Dense(4).init(key, x)
+    step = jax.jit(lambda variables, x, scale: nn.Dense(4).apply(variables, x) * scale)
+    with nn.record() as trace:
+      for scale in range(3):
+        step(variables, x, scale)
+    found = trace.check()
+    """,
+  ),
+  Advice(
+    errors.RetracedWarning,
+    """
     with nn.record() as trace:
       for size in (1, 2, 3):
         jax.jit(nn.Dense(4).init)(key, jnp.ones((size, 3)))

@@ -302,6 +302,14 @@ def a_whole_state_in_a_jitted_step(one: Any, _: Any) -> Iterator[Any]:
 
 
 @unknown
+def slices_of_an_ensemble(one: Any, other: Any) -> Iterator[Any]:
+  ensemble = jax.tree.map(lambda *parts: jnp.stack(parts), one, other)
+  for i in range(2):
+    q.apply(jax.tree.map(lambda p, i=i: p[i], ensemble), X)
+  yield ensemble
+
+
+@unknown
 def scanned_in_a_jitted_step(one: Any, other: Any) -> Iterator[Any]:
   jitted = jax.jit(lambda params: jax.lax.scan(lambda p, _: (step(p), None), params, None, length=3)[0])
   yield jitted(one), jitted(other)
@@ -350,3 +358,25 @@ def test_what_the_arrays_do_not_tell_is_said(name: str) -> None:
   assert {run.order for run in trace.runs} == {order for tree in trace.trees for order in tree.runs}
   for view in (viz.tabulate(trace), viz.tree(trace)):
     assert "not known" in " ".join(view.text(width=100).split())
+
+
+@pytest.mark.parametrize("how", ["vmap", "jit of vmap", "vmap of jit"])
+def test_an_ensemble_has_the_variables_of_all(how: str) -> None:
+  """As large as the arrays are, not as a run under `jax.vmap` saw them."""
+  ensemble = jax.tree.map(lambda *parts: jnp.stack(parts), fresh(0), fresh(1))
+  run = jax.vmap(jax.jit(q.apply) if how == "vmap of jit" else q.apply, (0, None))
+  with nn.record() as trace:
+    (jax.jit(run) if how == "jit of vmap" else run)(ensemble, X)
+  assert counted(trace) == {2 * SIZE}
+  assert {found.value.shape for found in trace.find("params/*/kernel")} == {(2, 4, 4)}
+  assert all(tree.known for tree in trace.trees)
+
+
+def test_an_ensemble_that_vmap_makes_is_one_model() -> None:
+  keys = jax.random.split(jax.random.key(0), 3)
+  with nn.record() as trace:
+    ensemble = jax.vmap(q.init, (0, None))(keys, X)
+    for _ in range(2):
+      jax.vmap(q.apply, (0, None))(ensemble, X)
+  assert [(tree.origin, tree.states, len(tree.runs)) for tree in trace.trees] == [("init", 1, 3)]
+  assert counted(trace) == {3 * SIZE}

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from oracle import equations
@@ -41,7 +42,7 @@ class Net(nn.Module):
 q, net = Q(), Net()
 ONE, TWO = q.init(KEY, X), q.init(OTHER, X)
 WHOLE = net.init(KEY, X)
-STACK = jax.tree.map(lambda *parts: jnp.stack(parts), ONE, TWO)
+STACK = jax.tree.map(lambda *parts: np.stack(parts), ONE, TWO)
 
 
 def loss(params: Any, x: Any = X) -> Any:
@@ -194,6 +195,29 @@ def twice(first: Any, second: Any, x: Any) -> Any:
   return run(first, x) + run(second, x)
 
 
+def made_by_vmap(keys: Any, x: Any) -> Any:
+  ensemble = jax.vmap(lambda key: q.init(key, x))(keys)
+  y = jax.vmap(q.apply, (0, None))(ensemble, x)
+  return y, q.apply(jax.tree.map(lambda p: p[1], ensemble), x)
+
+
+def head_learns(trunk: Any, head: Any, x: Any) -> Any:
+  def run(head: Any) -> Any:
+    return net.apply({"params": {"encoder": trunk, "head": head}}, x)
+
+  for _ in range(3):
+    grads = jax.grad(lambda head: run(head).sum())(head)
+    head = jax.tree.map(lambda p, g: p - 0.1 * g, head, grads)
+  return run(head)
+
+
+def states_in_turn(params: Any, x: Any) -> Any:
+  for _ in range(4):
+    grads = jax.grad(lambda p: q.apply(p, x).sum())(params)
+    params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+  return params
+
+
 def shared_trunk(trunk: Any, one: Any, other: Any, x: Any) -> Any:
   heads = [{"params": {"encoder": trunk, "head": head}} for head in (one, other)]
   return [net.apply(each, x) for each in heads]
@@ -240,6 +264,17 @@ TREES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], list[tuple[Any, ...]
   ),
   "ensemble by vmap": (
     lambda stack, x: jax.vmap(q.apply, (0, None))(stack, x), (STACK, X), [(*OWN, "stack", (), None)],
+  ),
+  "ensemble made by vmap": (
+    made_by_vmap, (jax.random.split(KEY, 3), X), [("Q", 2, "init", "", (), None), ("Q", 1, "computed", "", (0,), None)],
+  ),
+  "a head that learns on a trunk that does not": (
+    head_learns, (WHOLE["params"]["encoder"], HEAD, X),
+    [("Net", 1, "argument", "trunk", (), None), ("Net", 1, "computed", "", (0,), None)]
+    + [("Net", 1, "computed", "", (0, number), None) for number in (1, 2)],
+  ),
+  "states one after the other": (
+    states_in_turn, (ONE, X), [(*OWN, "params", (), None)] + [("Q", 1, "computed", "", (n,), None) for n in range(3)],
   ),
   "one jitted function": (
     twice, (ONE, TWO, X), [(*OWN, "first", (), None), (*OWN, "second", (), None)],

@@ -6,10 +6,13 @@ import io
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 import viz_traces as models
 from rich.console import Console
 
+import minilinen as nn
 import viz
 
 VIEWS = {
@@ -88,6 +91,23 @@ def test_timeline_is_complete_and_in_order() -> None:
     "test_viz_views.py" in (r["source"] or "") or "viz_traces.py" in (r["source"] or "") for r in rows
   )
   assert viz.timeline(models.deep(2000)).text(width=80)
+
+
+def test_runs_of_several_models_are_told_in_order() -> None:
+  """Two models that run in turn are not folded into a row for each; the same run again and again is one."""
+  model, x = nn.Dense(2), jnp.ones((1, 2))
+  one, other = (model.init(jax.random.key(seed), x) for seed in (0, 1))
+  with nn.record() as trace:
+    for _ in range(3):
+      model.apply(one, x)
+      model.apply(other, x)
+    for _ in range(3):
+      model.apply(one, x)
+  rows = viz.timeline(trace).to_rows()
+  assert [(r["says"], r["times"]) for r in rows if r["event"] == "run"] == [
+    *[("Dense (tree 0)", 1), ("Dense (tree 1)", 1)] * 3,
+    ("Dense (tree 0)", 3),
+  ]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -16,7 +16,7 @@ from minilinen.tracing.models import Model
 from minilinen.tracing.paths import ROOT, Path
 
 from .folding import Shown
-from .items import Item, class_name, lift_details, lift_text, outputs_text
+from .items import Item, class_name, lift_details, lift_text, outputs_text, tree_name
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class House:
       "path": path.bare, "tree": model, "class": class_name(item), "times": len(row.copies),
       "parameters": parameters.count if parameters else 0, "outputs": "".join(outputs_text(item)[:1]),
     }  # fmt: skip
-    argument = (item.node.model.tree.argument or f"(tree {model})") if self._several else ""
+    argument = tree_name(item.node.model) if self._several else ""
     title, subtitle = (row.label, class_name(item)) if path else (class_name(item) or "Model", argument)
     kind = "frame" if row.branch.children and not row.closed else "module"
     self.boxes[key] = Box(

@@ -104,35 +104,50 @@ def counted(models: Sequence[Model]) -> dict[str, Amount]:
 
 def root_label(model: Model, several: bool) -> str:
   """What a model's root is called: of several models by the argument that its variables were, or by its tree."""
-  return f". {model.tree.argument or f'(tree {model.tree.number})'}" if several else "."
+  return f". {tree_name(model)}" if several else "."
+
+
+def tree_name(model: Model) -> str:
+  """What one of several models goes by: the argument that its variables were, or its tree."""
+  return model.tree.argument or f"(tree {model.tree.number})"
 
 
 def tree_notes(models: Sequence[Model]) -> list[str]:
   """What is to be known of the variables of several models."""
   notes = []
   unclear = []
+  names = {model.tree.number: tree_name(model).strip("()") for model in models}
   for model in models:
     tree = model.tree
-    name = f"The variables of {tree} (tree {tree.number})"
+    title = f"{tree} ({names[tree.number]})"
     if tree.within is not None:
-      notes.append(f"{name} are a part of tree {tree.within[0]}, and counted there.")
+      notes.append(f"The variables of {title} are a part of {names[tree.within[0]]}, and counted there.")
     elif tree.derived_from:
-      others = " and ".join(map(str, tree.derived_from))
-      notes.append(f"{name} are computed from tree {others}, and not counted again.")
+      others = _listed([names[number] for number in tree.derived_from])
+      notes.append(f"The variables of {title} are computed from {others}, and not counted again.")
     elif tree.elsewhere and not tree.known:
-      notes.append(f"Whether {name[0].lower()}{name[1:]} are another's is not known; they are not counted.")
+      notes.append(f"Whether the variables of {title} are another's is not known; they are not counted.")
     elif tree.elsewhere:
-      notes.append(f"Some of {name[0].lower()}{name[1:]} are another tree's, and counted there.")
+      notes.append(f"Some of the variables of {title} are another tree's, and counted there.")
     elif not tree.known and len(models) > 1:
-      unclear.append(f"{tree} (tree {tree.number})")
+      unclear.append(title)
     elif not tree.known:
       notes.append(f"Whether all runs were on one {tree.module or 'model'} is not known; it is counted once.")
   if unclear:
     each = "is one model of its own" if len(unclear) == 1 else "are each one model of its own"
     notes.append(
-      f"Whether {' and '.join(unclear)} {each} is not known; {'it is' if len(unclear) == 1 else 'they are'} counted."
+      f"Whether {_listed(unclear)} {each} is not known; {'it is' if len(unclear) == 1 else 'they are'} counted."
     )
   return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+  """Names as in a sentence.
+
+  >>> _listed(["a", "b", "c"])
+  'a, b and c'
+  """
+  return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def class_name(item: Item) -> str:

@@ -6,7 +6,7 @@ This is the view that hides nothing; `minilinen trace` prints it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minilinen.tracing.events import (
@@ -32,6 +32,7 @@ from minilinen.tracing.trace import Trace
 
 from .errors import NothingToDrawError
 from .folding import Branch, Shown, folded
+from .items import tree_name
 from .outline import Cell, Column, Outline, Row
 from .view import OutlineView
 from .words import arguments, several, value_text
@@ -81,16 +82,27 @@ def timeline(
 
 def _branches(trace: Trace) -> list[Branch]:
   top = Branch("")
+  names = {model.tree.number: tree_name(model) for model in trace.models} if len(trace.trees) > 1 else {}
   stack: list[tuple[Branch, Record]] = [(top, r) for r in reversed(trace.items)]
   while stack:
     above, record = stack.pop()
     says = _says(record)
+    if isinstance(record, Run) and len(trace.trees) > 1:
+      says = (" ".join(filter(None, (*says, names.get(record.tree)))),)
     around = above.item[0].path if above.item is not None else Path()
-    branch = Branch(_label(record, around), (record, says), (type(record), says, _line(record)))
-    above.children.append(branch)
+    same = type(record), says, _line(record)
+    if isinstance(record, Run):
+      same = (*same, _in_a_row(above.children, same))
+    above.children.append(branch := Branch(_label(record, around), (record, says), same))
     if isinstance(record, Span):
       stack.extend((branch, item) for item in reversed(record.items))
   return top.children
+
+
+def _in_a_row(before: Sequence[Branch], same: tuple[Any, ...]) -> int:
+  """The place from which on all runs are like this one: only those are one row, so that a loop is told in order."""
+  last = before[-1].same if before else None
+  return last[-1] if isinstance(last, tuple) and last[:-1] == same else len(before)
 
 
 def _label(record: Record, around: Path) -> str:

@@ -24,7 +24,7 @@ from minilinen.tracing.trace import Trace
 
 from .errors import NoMatchError, NothingToDrawError
 from .folding import Branch, Shown, folded, natural, preorder
-from .items import tree_notes
+from .items import tree_name, tree_notes
 from .outline import Cell, Column, Outline, Row
 from .view import OutlineView
 from .words import Amount, amount, bytes_text, plain_count, value_text
@@ -91,7 +91,7 @@ def _of_tree(trace: Trace, tree: VariableTree) -> Any:
 def _heading(model: Model, roots: list[Branch]) -> Branch:
   """A row of its own above the variables of one of several models."""
   total = sum((root.item.total for root in roots), Amount())
-  label = f"{model.module or 'variables'} {model.tree.argument or f'(tree {model.tree.number})'}"
+  label = f"{model.module or 'variables'} {tree_name(model)}"
   for branch in preorder(roots):
     branch.item.tree = model.tree
   return Branch(label, _Item((), total=total, tree=model.tree), same=model.tree.number, children=roots)

@@ -194,6 +194,15 @@ def arguments(args: Sequence[Value], kwargs: dict[str, Value]) -> tuple[str, ...
   return (full, f"{first} +{total - 1}")
 
 
+def largest_first(n: Count) -> tuple[int, int, str]:
+  """A sort key under which formulas, of which nobody knows which is larger, come before numbers.
+
+  >>> sorted([3, 20, 7], key=largest_first)
+  [20, 7, 3]
+  """
+  return (1, -n, "") if isinstance(n, int) else (0, 0, str(n))
+
+
 def variables_text(variables: Mapping[str, Value]) -> tuple[str, ...]:
   """Variables by name and shape, the largest first: all of them, then that one and how many more there are.
 
@@ -201,7 +210,7 @@ def variables_text(variables: Mapping[str, Value]) -> tuple[str, ...]:
   ('bias, scale f32[64]',)
   """
   sizes = {name: amount(value).count for name, value in variables.items()}
-  order = sorted(variables, key=lambda name: (-sizes[name], name))
+  order = sorted(variables, key=lambda name: (*largest_first(sizes[name]), name))
   names: dict[str, list[str]] = {}
   for name in order:
     names.setdefault(value_text(boxed(variables[name])[0]), []).append(printable(name))

@@ -162,7 +162,8 @@ def _run_span(
     module=getattr(fn, "module_name", ""),
     given=describe(variables),
     mutable=filter_in_words(mutable),
-    jitted=recorder.jitted,
+    jitted=recorder.jitted[0],
+    jitted_function=recorder.jitted[1],
     streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
   ) as draft:
     recorder.given(draft, variables)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,8 @@ import numpy as np
 from minilinen import jax_internals
 from minilinen.tracing.equations.leaves import Place, leaves_of
 from minilinen.tracing.identity import Growing, Numbers, Seen, grow, params_of
+from minilinen.tracing.rebuilt import leaves
+from minilinen.tracing.spec import boxed, spec_of
 
 
 @dataclass(eq=False)
@@ -37,6 +39,7 @@ class Ran:
     traces: numbers of the transforms that the leaves go through.
     is_differentiated: whether one of these is `jax.grad` or the like.
     fresh: how many arrays of a shape there are that were not there when the run before it began.
+    stacks: by the size of their first axis, how many arrays there are of a shape behind it: perhaps stacked variables.
   """
 
   run: Any
@@ -46,6 +49,7 @@ class Ran:
   traces: frozenset[int] = frozenset()
   is_differentiated: bool = False
   fresh: Counter[Any] = field(default_factory=Counter)
+  stacks: dict[Any, Counter[Any]] = field(default_factory=dict)
   made: dict[Place, int] = field(default_factory=dict)
 
 
@@ -76,18 +80,21 @@ class Arrays:
   def begin(self, run: Any, variables: Any) -> Ran:
     """Notes the variables that a run is given."""
     time = len(self.runs) + 1
-    fresh = Counter[Any]()
+    fresh, stacks = Counter[Any](), defaultdict[Any, Counter[Any]](Counter)
     for array in jax.live_arrays():
       number = self._number(array, time)
+      stacks[array.shape[:1]][array.shape[1:], array.dtype] += 1
       if self.born[number] == time:
         fresh[self.shapes[number]] += 1
-    leaves = list(leaves_of(variables))
-    given = self._numbers_of(leaves)
-    is_known = len(given) == len({place for place, _ in leaves})
-    traces = {id(trace): trace for _, leaf in leaves for trace in jax_internals.traces_behind(leaf)}
+    given_leaves = list(leaves_of(variables))
+    given = self._numbers_of(given_leaves)
+    is_known = len(given) == len({place for place, _ in given_leaves})
+    traces = {id(trace): trace for _, leaf in given_leaves for trace in jax_internals.traces_behind(leaf)}
     names = {jax_internals.transform_of(trace) for trace in traces.values()}
     numbers = frozenset(map(self._number_of_trace, traces.values()))
-    ran = Ran(run, time, given, is_known, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh)
+    ran = Ran(
+      run, time, given, is_known, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh, stacks
+    )
     self.runs.append(ran)
     return ran
 
@@ -170,6 +177,8 @@ class _Following:
   def trees(self) -> list[Growing]:
     trees = grow(self.seen, later=self.tree_before)
     for tree in trees:
+      if tree.states:
+        self._say_whole(tree)
       if tree.origin != "init" and tree.states:
         tree.origin = "array"
         parent = self.parents.get(tree.first.run)
@@ -181,10 +190,33 @@ class _Following:
         tree.known = tree.known and not (others and any(time != 0 for time in born))
     return trees
 
+  def _say_whole(self, tree: Growing) -> None:
+    """Says which of a tree's variables are larger than a run saw them, as `jax.vmap` was around it."""
+    said = dict(leaves(tree.first.run.fields.get("result" if tree.origin == "init" else "given", {})))
+    for place, number in tree.states[0].items():
+      shape, dtype = self.arrays.shapes[number]
+      if getattr(boxed(said.get(place))[0], "shape", shape) != shape:
+        tree.stacked.append((place, spec_of(jax.ShapeDtypeStruct(shape, dtype))))
+
+  def _mapped(self, tree: Growing) -> Numbers:
+    """What `jax.vmap` of `init` made for each element, if that is what it was."""
+    said = dict(leaves(tree.first.run.fields.get("result", {}))) if tree.origin == "init" else {}
+    shapes = {place: getattr(boxed(spec)[0], "shape", None) for place, spec in said.items()}
+    state = tree.states[0] if tree.states else {}
+    return {
+      p: n
+      for p, n in state.items()
+      if self.arrays.shapes[n][0][1:] == shapes.get(p) != self.arrays.shapes[n][0]
+    }
+
   def tree_before(self, seen: Seen, given: Numbers, trees: Sequence[Growing]) -> Growing | None:
     """The tree whose next state these leaves are; of several, one that this line ran before, or that waits longest."""
     ran = self.of_run[seen.run]
     alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
+    mapped = next((t for t in alike if (its := self._mapped(t)) and its.items() <= given.items()), None)
+    if mapped is not None:  # what is the same for all was handed on for each
+      mapped.states[0] = given
+      return mapped
     parent = next((t for t in alike if self._last(t).traces & ran.traces and self._is_fresh(t, given)), None)
     if parent is not None:
       self.parents[seen.run] = parent
@@ -247,5 +279,6 @@ class _Following:
       tree.known = False
     shapes = Counter(self.arrays.shapes[number] for number in params_of(given).values())
     rivals = all(ran.fresh[shape] >= 2 * count for shape, count in shapes.items())
-    if rivals and not ran.is_differentiated:
+    sliced = any(size and shapes <= there for size, there in ran.stacks.items())
+    if (rivals or sliced) and not ran.is_differentiated:
       tree.known = False

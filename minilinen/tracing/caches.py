@@ -17,11 +17,10 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from minilinen import jax_internals
 from minilinen.tracing.recorder import Recorder, current
@@ -119,19 +118,19 @@ def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) ->
   try:
     if not (_runs_modules(fun) or _passes_modules(args, kwargs)):
       return original(fun, jit, args, kwargs)
-    plain = [x for n, x in (*enumerate(args), *kwargs.items()) if n in static]
-    recorder.jitted = _number_of(recorder, fun, (str(plain), structure), leaves)
+    plain = tuple(x for n, x in (*enumerate(args), *kwargs.items()) if n in static)
+    recorder.jitted = _numbers_of(recorder, fun, (plain, structure, *map(jax.typeof, leaves)))
     return _with_events(original, fun, jit, args, kwargs)
   finally:
     recorder.jitted = around
     recorder.arrays.passed.pop()
 
 
-def _number_of(recorder: Recorder, fun: Any, form: Any, leaves: Sequence[Any]) -> int:
-  """A number for what JAX traces once: a function with arguments of certain shapes, however often we trace it."""
-  key = (id(fun), *form, *((np.shape(x), getattr(x, "dtype", type(x))) for x in leaves))
-  numbers = _signatures.setdefault(recorder, {})
-  return numbers.setdefault(key, (len(numbers) + 1, fun))[0]
+def _numbers_of(recorder: Recorder, fun: Any, form: tuple[Any, ...]) -> tuple[int, int]:
+  """Numbers for what JAX traces once, however often we do, a function with arguments of one form; and the function."""
+  known = _signatures.setdefault(recorder, {})
+  of_function = known.setdefault(id(fun), (len(known) + 1, fun))[0]
+  return known.setdefault((id(fun), form), (len(known) + 1, fun))[0], of_function
 
 
 _signatures: weakref.WeakKeyDictionary[Recorder, dict[Any, tuple[int, Any]]] = weakref.WeakKeyDictionary()

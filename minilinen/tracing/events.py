@@ -65,8 +65,9 @@ class Run(Span):
     result: the variables handed back, in the same form.
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
-    jitted: number of what the innermost `jax.jit` was tracing when the run began, by function and shapes of its
-      arguments; 0 if there was none.
+    jitted: number of what the innermost `jax.jit` was tracing when the run began, by function, static arguments, and
+      structure, shapes and dtypes of the others; 0 if there was none.
+    jitted_function: number of that function, the same whatever its arguments are.
     tree: number of the variable tree that it ran on, among `Trace.trees`. A run in a pass that does not hold has that
       of its like in the pass that does, -1 if there is none.
   """
@@ -78,6 +79,7 @@ class Run(Span):
   mutable: Value = False
   streams: tuple[str, ...] = ()
   jitted: int = 0
+  jitted_function: int = 0
   tree: int = 0
 
 

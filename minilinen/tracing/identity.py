@@ -305,19 +305,19 @@ def _within(
 
 
 def _derive(trees: Sequence[Growing], values: Values) -> None:
-  """Finds trees whose variables were computed from another tree's."""
-  leaf_of: dict[int, int] = defaultdict(int)
+  """Finds trees whose variables were computed from another tree's: from which directly, of each leaf the first."""
+  leaf_of: dict[int, int] = {}
   for tree in trees:
     for state in tree.all_states():
       for number in state.values():
-        leaf_of[number] |= 1 << tree.number
+        leaf_of.setdefault(number, 1 << tree.number)
   if len(trees) < 2:
     return
   reach: list[int] = []
   for sources in values.sources:
     found = 0
     for source in sources:
-      found |= reach[source] | leaf_of[source]
+      found |= leaf_of.get(source) or reach[source]
     reach.append(found)
   for tree in trees:
     if tree.origin != "init" and tree.states and tree.within is None:

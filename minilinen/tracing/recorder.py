@@ -62,7 +62,8 @@ class Recorder:
 
   If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
   the program with the names of its inputs. `emitted` grows with each event and span.
-  `jitted` is the number of what `jax.jit` is tracing, by function and shapes; 0 if it traces nothing.
+  `jitted` has the numbers of what `jax.jit` is tracing, by function and arguments, and of the function; 0 if it traces
+  nothing.
   """
 
   def __init__(self, marking: bool = False) -> None:
@@ -71,7 +72,7 @@ class Recorder:
     self.items: list[Draft] = []
     self.marked: list[Draft] | None = [] if marking else None
     self.emitted = 0
-    self.jitted = 0
+    self.jitted: tuple[int, int] = (0, 0)
     self.runs: list[Traced] = []
     self.outputs: list[tuple[Draft, Leaves]] = []
     self.arrays = Arrays(looks=not marking)

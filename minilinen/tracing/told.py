@@ -72,7 +72,9 @@ class Told:
 
 
 def first_line(error: BaseException) -> str:
-  """The first line of an exception's text, "" if it cannot give one."""
+  """The first line of an exception's text, of one of ours all that it says; "" if it cannot give one."""
+  if isinstance(told := vars(error).get("told"), Told):
+    return told.message
   try:
     return (str(error).strip().splitlines() or [""])[0]
   except Exception:

@@ -43,7 +43,7 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
     names: what each input of it is in the function's arguments.
   """
   values = read_top(closed) if runs and closed is not None else Values()
-  if runs and closed is not None and (len(runs) > 1 or not _tells_all(values, runs[0])):
+  if runs and closed is not None and (len(runs) > 1 or runs[0].made or not _tells_all(values, runs[0])):
     values = read_values(closed)
   known_as: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
   for entry in values.leaves:
@@ -60,6 +60,7 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
   places: list[list[int]] = []
   for traced in runs:
     (given, which), (made, _) = numbers(traced.given), numbers(traced.made)
+    made = [_spread(traced, each, values) for each in made]
     places.append(which)
     makes = not traced.given.places and traced.run.fields.get("name") == "init"
     is_known = bool(made if makes else given) or not (traced.given.places or makes)
@@ -70,6 +71,18 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
   for tree in trees:
     _say_origin(tree, values, names)
   return trees
+
+
+def _spread(run: Traced, made: Numbers, values: Values) -> Numbers:
+  """What an `init` made; of one under `jax.vmap` also what is the same for all as `jax.vmap` hands it on, for each."""
+  said = {place: getattr(boxed(spec)[0], "shape", None) for place, spec in leaves(run.run.fields["result"])}
+  shapes = {place: getattr(values.specs[number], "shape", ()) for place, number in made.items()}
+  sizes = {shape[:1] for place, shape in shapes.items() if shape[1:] == said.get(place) != shape}
+  if len(sizes) != 1:
+    return made
+  spread = {place: values.spread.get(number, number) for place, number in made.items()}
+  due = {place: (*next(iter(sizes)), *(said.get(place) or ())) for place in made}
+  return {p: n if getattr(values.specs[n], "shape", ()) == due[p] else made[p] for p, n in spread.items()}
 
 
 def _tells_all(values: Values, run: Traced) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from minilinen.tracing.events import Call, Caught, Record, Run, Span
@@ -68,20 +68,32 @@ def retraced_runs(items: Iterable[Record]) -> Iterator[Told]:
     if isinstance(record, Run) and record.jitted and record.source is not None:
       alike[record.source, record.name, record.module, str(record.mutable)].append(record)
   for (_, name, module, _), runs in alike.items():
-    if len({run.jitted for run in runs}) >= _OFTEN:
+    if (times := len({run.jitted for run in runs})) >= _OFTEN:
       inputs = list(dict.fromkeys(_inputs(run) for run in runs))
-      same = len(inputs) == 1
+      found, mend = _why_again(inputs, len({run.jitted_function for run in runs}))
       yield Told(
         "RetracedWarning",
         ROOT,
         runs[0].source,
-        f"{name} of {module} is traced {len(runs)} times from one line, for "
-        + ("the same inputs." if same else f"{len(inputs)} different inputs."),
+        f"{name} of {module} is traced {times} times from one line, for "
+        + ("the same inputs." if len(inputs) == 1 else f"{len(inputs)} different inputs."),
         "one compiled function that is called many times",
-        "a new function for each call" if same else ", ".join(inputs[:4]),
-        "call jax.jit once, outside of the loop" if same else "pad the inputs to one shape, or to a few",
+        found,
+        mend,
         runs[0].tree if len({run.tree for run in runs}) == 1 else None,
       )
+
+
+def _why_again(inputs: Sequence[str], functions: int) -> tuple[str, str]:
+  """Why JAX traced a run again, and what to do about it."""
+  if len(inputs) > 1:
+    return ", ".join(inputs[:4]), "pad the inputs to one shape, or to a few"
+  if functions > 1:
+    return "a new function for each call", "call jax.jit once, outside of the loop"
+  return (
+    "one jitted function, called with other arguments besides: static ones, or of another structure, shape or dtype",
+    "pass as arrays of one shape what changes from call to call",
+  )
 
 
 def _inputs(run: Run) -> str:

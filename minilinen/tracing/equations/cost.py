@@ -121,7 +121,7 @@ class Cost:
     words = [f"{_text(self.total.parameters)} parameters", f"{_text(self.flops)} FLOPs"]
     phases = [(p, getattr(self.total, p).flops) for p in PHASES if getattr(self.total, p) != NOTHING]
     words += [f"{phase} {_text(flops)}" for phase, flops in phases] if len(phases) > 1 else []
-    words += [f"{n} × {note}" for note, n in self.total.notes.items()]
+    words += [f"{_NOTES.get(note, note)} (equations: {n})" for note, n in self.total.notes.items()]
     return f"<Cost of {name}: {', '.join(words)}>"
 
   def walk(self) -> Iterator[tuple[int, Cost]]:
@@ -166,6 +166,14 @@ class Cost:
       (d, c.tree, c.path, c.module, c.own.at(dimensions), c.total.at(dimensions)) for d, c in self.walk()
     ]
     return _nested(rows)
+
+
+_NOTES = {
+  "estimate": "estimated",
+  "per iteration": "one iteration of a while loop counted",
+  "other branch": "not counted, as another branch is dearer",
+  EITHER: "of one model or another, not known",
+}
 
 
 def _text(count: Count) -> str:

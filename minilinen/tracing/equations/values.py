@@ -36,6 +36,7 @@ class Values:
     specs: shape and dtype of each.
     leaves: which values are leaves of variables.
     arguments: which values are the arguments.
+    spread: for a value that is the same for all elements of a `jax.vmap`, the one with its axis in front.
   """
 
   equal: list[int] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Values:
   specs: list[Value] = field(default_factory=list)
   leaves: list[KnownLeaves] = field(default_factory=list)
   arguments: tuple[int, ...] = ()
+  spread: dict[int, int] = field(default_factory=dict)
   _known: dict[Hashable, int] = field(default_factory=dict)
   _whole: dict[int, int] = field(default_factory=dict)
 
@@ -134,7 +136,10 @@ def _plain(values: Values, equation: Any, inputs: Sequence[int]) -> list[int]:
     hash(key)
   except TypeError:
     key = (id(equation), equal)
-  return [values.new(v.aval, tuple(inputs), (key, i)) for i, v in enumerate(outputs)]
+  results = [values.new(v.aval, tuple(inputs), (key, i)) for i, v in enumerate(outputs)]
+  if name == "broadcast_in_dim" and outputs[0].aval.shape[1:] == equation.invars[0].aval.shape:
+    values.spread.setdefault(inputs[0], results[0])
+  return results
 
 
 def _bodies(values: Values, equation: Any, bodies: Sequence[SubJaxpr], inputs: Sequence[int]) -> list[int]:

@@ -64,7 +64,7 @@ _MOVES = """
   copy copy_p create_token debug_callback debug_print device_put dynamic_slice dynamic_update_slice empty
   empty2 full gather iota mesh_cast name optimization_barrier pad pbroadcast ppermute pvary random_clone
   random_unwrap random_wrap reduce_precision reshape rev reshard scatter sharding_constraint slice split
-  squeeze stop_gradient tile transpose
+  squeeze stack stop_gradient tile transpose unstack
 """
 
 _ELEMENTWISE = """
