@@ -284,3 +284,16 @@ def test_the_graph_of_init_ends_in_what_the_model_returns(way: str):
     assert any(arrow.end == box.key for arrow in viz.graph(known).network.arrows)
   assert "drops" not in viz.graph(Net().trace(key, x)).text(width=100)
   assert str(trace.jaxpr) == str(jax.make_jaxpr(init)(key, x).jaxpr)
+
+
+def test_a_module_computes_also_where_no_arrow_leads() -> None:
+  """Its input is a constant, and its result goes into a loss whose gradient alone is used: it is not idle."""
+  model = nn.Dense(1)
+  x = jnp.ones((2, 3))
+  one, other = (model.init(jax.random.key(seed), x) for seed in (0, 1))
+
+  def loss(params: Any) -> Any:
+    return sum((model.apply(p, x) ** 2).sum() for p in params)
+
+  view = viz.graph(nn.trace(jax.grad(loss))((one, other)))
+  assert "Nothing is computed" not in view.text(width=100)

@@ -76,8 +76,9 @@ class Flow:
     starts = {start for start, _, _ in arrows}
     arrows = {arrow: labels for arrow, labels in arrows.items() if self._counts(arrow[1], starts)}
     touched = {key for start, end, _ in arrows for key in (start, end)}
+    computes = touched | {origin.key for origin in self._modules.values()}
     modules = [
-      box if box.kind == "frame" or box.key in touched else replace(box, kind="idle")
+      box if box.kind == "frame" or box.key in computes else replace(box, kind="idle")
       for box in self._house.boxes.values()
     ]
     beside = [box for box in (*self._ends.values(), *self._work.boxes()) if box.key in touched]

@@ -168,6 +168,8 @@ class Trace:
   def variables(self, run: Run | None = None) -> dict[str, Any]:
     """The variable tree, collection -> path -> name -> `Spec`, rebuilt from the events.
 
+    It is as the runs saw it: under a user's own `jax.vmap` without the mapped axis, which `find` and `models` have.
+
     Args:
       run: the run whose variables are wanted; without it, all runs together, later ones winning.
     """
