@@ -69,9 +69,18 @@ class NoSuchAttributeError(MinilinenError, AttributeError):
     super().__init__(module, attribute, path, **dict(but="", hint="") | case)
 
   @classmethod
-  def of_setup(cls, module: str, attribute: str, path: str, when: str) -> NoSuchAttributeError:
-    """For an attribute that `setup` makes: asked for without variables, in `setup` before, or not made this time."""
-    if when == "unbound":
+  def of_setup(
+    cls, module: str, attribute: str, path: str, when: str, method: str = ""
+  ) -> NoSuchAttributeError:
+    """For an attribute that `setup` makes: asked for without variables, in `setup` before, or not made this time.
+
+    `method` is what was called of the module, if a method of its own asks.
+    """
+    if when == "unbound" and method:
+      called, which = (method != "__call__") * f".{method}", (method != "__call__") * f", method={method!r}"
+      case = dict(but=cls.unbound, right=f"model.bind(variables){called}(...)")
+      case["mend"] = f"or model.apply(variables, ...{which}). The variables are what model.init(...) gives."
+    elif when == "unbound":
       case = dict(but=cls.unbound, right="model.bind(variables).{attribute}", mend=cls.by_setup)
     elif when == "early":
       case = dict(but=cls.too_early, mend="set it before it is asked for.")
@@ -183,9 +192,15 @@ class MergeParamError(MinilinenError, ValueError):
   )
 
   @classmethod
-  def missing(cls, name: str, module: str, path: str) -> MergeParamError:
-    """For a setting that nobody gave."""
+  def missing(cls, name: str, module: str, path: str, caller: str = "") -> MergeParamError:
+    """For a setting that nobody gave. `caller` is the layer of ours that calls it, where no user can pass it."""
     value = "not train" if name in ("deterministic", "use_running_average") else "..."
+    if caller:
+      mend = "{caller} calls it, and passes on no {name}."
+      if value != "...":
+        mend += " Here train is a field of the model, or an argument of the method that makes it."
+      facts = dict(value=value, caller=caller)
+      return cls(cls.neither, name, module, path, right="{module}(..., {name}={value})", mend=mend, **facts)
     mend = "where train is an argument of the method that calls it." if value != "..." else ""
     return cls(
       cls.neither, name, module, path, right="{module}(...)(x, {name}={value})", value=value, mend=mend

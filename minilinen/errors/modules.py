@@ -22,6 +22,7 @@ class NameInUseError(MinilinenError):
 
   says = 'Could not create {key_type} "{value}" in Module {module_name}: Name in use{by}.'
   mend = "give one of the two another name (submodules, variables, fields and methods share one namespace)."
+  looped = "in a loop over i each has a name of its own; what shall be one is made once, before the loop."
 
   def __init__(
     self,
@@ -31,9 +32,15 @@ class NameInUseError(MinilinenError):
     *,
     path: str = "",
     used_by: str = "",
+    in_a_loop: bool = False,
   ):
-    by = used_by and f" by {used_by}"
-    super().__init__(key_type=key_type, value=value, module_name=module_name, path=path, by=by)
+    case = dict(by=used_by and f" by {used_by}")
+    if in_a_loop:
+      name = f'f"{value}_{{i}}"'
+      case |= dict(
+        right=f"name={name}" if key_type == "submodule" else f"{name} as its name", mend=self.looped
+      )
+    super().__init__(key_type=key_type, value=value, module_name=module_name, path=path, **case)
 
 
 class ParentError(MinilinenError, ValueError):
@@ -75,8 +82,19 @@ class AssignSubModuleError(MinilinenError):
   wrong = "def {method}(self, x): return nn.{cls}(...)(x)"
   right = "@nn.compact\ndef {method}(self, x): return nn.{cls}(...)(x)"
 
-  def __init__(self, cls: str, method: str = "__call__"):
-    super().__init__(cls, method)
+  uncalled = (
+    "Submodule {cls} is made where {around} calls what it was given: there is the class {cls} in its {field}, and no "
+    "{cls} with its settings."
+  )
+
+  def __init__(self, cls: str, method: str = "__call__", **case: Any):
+    super().__init__(cls, method, **case)
+
+  @classmethod
+  def of_class(cls, module: str, around: str, field: str) -> AssignSubModuleError:
+    """For a class that stands in a field of a layer of ours, in the place of an instance."""
+    case = dict(around=around, field=field, right="{cls}(...)   # in the place of {cls}")
+    return cls(module, says=cls.uncalled, wrong="", **case)
 
 
 class SetAttributeInModuleSetupError(MinilinenError):
@@ -118,6 +136,12 @@ class SetAttributeFrozenModuleError(MinilinenError):
   right = "other = module.clone({attr_name}=...)"
 
   field = "a field is a setting, the same in every call: work with a local variable instead."
+  counter = (
+    "a module keeps nothing from call to call but its variables: apply(..., mutable=['state']) returns them. For this "
+    "call alone work with a local variable."
+  )
+  late = "super().__post_init__() makes the module ready, and nothing is set after it."
+  late_module = "a module that is a part of {module_cls} is made in setup, or in a compact method."
   submodule = "a compact method needs no attribute for a module; or make it in setup, where it may have one."
   attribute = "keep it in a local variable; what lasts from call to call is self.variable(...)."
   undeclared = "declare it as a field of {module_cls}; then module.clone({attr_name}=...) has another."
@@ -126,7 +150,16 @@ class SetAttributeFrozenModuleError(MinilinenError):
     self, module_cls: str, attr_name: str, attr_val: Any, *, calls: bool = False, what: str = "field"
   ):
     case = {}
-    if calls:
+    if what == "late":
+      wrong = "super().__post_init__(); self.{attr_name} = ..."
+      right = "self.{attr_name} = ...; super().__post_init__()"
+      case = dict(wrong=wrong, right=right, mend=self.late)
+    elif what == "late module":
+      case = dict(right="def setup(self): self.{attr_name} = ...", mend=self.late_module)
+    elif what == "counter":
+      right = 'count = self.variable("state", "{attr_name}", lambda: ...); count.value += ...'
+      case = dict(right=right, mend=self.counter)
+    elif calls:
       mend = {"field": self.field, "submodule": self.submodule}.get(what, self.attribute)
       case = dict(wrong="self.{attr_name} = ...", right="{attr_name} = ...", mend=mend)
     elif what != "field":

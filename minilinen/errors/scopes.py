@@ -9,6 +9,7 @@ from minilinen.errors.base import MinilinenError, misspelt, nearest
 from minilinen.errors.lifts import LiftedAt
 from minilinen.tracing.equations import formula
 from minilinen.tracing.paths import Path
+from minilinen.tracing.statements import in_a_loop
 
 _TRIED = "Tried to access {var_name!r} from collection {col!r} in {path!r}, but the collection is empty."
 _NOT_CREATED = " It cannot be created inside {lift}, which hands out no new variables of this collection."
@@ -283,6 +284,8 @@ class ScopeNameTypeError(MinilinenError, TypeError):
 
   def __init__(self, scope_name: Any, path: str = ""):
     case = dict(right=f"{str(scope_name)!r} in its place")
+    if isinstance(scope_name, int) and in_a_loop():
+      case = dict(right='f"layer_{i}" in its place', mend="where i is the number: each name is used once.")
     if callable(scope_name):
       names = (
         'self.param("scale", init_fn, shape), self.variable(col, "mean", init_fn), nn.Dense(4, name="out")'

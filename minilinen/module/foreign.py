@@ -18,6 +18,7 @@ import jax
 
 from minilinen import errors
 from minilinen.errors.base import in_words
+from minilinen.module import arguments
 from minilinen.module.base import ModuleBase
 from minilinen.module.context import hide_frames_outside, running
 from minilinen.spelling import near
@@ -71,7 +72,11 @@ def of_method(error: TypeError, module: ModuleBase, path: str) -> errors.Argumen
   method = said["method"]
   facts = dict(called=f"{cls.__name__}.{method}", path=path, source=source_of(error))
   passed = _passed(error, module)
-  return _arguments(passed, said, cls, getattr(cls, method), _call(module, method, path), facts)
+  fun, call = getattr(cls, method), _call(module, method, path)
+  meant = arguments.without_self(passed, said, fun, method) or arguments.passed_on(said, module)
+  if not meant and path in ("", "/"):
+    meant = arguments.for_the_run(passed, said, _parameters(fun)[0], module, call)
+  return _arguments(passed, said, cls, fun, call, facts, meant)
 
 
 def _call(module: Any, method: str, path: str) -> str:
@@ -110,7 +115,8 @@ def _of_constructor(error: TypeError, module: Any, cls: type[Any], construct: An
   is_whole = type(module) is cls or "lifted_class" in vars(type(module))
   call = f"{cls.__name__}(ARGS)" if is_whole else "super().__init__(ARGS)"
   passed = _passed(error, module)
-  return _arguments(passed, said, cls, construct, call, dict(called=cls.__name__, path=path))
+  meant = arguments.of_class(cls, passed, said, _parameters(construct)[0])
+  return _arguments(passed, said, cls, construct, call, dict(called=cls.__name__, path=path), meant)
 
 
 def _arguments(
@@ -120,14 +126,15 @@ def _arguments(
   fun: Any,
   call: str,
   facts: dict[str, Any],
+  meant: dict[str, str],
 ) -> errors.ArgumentsError:
-  """The error for a call that Python could not make."""
+  """The error for a call that Python could not make; `meant` are its texts where it is known what was meant."""
   kind, told = errors.ArgumentsError, said[0].replace(said["owner"], cls.__name__, 1)
-  names, arguments = _parameters(fun)
+  names, taken = _parameters(fun)
   args, kwargs = passed
   given = {n: kwargs[n] for n in names if n in kwargs} | dict(zip(names, args))
   name, *others = re.findall(r"'(\w+)'", said[0].partition("() ")[2]) or [""]
-  facts |= dict(python=told, arguments=arguments, module=cls.__name__, name=name, what="it")
+  facts |= dict(python=told, arguments=taken, module=cls.__name__, name=name, what="it")
   texts = kind.too_much if cls.__module__.startswith("minilinen.") else kind.own
   if said["what"] == "missing":
     wanted = ", ".join([*["..."] * bool(given), *(f"{n}=..." for n in (name, *others))])
@@ -143,6 +150,8 @@ def _arguments(
   elif close := near(name, names):
     texts = kind.given if close[0] in given else kind.meant
     facts |= dict(near=close[0], value=given.get(close[0]))
+  if meant:
+    texts = (kind.counted if said["what"] == "takes" else {}) | meant
   return kind(**facts, **texts)
 
 

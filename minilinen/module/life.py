@@ -104,7 +104,7 @@ class ModuleLife(ModuleBase):
     assert scope is not None
     if scope.name_reserved(name, collection):
       used_by = _in_use(scope.reservations[name])
-      raise errors.NameInUseError(kind, name, type(self).__name__, path=scope.path_text, used_by=used_by)
+      raise mistakes.name_in_use(self, kind, name, used_by)
 
   def _bound(self, what: str) -> Scope:
     if self.scope is None:

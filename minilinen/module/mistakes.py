@@ -17,13 +17,15 @@ import jax
 import jax.numpy as jnp
 
 from minilinen import errors
-from minilinen.module import foreign
+from minilinen.module import foreign, frames
+from minilinen.module.attributes import modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase
 from minilinen.module.context import running
 from minilinen.spelling import near
 from minilinen.tracing.layout import wrapped
 from minilinen.tracing.source import source_of
 from minilinen.tracing.spec import Spec, describe
+from minilinen.tracing.statements import in_a_loop, is_counted
 
 
 def method_owner(cls: type[Any], name: str) -> str | None:
@@ -174,7 +176,7 @@ def not_given_once(name: str, first: Any, second: Any) -> errors.MergeParamError
   cls = "layer" if module is None else type(module).__name__
   path = module.scope.path_text if module is not None and module.scope is not None else ""
   if first is None:
-    return errors.MergeParamError.missing(name, cls, path)
+    return errors.MergeParamError.missing(name, cls, path, frames.calling_layer(module))
   return errors.MergeParamError.twice(name, cls, path, first, second)
 
 
@@ -187,7 +189,7 @@ def no_such_attribute(module: ModuleBase, name: str) -> AttributeError:
   holder = None if scope is None else _holder(module, name)
   if name in _made_in_setup(type(module)):
     when = "unbound" if scope is None else "early" if state is not None and state.in_setup else "never"
-    error = errors.NoSuchAttributeError.of_setup(cls, name, path, when)
+    error = errors.NoSuchAttributeError.of_setup(cls, name, path, when, frames.outermost_method(module))
   elif holder is not None:
     error = errors.NoSuchAttributeError.of_variables(cls, name, path, *holder)
   else:
@@ -247,7 +249,13 @@ def property_of_nothing(
 
 def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors.AssignSubModuleError:
   """The error for a module made while a method runs that is neither `setup` nor compact."""
-  return errors.AssignSubModuleError(type(child).__name__, _method_of(parent) or "__call__")
+  cls = type(child).__name__
+  if type(parent)._is_layer:  # its method is ours: what it was given is wrong
+    for field in parent._fields():
+      given = getattr(parent, field)
+      if any(part is type(child) for part in (given if isinstance(given, (list, tuple)) else [given])):
+        return errors.AssignSubModuleError.of_class(cls, type(parent).__name__, field)
+  return errors.AssignSubModuleError(cls, _method_of(parent) or "__call__")
 
 
 def declared_in_a_plain_method(module: ModuleBase, what: str, col: str, name: str) -> errors.PlainMethodError:
@@ -275,7 +283,19 @@ def cannot_set(
   module: ModuleBase, name: str, value: Any, is_module: bool
 ) -> errors.SetAttributeFrozenModuleError:
   """The error for an attribute that is set where a module is frozen: while it runs, or from outside."""
+  cls, calls = type(module).__name__, running.get() is module
   what = "field" if name in module.__dataclass_fields__ else "submodule" if is_module else "attribute"
-  return errors.SetAttributeFrozenModuleError(
-    type(module).__name__, name, value, calls=running.get() is module, what=what
-  )
+  if frames.in_post_init(module):
+    what = "late module" if any(modules_in(value)) else "late"
+  elif calls and what != "submodule" and is_counted(name):
+    what = "counter"
+  return errors.SetAttributeFrozenModuleError(cls, name, value, calls=calls, what=what)
+
+
+def name_in_use(module: ModuleBase, kind: str, name: str, used_by: str) -> errors.NameInUseError:
+  """The error for a name that something else in the module has; perhaps it is given again and again in a loop."""
+  path = module.scope.path_text if module.scope is not None else ""
+  # A field or a method has the name before the loop begins.
+  is_of_class = name in module.__dataclass_fields__ or hasattr(type(module), name)
+  again = in_a_loop() and not is_of_class
+  return errors.NameInUseError(kind, name, type(module).__name__, path=path, used_by=used_by, in_a_loop=again)
