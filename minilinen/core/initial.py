@@ -8,6 +8,7 @@ caller.
 
 from __future__ import annotations
 
+import contextlib
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ import jax
 import numpy as np
 
 from minilinen import errors
+from minilinen.core import initial_mistakes
+from minilinen.core.initial_mistakes import Asked
 from minilinen.core.rng import LazyRng
 from minilinen.jax_internals import copied_in, is_staged
 from minilinen.tracing.paths import Path
@@ -38,13 +41,19 @@ _shapes: weakref.WeakKeyDictionary[Init, dict[Any, Shapes]] = weakref.WeakKeyDic
 _traced: weakref.WeakKeyDictionary[Init, dict[Any, Init | None]] = weakref.WeakKeyDictionary()
 
 
-def initial_shapes(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Shapes:
+def initial_shapes(
+  name: str, path: Path, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Shapes:
   """The shapes of the leaves that an initializer would give, without running it."""
   known = _known(_shapes, init_fn) if type(init_fn) is types.FunctionType else None
   call = _call(args, kwargs)
   if known is not None and call is not None and call in known:
     return known[call]
-  result = jax.eval_shape(lambda: init_fn(jax.random.key(0), *args, **kwargs))
+  try:
+    result = jax.eval_shape(lambda: init_fn(jax.random.key(0), *args, **kwargs))
+  except Exception as error:
+    _explain(error, Asked(name, str(path), init_fn, args, kwargs, True))
+    raise
   shapes = Shapes([leaf.shape for leaf in jax.tree.leaves(result)], isinstance(result, jax.ShapeDtypeStruct))
   if known is not None and call is not None:
     known[call] = shapes
@@ -68,15 +77,27 @@ def new_value(
     else:
       with initializing():
         value = _initial_value(init_fn, key, args, kwargs)
-  except Exception:
+  except Exception as error:
     # Initializers reckon with sizes, and some fail at a symbol before they give anything.
     _check_sizes(
       name, path, [x for x in jax.tree.leaves((args, kwargs)) if isinstance(x, int) or _is_symbol(x)]
     )
+    _explain(error, Asked(name, str(path), init_fn, args, kwargs, True))
     raise
+  if callable(value):
+    initial_mistakes.warn_of_function(value, Asked(name, str(path), init_fn, args, kwargs, True))
   for leaf in jax.tree.leaves(value):
     _check_sizes(name, path, getattr(leaf, "shape", ()))
   return value
+
+
+def _explain(error: Exception, asked: Asked) -> None:
+  """Raises the error that says more of an initializer that failed, if there is one."""
+  better = None
+  with contextlib.suppress(Exception):
+    better = initial_mistakes.explained(error, asked)
+  if better is not None:
+    raise better from None
 
 
 def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
@@ -101,12 +122,16 @@ def _is_symbol(size: Any) -> bool:
   return not hasattr(size, "dtype") and jax.export.is_symbolic_dim(size)
 
 
-def first_value(init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def first_value(name: str, path: Path, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
   """What the initializer of a variable that is no parameter gives; it draws its own keys."""
-  if current() is None:
-    return init_fn(*args, **kwargs)
-  with initializing():
-    return init_fn(*args, **kwargs)
+  try:
+    if current() is None:
+      return init_fn(*args, **kwargs)
+    with initializing():
+      return init_fn(*args, **kwargs)
+  except Exception as error:
+    _explain(error, Asked(name, str(path), init_fn, args, kwargs, False))
+    raise
 
 
 def _initial_value(init_fn: Init, key: LazyRng, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

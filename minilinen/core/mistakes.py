@@ -117,6 +117,8 @@ def warn_of_shared_key(
     )
   except jax_internals.DependsOnInput:
     errors.warn(errors.StackedKeyWarning(name, str(path), lift))
+  except Exception:
+    return  # whoever makes the value next says what is wrong
 
 
 def no_stream(tree: Tree, path: Path, stream: str) -> errors.InvalidRngError:

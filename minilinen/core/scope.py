@@ -117,7 +117,7 @@ class Scope(Place):
         here = self.tree.read(col, self.path)
         raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here, init_fn is not None)
       since, made = initial.position(), (init_fn, init_args, init_kwargs)
-      self._create(col, name, initial.first_value(*made), since, made)
+      self._create(col, name, initial.first_value(name, self.path, *made), since, made)
     return Variable(self, col, name, unbox=unbox)
 
   def param(
@@ -143,7 +143,7 @@ class Scope(Place):
       value = self._new_parameter(name, *made)
       self._create("params", name, value, since, made)
     else:
-      expected = initial.initial_shapes(init_fn, init_args, init_kwargs)
+      expected = initial.initial_shapes(name, self.path, init_fn, init_args, init_kwargs)
       mismatch = initial.check_shapes(name, self.path, value, expected)
       if mismatch is not None:
         raise mistakes.param_shape(self.tree, self.path, name, *mismatch)

@@ -1,9 +1,10 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `asked`, `lifts`,
-`loops`, `lift_warnings`, `axes`, `dicts` and `findings`, those of questions to a trace in `minilinen.tracing.errors`.
-Their names and first arguments are Flax's; what else a class takes is optional and makes its message better. This file
-lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles it.
+`loops`, `initial`, `lift_warnings`, `axes`, `dicts` and `findings`, those of questions to a trace in
+`minilinen.tracing.errors`. Their names and first arguments are Flax's; what else a class takes is optional and makes
+its message better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles
+it.
 """
 
 from minilinen.errors.asked import MergeParamError as MergeParamError
@@ -35,8 +36,11 @@ from minilinen.errors.findings import UncalledModuleWarning as UncalledModuleWar
 from minilinen.errors.findings import UnusedVariableWarning as UnusedVariableWarning
 from minilinen.errors.foreign import ArgumentsError as ArgumentsError
 from minilinen.errors.foreign import AxisNameError as AxisNameError
+from minilinen.errors.foreign import DTypeNameError as DTypeNameError
 from minilinen.errors.foreign import TracedValueWarning as TracedValueWarning
 from minilinen.errors.foreign import UnhashableFieldError as UnhashableFieldError
+from minilinen.errors.initial import InitializerError as InitializerError
+from minilinen.errors.initial import UncalledInitializerWarning as UncalledInitializerWarning
 from minilinen.errors.lift_warnings import DroppedValueWarning as DroppedValueWarning
 from minilinen.errors.lift_warnings import LeakedTracerWarning as LeakedTracerWarning
 from minilinen.errors.lift_warnings import ReusedKeyWarning as ReusedKeyWarning

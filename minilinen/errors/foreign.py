@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from minilinen.errors.base import MinilinenError, MinilinenWarning
+from minilinen.errors.base import MinilinenError, MinilinenWarning, nearest
 
 
 def _case(**texts: str) -> dict[str, str]:
@@ -81,6 +81,22 @@ class AxisNameError(MinilinenError, NameError):
   )
   right = 'jax.vmap(lambda x: model.apply(variables, x), axis_name="{axis}")(x)'
   mend = "jax.pmap and jax.shard_map name axes too. Where nothing is mapped, leave out the name of the axis."
+
+
+class DTypeNameError(MinilinenError, TypeError):
+  """A type of numbers has a name that NumPy and JAX don't know.
+
+  Example:
+    nn.Dense(4, dtype="float33").init(key, x)
+  """
+
+  takes = ("name", "module", "path", "source")
+  says = "data type {name!r} not understood: {module} in {path!r} is given it as a type of numbers.{hint}"
+  mend = "jnp.float32, jnp.bfloat16, jnp.int32 and so on have no misspelt names."
+
+  def __init__(self, name: str, module: str, path: str, source: Any):
+    hint = nearest(name, ("float64", "float32", "float16", "bfloat16", "int32", "int8", "uint32", "bool"))
+    super().__init__(name, module, path, source, hint=hint)
 
 
 class TracedValueWarning(MinilinenWarning):

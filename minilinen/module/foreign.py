@@ -28,6 +28,8 @@ from minilinen.tracing.source import is_hidden, source_of
 def explained(error: Exception, module: ModuleBase) -> Exception | None:
   """The error of ours that says more than Python's; to one of JAX's a note is added instead."""
   path = module.scope.path_text if module.scope is not None else ""
+  if type(error) is TypeError and (found := re.fullmatch(r"data type '(\w+)' not understood", _text(error))):
+    return errors.DTypeNameError(found[1], type(module).__name__, path, source_of(error))
   if type(error) is TypeError and "concrete values" not in _text(error):
     return of_method(error, module, path)
   if type(error) is NameError and (found := re.search(r"unbound axis name: ([^\s.]+)", _text(error))):
