@@ -380,3 +380,17 @@ def test_an_ensemble_that_vmap_makes_is_one_model() -> None:
       jax.vmap(q.apply, (0, None))(ensemble, X)
   assert [(tree.origin, tree.states, len(tree.runs)) for tree in trace.trees] == [("init", 1, 3)]
   assert counted(trace) == {3 * SIZE}
+
+
+@pytest.mark.parametrize("how", [lambda fn: fn, jax.jit], ids=["eager", "jit"])
+def test_one_seed_after_the_other_is_a_model_each(how: Any) -> None:
+  """What one has learned is gone before the next one learns, and so is not its later state."""
+  learned = how(step)
+  with nn.record() as trace:
+    for seed in range(3):
+      params = fresh(seed)
+      for _ in range(2):
+        params = learned(params)
+      q.apply(params, X)
+  assert [run.tree for run in trace.runs] == [0] * 4 + [1] * 4 + [2] * 4
+  assert [tree.states for tree in trace.trees] == [3, 3, 3]

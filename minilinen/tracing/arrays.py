@@ -61,6 +61,7 @@ class Arrays:
     born: for each array the time of the run at whose beginning it was there first, 0 if it was there before the
       recording, None if nobody knows.
     shapes: the shape and dtype of each.
+    died: for variables the time of the run at whose beginning they were gone first.
     passed: the arguments of each jitted function that is being traced, the outermost first.
   """
 
@@ -70,7 +71,9 @@ class Arrays:
     self.born: list[int | None] = []
     self.shapes: list[Any] = []
     self._numbers: dict[int, tuple[weakref.ref[Any], int]] = {}
+    self.died: dict[int, int] = {}
     self._used: dict[int, weakref.ref[Any]] = {}
+    self._living: set[int] = set()
     self._collected = 0
     self._traces: dict[int, tuple[weakref.ref[Any], int]] = {}
     self._count = itertools.count()
@@ -80,6 +83,9 @@ class Arrays:
   def begin(self, run: Any, variables: Any) -> Ran:
     """Notes the variables that a run is given."""
     time = len(self.runs) + 1
+    gone = {number for number in self._living if not _is_there(self._used[number])}
+    self._living -= gone
+    self.died.update(dict.fromkeys(gone, time))
     fresh, stacks = Counter[Any](), defaultdict[Any, Counter[Any]](Counter)
     for array in jax.live_arrays():
       number = self._number(array, time)
@@ -118,6 +124,7 @@ class Arrays:
       if isinstance(array, (jax.Array, np.ndarray)):
         number = found[place] = self._number(array, time if isinstance(array, jax.Array) else None)
         self._used[number] = self._numbers[id(array)][0]
+        self._living.add(number)
     return found
 
   def _number(self, array: Any, time: int | None) -> int:
@@ -222,6 +229,7 @@ class _Following:
       self.parents[seen.run] = parent
     alike = [tree for tree in alike if self._parent_of(tree) is parent]
     fits = [tree for tree in alike if self._follows(tree, given) and not self._has_other(tree, seen)]
+    fits = [tree for tree in fits if not self._has_ended(tree, given)] or fits
     here = seen.run.fields.get("source")
     fits.sort(key=lambda tree: (tree.runs[-1].fields.get("source") != here, self._last(tree).time))
     if not fits:
@@ -252,6 +260,12 @@ class _Following:
       return False
     is_born = all(self.arrays.born[number] is not None for number in params_of(given).values())
     return is_born or not self.arrays.are_kept(left)
+
+  def _has_ended(self, tree: Growing, given: Numbers) -> bool:
+    """Whether a tree's arrays were gone before these were there, so that these were not computed from them."""
+    born = [self.arrays.born[number] for number in params_of(given).values()]
+    died = [self.arrays.died.get(number) for number in self._left(tree, given)]
+    return bool(died) and any(b is not None and d is not None and d < b for d in died for b in set(born))
 
   def _has_other(self, tree: Growing, seen: Seen) -> bool:
     """Whether other arrays that run later are rather the tree's next state: older ones, or such on its own line."""
