@@ -8,6 +8,7 @@ findings calls them `found`.
 from __future__ import annotations
 
 import dataclasses
+import linecache
 import textwrap
 import warnings
 from typing import Any
@@ -60,10 +61,12 @@ class Advice:
 def run(program: str) -> tuple[list[Any], list[Any], list[Any]]:
   """The exceptions, the warnings of ours and the findings that a program leads to."""
   names: dict[str, Any] = dict(nn=nn, core=core, jax=jax, jnp=jnp, key=jax.random.key(0), x=jnp.ones((2, 3)))
+  text = textwrap.dedent(program)
+  linecache.cache["<program>"] = len(text), None, text.splitlines(True), "<program>"
   with warnings.catch_warnings(record=True) as shown:
     warnings.simplefilter("always", errors.MinilinenWarning)
     try:
-      exec(compile(textwrap.dedent(program), "<program>", "exec"), names)
+      exec(compile(text, "<program>", "exec"), names)
       raised: list[Any] = []
     except Exception as error:
       raised = [error]

@@ -105,6 +105,37 @@ ADVICE = [
   # Keys.
   Advice(
     errors.InvalidRngError,
+    "m = nn.Dense(3); m.init(m.init(key, x), x)",
+    ["init of Dense needs a random key", "but got variables", "model.apply(variables, x)"],
+    ("Spec(", "rngs="),
+    "m = nn.Dense(3); m.apply(m.init(key, x), x)",
+  ),
+  Advice(
+    errors.InvalidRngError,
+    "m = nn.Dense(3); m.tabulate(m.init(key, x), x)",
+    [
+      "tabulate of Dense needs a random key",
+      "but got variables",
+      "right model.tabulate(jax.random.key(0), x)",
+    ],
+    ("Spec(", "rngs=", "model.init"),
+    "nn.Dense(3).tabulate(key, x)",
+  ),
+  Advice(
+    errors.InvalidRngError,
+    "nn.Dense(3).tabulate(x)",
+    ["tabulate of Dense needs a random key or a dict of them, but got f32[2,3]", "model.tabulate("],
+    ("model.init",),
+    "nn.Dense(3).tabulate(key, x)",
+  ),
+  Advice(
+    errors.InvalidRngError,
+    "nn.Dense(3).apply({}, x, rngs={'params': {'kernel': x}})",
+    ["'params' is a dict with the keys kernel"],
+    ("Spec(", "variables"),
+  ),
+  Advice(
+    errors.InvalidRngError,
     "nn.Dropout(0.5, deterministic=False).apply({}, x, rngs={'noise': key})",
     ['right model.apply(variables, x, rngs={"noise": ..., "dropout": key})'],
     ("model.init",),
@@ -147,6 +178,16 @@ ADVICE = [
     "nn.Dense(4).apply(nn.Dense(4).init_with_output(key, x), x)",
     ["variables = model.init(key, x)"],
     ('{"params": params}',),
+  ),
+  Advice(
+    errors.ScopeCollectionNotFound,
+    "m = nn.BatchNorm(use_running_average=True); m.apply({'params': m.init(key, x)['params']}, x)",
+    [
+      '"batch_stats": variables["batch_stats"]',
+      "or while training, where mean 0 and variance 1 are a beginning",
+    ],
+    ("let it be created",),
+    "m = nn.BatchNorm(use_running_average=True); m.apply(m.init(key, x), x)",
   ),
   Advice(
     errors.ScopeCollectionNotFound,
@@ -439,6 +480,49 @@ ADVICE = [
     ("nested", "setrecursionlimit"),
   ),
   # Where Python would speak.
+  Advice(
+    errors.ArgumentsError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, *, train):
+        return nn.Dense(2)(x)
+    Net().init(key, x, True)
+    """,
+    [
+      "expects Net.__call__(x, *, train)",
+      "right model.init(key, ..., train=True)",
+      "behind * is passed by name",
+    ],
+    ("away", "let Net"),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x, *, train):
+        return nn.Dense(2)(x)
+    Net().init(key, x, train=True)
+    """,
+  ),
+  Advice(
+    errors.ArgumentsError,
+    "nn.MultiHeadDotProductAttention(2).init(key, *[jnp.ones((2, 5, 8))] * 3, jnp.ones((2, 1, 5, 5)))",
+    ["inputs_v=None, *, inputs_kv=None", "take f32[2,1,5,5] away; what stands behind * is passed by name."],
+    ("right",),
+    "nn.MultiHeadDotProductAttention(2).init(key, *[jnp.ones((2, 5, 8))] * 3, mask=jnp.ones((2, 1, 5, 5)))",
+  ),
+  Advice(
+    errors.ArgumentsError,
+    "nn.LSTMCell(4).init(key, x)",
+    ["right model.init(key, carry, inputs)", "the carry comes first", "cell.initialize_carry(key, x.shape)"],
+    ("inputs=",),
+    "cell = nn.LSTMCell(4); cell.init(key, cell.initialize_carry(key, x.shape), x)",
+  ),
+  Advice(
+    errors.ArgumentsError,
+    "nn.BatchNorm().tabulate(key)",
+    ["right model.tabulate(key, x=...)"],
+    ("model.init",),
+  ),
   Advice(
     errors.ArgumentsError,
     """

@@ -99,6 +99,57 @@ ADVICE = [
   Advice(
     errors.NoSuchAttributeError,
     """
+    class Base(nn.Module):
+      def setup(self):
+        self.layer = nn.Dense(4)
+      def __call__(self, x):
+        return self.layer(x)
+    class Net(Base):
+      def setup(self):
+        self.last = nn.Dense(2)
+      def __call__(self, x):
+        return self.last(super().__call__(x))
+    Net().init(key, x)
+    """,
+    ["Base.setup sets it, and Net.setup replaces that", "right def setup(self): super().setup(); ..."],
+    ("did not set it", "None"),
+    """
+    class Base(nn.Module):
+      def setup(self):
+        self.layer = nn.Dense(4)
+      def __call__(self, x):
+        return self.layer(x)
+    class Net(Base):
+      def setup(self):
+        super().setup()
+        self.last = nn.Dense(2)
+      def __call__(self, x):
+        return self.last(super().__call__(x))
+    Net().init(key, x)
+    """,
+  ),
+  Advice(
+    errors.NoSuchAttributeError,
+    """
+    class Base(nn.Module):
+      size: int = 0
+      def setup(self):
+        if self.size:
+          self.layer = nn.Dense(self.size)
+    class Net(Base):
+      def setup(self):
+        super().setup()
+        self.last = nn.Dense(2)
+      def __call__(self, x):
+        return self.last(self.layer(x))
+    Net().init(key, x)
+    """,
+    ["setup() mentions it, and did not set it"],
+    ("replaces",),
+  ),
+  Advice(
+    errors.NoSuchAttributeError,
+    """
     class Net(nn.Module):
       width: int = 4
       @nn.compact

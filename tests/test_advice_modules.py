@@ -13,6 +13,32 @@ ADVICE = [
     errors.AssignSubModuleError,
     """
     class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        return self.head(nn.Dense(3)(x))
+      def head(self, x):
+        return nn.Dense(2)(x)
+    model = Net()
+    model.apply(model.init(key, x), x, method="head")
+    """,
+    ["make it in setup, and call it here: self.head_layer = nn.Dense(...)", "a name of its own"],
+    ("right", "@nn.compact"),
+    """
+    class Net(nn.Module):
+      def setup(self):
+        self.layer, self.head_layer = nn.Dense(3), nn.Dense(2)
+      def __call__(self, x):
+        return self.head(self.layer(x))
+      def head(self, x):
+        return self.head_layer(x)
+    model = Net()
+    model.apply(model.init(key, x), x, method="head")
+    """,
+  ),
+  Advice(
+    errors.AssignSubModuleError,
+    """
+    class Net(nn.Module):
       @nn.nowrap
       def make(self):
         return nn.Dense(3)
@@ -288,6 +314,26 @@ ADVICE = [
     errors.IncorrectPostInitOverrideError,
     """
     class Net(nn.Module):
+      def __init__(self, n):
+        self.n = n
+      def __call__(self, x):
+        return x * self.n
+    Net(4)(x)
+    """,
+    ["Net has a constructor of its own", "declare the settings as fields (n: ...)", "in setup"],
+    ("ModuleLife", "post_init"),
+    """
+    class Net(nn.Module):
+      n: int
+      def __call__(self, x):
+        return x * self.n
+    Net(4)(x)
+    """,
+  ),
+  Advice(
+    errors.IncorrectPostInitOverrideError,
+    """
+    class Net(nn.Module):
       size: int = 3
       def __post_init__(self):
         self.width = 2 * self.size
@@ -534,12 +580,19 @@ ADVICE = [
   # What is passed to a run.
   Advice(
     errors.ApplyScopeInvalidVariablesStructureError,
+    "m = nn.Dense(4); v = m.init(key, x); m.apply({'params': v}, x)",
+    ['mend pass what init returned as it is, without {"params": ...} around'],
+    ('["params"] in', "wrong"),
+    "m = nn.Dense(4); v = m.init(key, x); m.apply(v, x)",
+  ),
+  Advice(
+    errors.ApplyScopeInvalidVariablesStructureError,
     """
     model = nn.BatchNorm(use_running_average=True)
     variables = model.init(key, x)
     model.apply({"params": variables, "batch_stats": variables["batch_stats"]}, x)
     """,
-    ["keys ['batch_stats', 'params']", 'pass variables["params"] in their place'],
+    ["keys ['batch_stats', 'params']", 'pass what init returned as it is, without {"params": ...} around'],
     ("wrong", "model.apply"),
     """
     model = nn.BatchNorm(use_running_average=True)
@@ -550,7 +603,7 @@ ADVICE = [
   Advice(
     errors.ApplyScopeInvalidVariablesStructureError,
     "nn.Dense(4).bind({'params': nn.Dense(4).init(key, x)})(x)",
-    ["keys ['params']", 'pass variables["params"] in their place'],
+    ["keys ['params']", 'pass what init returned as it is, without {"params": ...} around'],
     ("apply",),
     "nn.Dense(4).bind(nn.Dense(4).init(key, x))(x)",
   ),

@@ -177,8 +177,8 @@ def params_for_variables() -> Any:
 ApplyScopeInvalidVariablesStructureError: The variables have "params" inside
   "params": variables["params"] has the keys ['params'].
   line    `return nn.check(Mlp(), {"params": MLP}, X)`
-  mend    pass variables["params"] in their place: it has the collections, as
-          init returns them.""",
+  mend    pass what init returned as it is, without {"params": ...} around: it
+          has the collections.""",
 )
 def variables_for_params() -> Any:
   return nn.check(Mlp(), {"params": MLP}, X)

@@ -78,8 +78,8 @@ def params_for_variables() -> Any:
 The variables have "params" inside "params": variables["params"] has the keys
   ['batch_stats', 'params'].
   line    `return Net().apply({"params": NET}, X)`
-  mend    pass variables["params"] in their place: it has the collections, as
-          init returns them.""",
+  mend    pass what init returned as it is, without {"params": ...} around: it
+          has the collections.""",
 )
 def variables_for_params() -> Any:
   return Net().apply({"params": NET}, X)
@@ -94,7 +94,8 @@ Collections passed: params.
   module  /BatchNorm_0
   line    `x = nn.BatchNorm(use_running_average=not train)(x)`
   right   model.apply({..., "batch_stats": variables["batch_stats"]}, x)
-  mend    or let it be created: mutable=['batch_stats'].
+  mend    or while training, where mean 0 and variance 1 are a beginning:
+          mutable=['batch_stats'].
 in module /BatchNorm_0 (BatchNorm.__call__), called with (f32[2,4])""",
 )
 def collection_missing() -> Any:
@@ -111,7 +112,8 @@ Collections passed: batch_stat, params.
   module  /BatchNorm_0
   line    `x = nn.BatchNorm(use_running_average=not train)(x)`
   right   model.apply({..., "batch_stats": variables["batch_stats"]}, x)
-  mend    or let it be created: mutable=['batch_stats'].
+  mend    or while training, where mean 0 and variance 1 are a beginning:
+          mutable=['batch_stats'].
 in module /BatchNorm_0 (BatchNorm.__call__), called with (f32[2,4])""",
 )
 def collection_misspelt() -> Any:

@@ -6,6 +6,7 @@ A scope comes here only when something is wrong or might be, so nothing here has
 from __future__ import annotations
 
 import sys
+import traceback
 import types
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from jax import core
 from minilinen import errors, jax_internals
 from minilinen.core import home, meta
 from minilinen.core.filters import filter_in_words
+from minilinen.core.rng import is_key
 from minilinen.core.tree import Tree
 from minilinen.spelling import near
 from minilinen.tracing.paths import Path
@@ -119,6 +121,36 @@ def warn_of_shared_key(
     errors.warn(errors.StackedKeyWarning(name, str(path), lift))
   except Exception:
     return  # whoever makes the value next says what is wrong
+
+
+def no_key(rngs: Any, module: str) -> errors.InvalidRngError:
+  """The error for what is passed to `init`, of a module perhaps, and is neither a key nor a dict of keys."""
+  if not module:
+    return errors.InvalidRngError.no_key("init", rngs, "core.init(fn)(jax.random.key(0), x)")
+  call = called()
+  right = f'model.{call}(jax.random.key(0), x) or model.{call}({{"params": key, "dropout": key2}}, x)'
+  return errors.InvalidRngError.no_key(f"{call} of {module}", rngs, right)
+
+
+def no_key_of(stream: Any, value: Any, initialized: str) -> errors.InvalidRngError:
+  """The error for what is no key of a stream: for a module that is `initialized`, its variables perhaps."""
+  if initialized and isinstance(value, Mapping) and not any(map(is_key, jax.tree.leaves(value))):
+    return errors.InvalidRngError.of_variables(f"{called()} of {initialized}")
+  return errors.InvalidRngError.of_stream(stream, value)
+
+
+def called() -> str:
+  """The method that a user called which ran `init`: it, or `tabulate` and so on."""
+  name = "init"
+  for frame, line in traceback.walk_stack(None):
+    if source_at(frame, line) is not None:
+      break
+    if (asked := frame.f_code.co_name.strip("_")) in _RUNS and {"self", "rngs"} <= {*frame.f_locals}:
+      name = asked
+  return name
+
+
+_RUNS = ("init", "init_with_output", "lazy_init", "trace", "tabulate", "module_paths")
 
 
 def no_stream(tree: Tree, path: Path, stream: str) -> errors.InvalidRngError:

@@ -186,10 +186,6 @@ def _check_variables(variables: Any) -> None:
     raise errors.ApplyScopeInvalidVariablesStructureError(variables)
 
 
-_INIT = "core.init(fn)(jax.random.key(0), x)"
-_INIT_OF_MODULE = 'model.init(jax.random.key(0), x) or model.init({"params": key, "dropout": key2}, x)'
-
-
 def _streams(rngs: Any, fn: Any = None, needed: bool = False) -> Mapping[str, Any]:
   """The random streams that a run is given; one key is the stream "params".
 
@@ -205,11 +201,9 @@ def _streams(rngs: Any, fn: Any = None, needed: bool = False) -> Mapping[str, An
   """
   if not isinstance(rngs, Mapping):
     if needed and not is_key(rngs):
-      module = getattr(fn, "module_name", "")
-      whose, right = (f"init of {module}", _INIT_OF_MODULE) if module else ("init", _INIT)
-      raise errors.InvalidRngError.no_key(whose, rngs, right)
+      raise mistakes.no_key(rngs, getattr(fn, "module_name", ""))
     rngs = {} if rngs is None else {"params": rngs}
   for name, key in rngs.items():
     if not isinstance(name, str) or not (isinstance(key, LazyRng) or is_key(key)):
-      raise errors.InvalidRngError.of_stream(name, key)
+      raise mistakes.no_key_of(name, key, getattr(fn, "module_name", "") if needed else "")
   return rngs

@@ -37,6 +37,7 @@ from minilinen.errors.findings import UnusedVariableWarning as UnusedVariableWar
 from minilinen.errors.foreign import ArgumentsError as ArgumentsError
 from minilinen.errors.foreign import AxisNameError as AxisNameError
 from minilinen.errors.foreign import DTypeNameError as DTypeNameError
+from minilinen.errors.foreign import SizeError as SizeError
 from minilinen.errors.foreign import TracedValueWarning as TracedValueWarning
 from minilinen.errors.foreign import UnhashableFieldError as UnhashableFieldError
 from minilinen.errors.initial import InitializerError as InitializerError

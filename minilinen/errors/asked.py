@@ -57,6 +57,7 @@ class NoSuchAttributeError(MinilinenError, AttributeError):
   by_setup = "or inside of init and apply: method=lambda model: model.{attribute}"
   too_early = ": setup() makes it, and has not yet"
   not_made = ": setup() mentions it, and did not set it"
+  replaced = ": {owner}.setup sets it, and {by}.setup replaces that"
   submodule = ": it is the name of a submodule, which no attribute holds"
   has_value = ": it is the name of a variable, which no attribute holds"
   to_hold = "make it in setup, self.{attribute} = ..., to ask for it; what it holds is in variables[{col!r}]."
@@ -70,13 +71,23 @@ class NoSuchAttributeError(MinilinenError, AttributeError):
 
   @classmethod
   def of_setup(
-    cls, module: str, attribute: str, path: str, when: str, method: str = ""
+    cls,
+    module: str,
+    attribute: str,
+    path: str,
+    when: str,
+    method: str = "",
+    owner: str = "",
+    by: str = "",
   ) -> NoSuchAttributeError:
     """For an attribute that `setup` makes: asked for without variables, in `setup` before, or not made this time.
 
-    `method` is what was called of the module, if a method of its own asks.
+    `method` is what was called of the module, if a method of its own asks. If the setup of `by` replaces that of
+    `owner`, nobody makes it.
     """
-    if when == "unbound" and method:
+    if by:
+      case = dict(but=cls.replaced.format(owner=owner, by=by), right="def setup(self): super().setup(); ...")
+    elif when == "unbound" and method:
       called, which = (method != "__call__") * f".{method}", (method != "__call__") * f", method={method!r}"
       case = dict(but=cls.unbound, right=f"model.bind(variables){called}(...)")
       case["mend"] = f"or model.apply(variables, ...{which}). The variables are what model.init(...) gives."

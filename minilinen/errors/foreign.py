@@ -37,6 +37,11 @@ class ArgumentsError(MinilinenError, TypeError):
   given = _case(says="{python}. {near!r} is given already, as {value:words}.", mend="take {name} away.")
   counted = _case(says="{python}, the module itself among them.")
   twice = _case(says="{python}: {first:words} by position, {second:words} by name.", mend="pass it once.")
+  by_name = "what stands behind * is passed by name."
+  carry = (
+    "the carry comes first; a cell gives the first one: carry = cell.initialize_carry(key, x.shape), "
+    "for the x of one step."
+  )
   constructor = _case(
     mend="{module} has a constructor of its own, and minilinen makes modules anew from their fields: declare the "
     "settings as fields ({fields}), and compute what follows from them in setup."
@@ -99,6 +104,32 @@ class DTypeNameError(MinilinenError, TypeError):
     super().__init__(name, module, path, source, hint=hint)
 
 
+class SizeError(MinilinenError, TypeError):
+  """A shape has a size that is no int, and nothing is traced.
+
+  Example:
+    nn.Dense(128 / 2).init(key, x)
+  """
+
+  takes = ("module", "path", "shape", "source")
+  says = "{module} in {path!r} asks for the shape {shape}: a size is an int{wrong_one}."
+
+  mends = {  # noqa: RUF012
+    float: "/ gives a float, and // an int; int(...) makes an int of what was rounded.",
+    str: "write it without quotation marks.",
+    tuple: "write {first} alone: a comma after it, or brackets around it, make a tuple.",
+  }
+
+  def __init__(self, module: str, path: str, shape: str, source: Any, field: str = "", size: Any = ...):
+    wrong_one = "" if size is ... else f", and {field and field + '='}{size!r} is none"
+    known = isinstance(size, float) or (isinstance(size, str) and size.isdigit())
+    if isinstance(size, tuple) and len(size) == 1:
+      known = type(size[0]) is int
+    mend = self.mends.get(type(size), "") if known else ""
+    first = size[0] if known and isinstance(size, tuple) else ""
+    super().__init__(module, path, shape, source, wrong_one=wrong_one, mend=mend, first=first)
+
+
 class TracedValueWarning(MinilinenWarning):
   """A module asks for the number behind a value that JAX is tracing. It stands in a note below JAX's error.
 
@@ -119,8 +150,30 @@ class TracedValueWarning(MinilinenWarning):
     ),
     "TracerArrayConversionError": "compute with jax.numpy instead of numpy; print with jax.debug.print.",
     "NonConcreteBooleanIndexError": "keep the shape: jnp.where(mask, x, 0) instead of x[mask].",
+    "float": "keep the array: sow, losses and metrics take it as it is. To see it: jax.debug.print('{x}', x=...).",
+    "format": "print with jax.debug.print('{x:.2f}', x=...), which waits for the number.",
+    "list": (
+      "a list and x.shape are asked by a number of Python's, such as a static argument. While JAX traces, "
+      "nn.switch(i, (f, g), self, x) chooses among functions, and jnp.asarray(table)[i] among numbers."
+    ),
+    "while": "nn.while_loop(condition, body, self, x) repeats while a condition holds that depends on arrays.",
+    "assert": "assert what Python knows, such as x.shape; jax.experimental.checkify checks the numbers of an array.",
     "": "a size must be a number of Python's: a field of the module, x.shape, or an argument that is static.",
   }
+  setting = (
+    "or pass it by name: jax.jit(model.{run}, static_argnames={name!r})({first}, ..., {name}=...). What "
+    "depends on arrays is chosen with jnp.where or nn.cond."
+  )
 
-  def __init__(self, module: str, path: str, source: Any, kind: str = ""):
-    super().__init__(module, path, source, mend=self.mends.get(kind, self.mends[""]))
+  def __init__(self, module: str, path: str, source: Any, kind: str = "", **case: Any):
+    super().__init__(module, path, source, **dict(mend=self.mends.get(kind, self.mends[""])) | case)
+
+  @classmethod
+  def of_setting(cls, module: str, path: str, source: Any, run: str, number: int, name: str) -> Any:
+    """For a flag or a count that was passed by position to `jax.jit(model.apply)`, or to that of `init`."""
+    first = "key" if run == "init" else "variables"
+    right = "jax.jit(model.{run}, static_argnums={number})({first}, ...)"
+    case: dict[str, Any] = dict(
+      right=right, mend=cls.setting if name else "", run=run, first=first, number=number, name=name
+    )
+    return cls(module, path, source, **case)

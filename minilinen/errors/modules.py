@@ -86,8 +86,14 @@ class AssignSubModuleError(MinilinenError):
     "Submodule {cls} is made where {around} calls what it was given: there is the class {cls} in its {field}, and no "
     "{cls} with its settings."
   )
+  another = (
+    "make it in setup, and call it here: self.{field} = nn.{cls}(...). Or make {method} compact and give the layer a "
+    "name of its own, nn.{cls}(..., name=...): automatic names are counted anew when {method} runs alone."
+  )
 
-  def __init__(self, cls: str, method: str = "__call__", **case: Any):
+  def __init__(self, cls: str, method: str = "__call__", compact: str = "", **case: Any):
+    if compact:
+      case = dict(right="", mend=self.another, field=f"{method}_layer")
     super().__init__(cls, method, **case)
 
   @classmethod
@@ -296,8 +302,18 @@ class IncorrectPostInitOverrideError(MinilinenError):
   says = "Overrode `.__post_init__()` without calling `super().__post_init__()`{where}."
   right = "def __post_init__(self): ...; super().__post_init__()"
 
-  def __init__(self, module: str = ""):
-    super().__init__(module, where=module and f": {module} does")
+  constructor = (
+    "{module} has a constructor of its own, which does not call super().__init__(...): without that no module is "
+    "made."
+  )
+  as_fields = (
+    "declare the settings as fields ({fields}), which makes the constructor, and compute what follows from them in "
+    "setup."
+  )
+
+  def __init__(self, module: str = "", fields: str = ""):
+    case = dict(says=self.constructor, right="", mend=self.as_fields) if fields else {}
+    super().__init__(module, where=module and f": {module} does", fields=fields, **case)
 
 
 class DescriptorAttributeError(MinilinenError):

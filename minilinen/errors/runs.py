@@ -27,10 +27,21 @@ class InvalidRngError(MinilinenError, ValueError):
     )
 
   @classmethod
+  def of_variables(cls, whose: str) -> InvalidRngError:
+    """For variables that are passed to `init` or `tabulate`, which make them anew."""
+    return cls(
+      "{whose} needs a random key or a dict of them first, but got variables: it makes new ones.",
+      right="model.{called}(jax.random.key(0), x)",
+      mend="what uses the variables is model.apply(variables, x).",
+      whose=whose,
+      called=whose.partition(" ")[0],
+    )
+
+  @classmethod
   def of_stream(cls, stream: Any, value: Any) -> InvalidRngError:
     """For what is passed as the key of a stream and is none."""
     return cls(
-      "rngs should be a dictionary of stream names and keys, but {stream!r} is {value:data}.",
+      "rngs should be a dictionary of stream names and keys, but {stream!r} is {value:words}.",
       right='rngs={"dropout": jax.random.key(1)}',
       stream=stream,
       value=value,
@@ -120,7 +131,7 @@ class ApplyScopeInvalidVariablesStructureError(MinilinenError):
   """
 
   says = 'The variables have "params" inside "params": variables["params"] has the keys {keys}.'
-  mend = 'pass variables["params"] in their place: it has the collections, as init returns them.'
+  mend = 'pass what init returned as it is, without {"params": ...} around: it has the collections.'
 
   def __init__(self, variables: Any):
     super().__init__(keys=sorted(map(str, variables["params"]))[:8])

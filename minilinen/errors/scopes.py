@@ -28,6 +28,7 @@ class ScopeCollectionNotFound(MinilinenError):
   right = 'model.apply({{others}"{col}": variables["{col}"]}, x)'
   mend = "or let it be created: mutable={mutable}."
 
+  training = "or while training, where mean 0 and variance 1 are a beginning: mutable={mutable}."
   frozen = _TRIED + _NOT_CREATED
   stopped = _TRIED + " It stops at {lift}, which does not pass it on."
   unmade = _TRIED + " This init does not let it be created."
@@ -59,6 +60,8 @@ class ScopeCollectionNotFound(MinilinenError):
     elif col_name == "params" and place[0] in passed:
       right = 'model.apply({"params": params}, x)'
       case = dict(says=self.bare, wrong="model.apply(params, x)", right=right, mend="")
+    if col_name == "batch_stats" and not case:
+      case = dict(mend=self.training)
     others = "..., " if {*passed} - {col_name} else ""
     hint = " It was passed with nothing in it." if col_name in passed else misspelt(col_name, passed)
     super().__init__(

@@ -187,9 +187,11 @@ def no_such_attribute(module: ModuleBase, name: str) -> AttributeError:
   if name.startswith("__"):
     return AttributeError(f'"{cls}" object has no attribute "{name}".')
   holder = None if scope is None else _holder(module, name)
-  if name in _made_in_setup(type(module)):
+  if (made := _made_in_setup(type(module), name)) is not None:
     when = "unbound" if scope is None else "early" if state is not None and state.in_setup else "never"
-    error = errors.NoSuchAttributeError.of_setup(cls, name, path, when, frames.outermost_method(module))
+    error = errors.NoSuchAttributeError.of_setup(
+      cls, name, path, when, frames.outermost_method(module), *made
+    )
   elif holder is not None:
     error = errors.NoSuchAttributeError.of_variables(cls, name, path, *holder)
   else:
@@ -198,11 +200,19 @@ def no_such_attribute(module: ModuleBase, name: str) -> AttributeError:
   return error
 
 
-def _made_in_setup(cls: type[Any]) -> set[str]:
-  """The attributes that `setup` sets, also that of a class above, as far as its code names them."""
-  setups = [vars(base)["setup"] for base in cls.__mro__ if "setup" in vars(base)]
-  codes = [method.raw_method.__code__ for method in setups if hasattr(method, "raw_method")]
-  return {step.argval for code in codes for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+def _made_in_setup(cls: type[Any], name: str) -> tuple[str, str] | None:
+  """The class whose `setup` sets an attribute, as far as its code names it, and the one below that never runs it."""
+  by = ""
+  for base in cls.__mro__:
+    method = getattr(vars(base).get("setup"), "raw_method", None)
+    if method is None:
+      continue
+    steps = [*dis.get_instructions(method)]
+    if any(step.opname == "STORE_ATTR" and step.argval == name for step in steps):
+      return base.__name__, by
+    if not by and not any(step.argval == "setup" for step in steps):
+      by = base.__name__
+  return None
 
 
 def _holder(module: ModuleBase, name: str) -> tuple[str, bool] | None:
@@ -233,9 +243,12 @@ def share_of_unbound(module: ModuleBase) -> errors.CallShareScopeOnUnboundModule
 
 
 def forgetful(module: ModuleBase) -> errors.IncorrectPostInitOverrideError:
-  """The error for a module that has no state, since a `__post_init__` forgot the one above."""
-  kinds = (base for base in type(module).__mro__ if "__post_init__" in vars(base))
-  return errors.IncorrectPostInitOverrideError(next(kinds).__name__)
+  """The error for a module that has no state, since a `__post_init__`, or a constructor, forgot the one above."""
+  for base in type(module).__mro__:
+    if "__post_init__" in vars(base) and not base.__module__.startswith("minilinen.module"):
+      return errors.IncorrectPostInitOverrideError(base.__name__)
+  maker = next(base for base in type(module).__mro__ if "__init__" in vars(base))
+  return errors.IncorrectPostInitOverrideError(maker.__name__, foreign.as_fields(maker.__init__))
 
 
 def property_of_nothing(
@@ -255,7 +268,9 @@ def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors
       given = getattr(parent, field)
       if any(part is type(child) for part in (given if isinstance(given, (list, tuple)) else [given])):
         return errors.AssignSubModuleError.of_class(cls, type(parent).__name__, field)
-  return errors.AssignSubModuleError(cls, _method_of(parent) or "__call__")
+  kinds = [vars(kind) for kind in type(parent).__mro__]
+  compact = next((name for kind in kinds for name in kind if hasattr(kind[name], "compact")), "")
+  return errors.AssignSubModuleError(cls, _method_of(parent) or "__call__", compact)
 
 
 def declared_in_a_plain_method(module: ModuleBase, what: str, col: str, name: str) -> errors.PlainMethodError:
