@@ -9,6 +9,96 @@ from minilinen import errors
 
 ADVICE = [
   # What leaves a lifted function.
+  # What the body of a scan returns.
+  Advice(
+    errors.CarryError,
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x)
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((2, 3)), None)
+    """,
+    ["must return a pair", "but it returns f32[2,3]", "right return x, None"],
+    ("changes", "goes in"),
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x), None
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((2, 3)), None)
+    """,
+  ),
+  Advice(
+    errors.CarryError,
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x)
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((4, 3)), None)
+    """,
+    ["must return a pair", "but it returns f32[4,3]", "right return x, None"],
+    ("unpack",),
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x), None
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((4, 3)), None)
+    """,
+  ),
+  Advice(
+    errors.CarryError,
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x), x, x
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((2, 3)), None)
+    """,
+    [
+      "must return a pair",
+      "but it returns (f32[2,3], f32[2,3], f32[2,3])",
+      "right return x, y",
+      "return carry, (y, z)",
+    ],
+    ("unpack", "None stands"),
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x), (x, x)
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((2, 3)), None)
+    """,
+  ),
+  Advice(
+    errors.CarryError,
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        nn.Dense(3)(x)
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((2, 3)), None)
+    """,
+    ["must return a pair", "but it returns", "right return x, None"],
+    ("unpack", "iterable"),
+    """
+    class Body(nn.Module):
+      @nn.compact
+      def __call__(self, x, _):
+        return nn.Dense(3)(x), None
+    scanned = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=4)
+    scanned().init(key, jnp.ones((2, 3)), None)
+    """,
+  ),
   Advice(
     errors.TransformedMethodReturnValueError,
     """

@@ -30,6 +30,27 @@ ADVICE = [
   # Sizes.
   Advice(
     errors.MappedSizeError,
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        cell = nn.scan(nn.LSTMCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1)(8)
+        return cell(x)
+    Net().init(key, jnp.ones((2, 5, 3)))
+    """,
+    ["called with one argument, the carry: its body takes (carry, inputs)", "right module(carry, inputs)"],
+    ("length",),
+    """
+    class Net(nn.Module):
+      @nn.compact
+      def __call__(self, x):
+        cell = nn.scan(nn.LSTMCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1)(8)
+        return cell(cell.initialize_carry(key, x[:, 0].shape), x)
+    Net().init(key, jnp.ones((2, 5, 3)))
+    """,
+  ),
+  Advice(
+    errors.MappedSizeError,
     f"{STEP}\n    nn.scan(Step, {SHARED}, length=9)().init(key, x, xs)",
     [
       "9 (length), 8 (argument 'x')",

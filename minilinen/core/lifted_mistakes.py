@@ -31,12 +31,14 @@ class Crossed(Protocol):
     boundary: what passes, and how.
     given: the arguments of the call, as seen from outside.
     again: what the body makes of what it was given, found out by another run of it; None if that says nothing.
+    odd: what the body of a scan gave back, if that is no pair: in words, and how many things it is.
     path: where it happens.
   """
 
   boundary: Boundary
   given: tuple[tuple[Any, ...], Mapping[str, Any]]
   again: Callable[[], Any] | None
+  odd: tuple[str, int] | None
   path: Path
 
 
@@ -52,6 +54,9 @@ def explained(error: Exception, crossing: Crossed) -> Exception | None:
     return _depends_on_step(error, crossing)
   if isinstance(error, errors.MinilinenError):
     return None
+  if isinstance(error, (TypeError, ValueError)) and crossing.odd is not None:
+    carry = argument_names(crossing.boundary.target.fn, 2)[1]
+    return errors.CarryError.no_pair(crossing.boundary.at, str(crossing.path), carry, *crossing.odd)
   kept = vars(error)
   if type(error) is ValueError or isinstance(error, _CONCRETE):
     trap = None
@@ -66,6 +71,12 @@ def explained(error: Exception, crossing: Crossed) -> Exception | None:
     with contextlib.suppress(Exception), recording(Recorder()):  # whoever records has seen it
       return better(crossing, crossing.again())
   return None
+
+
+def no_pair(gave: Any) -> tuple[str, int] | None:
+  """What the body of a scan gave back, and how many things, if it is not a carry and what is stacked."""
+  count = len(gave) if isinstance(gave, (tuple, list)) else 1
+  return None if count == 2 else (_in_words(gave), count)
 
 
 _CONCRETE = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
@@ -139,13 +150,15 @@ def _depends_on_step(error: errors.DependsOnStepError, crossing: Crossed) -> err
 _CHANGED = {"cond": _branches_error, "switch": _branches_error}
 
 
-def argument_names(fn: Any, count: int) -> list[str]:
-  """The names of a function's first positional arguments, with what stands for the module first."""
+def argument_names(fn: Any, count: int, needed: bool = False) -> list[str]:
+  """The names of a function's first positional arguments, with what stands for the module first; or all it needs."""
   try:
     parameters = inspect.signature(fn).parameters.values()
   except (TypeError, ValueError):
     parameters = ()
   plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+  if needed:
+    return [n for n in plain if inspect.signature(fn).parameters[n].default is inspect.Parameter.empty]
   return [*plain[:count], *(f"argument {i}" for i in range(len(plain), count))]
 
 
@@ -221,6 +234,8 @@ def not_one_size(axes: Any, trees: Any, given: int | None, what: str, crossing: 
   except errors.MappedSizeError as error:
     return error
   if given is None and not any(found.values()):
+    if first == 2 and not trees[1] and len(taken := argument_names(crossing.boundary.target.fn, 2, True)) > 2:
+      return errors.MappedSizeError.carry_alone(at, path, taken[1:])
     return errors.MappedSizeError.unknown(at, path, what)
   return errors.MappedSizeError.differ(at, path, found["variable"], found["argument"], given, what)
 

@@ -229,6 +229,18 @@ class CarryError(MinilinenError, TypeError):
   says = "{what} changes in {lift}: it goes in as {before} and comes out as {after}."
   mend = "return what went in, with the same shape and dtype, or begin with a carry as the body returns it."
 
+  pair = "The body of {lift} must return a pair, the carry and what is stacked, but it returns {after}."
+  nothing = "where nothing is to be stacked, None stands in its place."
+  together = "what is stacked may be a tuple: return carry, (y, z)."
+
+  @classmethod
+  def no_pair(cls, lift: LiftedAt, path: str, carry: str, gave: str, count: int) -> CarryError:
+    """For a body that returns one thing, or another number of them than two."""
+    right, mend = f"return {carry}, y", cls.together
+    if count < 2:
+      right, mend = f"return {carry}, None", cls.nothing
+    return cls("", lift, path, after=gave, says=cls.pair, right=right, mend=mend)
+
 
 class CarriedCollectionError(MinilinenError, TypeError):
   """A variable was created in a collection that a scan carries.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minilinen.errors.base import MinilinenError
@@ -20,6 +20,8 @@ class MappedSizeError(MinilinenError, ValueError, IndexError):
   sizes = "The sizes on the mapped axis of {lift} differ: {listed}."
   nothing = "{what} should be specified manually: {lift} maps over no argument and no variable."
   scalar = "{what} is mapped by {lift} over axis {axis}, and has the shape {shape}."
+  alone = "{lift} was called with one argument, the carry: its body takes ({names}), and it loops over what follows."
+  begins = "a cell gives the first carry: cell.initialize_carry(key, x.shape), for the x of one step."
   empty = "{lift} needs at least one length."
 
   by_given = "or leave {what} away: it is read off the arrays."
@@ -62,6 +64,12 @@ class MappedSizeError(MinilinenError, ValueError, IndexError):
   def unknown(cls, lift: LiftedAt, path: str, what: str) -> MappedSizeError:
     """For nothing that is mapped, and no size given."""
     return cls(cls.nothing, lift, path, what=what, right=lift.call(f"{what}=4, ..."))
+
+  @classmethod
+  def carry_alone(cls, lift: LiftedAt, path: str, names: Sequence[str]) -> MappedSizeError:
+    """For a scan that was called with one argument, which it takes for the carry, and a body that takes more."""
+    listed = ", ".join(names)
+    return cls(cls.alone, lift, path, names=listed, right=f"module({listed})", mend=cls.begins)
 
   @classmethod
   def no_axis(

@@ -75,6 +75,7 @@ class Crossing:
     form, tops: the scopes that cross, and how others are found from them.
     path: where it happens: the path of the scope that is lifted; others came along.
     again: for messages: what the body makes of what it was given, found out by another run of it.
+    odd: for messages: what the body of a scan gave back, if that is no pair.
   """
 
   def __init__(
@@ -93,6 +94,7 @@ class Crossing:
     self.form, self.tops = Form.of(scopes)
     self.path = scopes[self.carrier.own].path if scopes else ROOT
     self.again: Callable[[], Any] | None = None
+    self.odd: tuple[str, int] | None = None
     self._span: Any = None
     self._seen_inside: dict[tuple[Any, ...], Value] = {}
     self._seen_outside: dict[tuple[Any, ...], tuple[Value, bool]] = {}

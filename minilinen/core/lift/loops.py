@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from minilinen import errors
-from minilinen.core import axes_scan, meta
+from minilinen.core import axes_scan, lifted_mistakes, meta
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter
@@ -99,7 +99,9 @@ def scan(
         if data_transform is not None:
           groups, keys = data_transform(groups, keys)
         with crossing.inside(groups, keys, (carry, *args)) as inner:
-          (carry, ys), out = inner.leave(inner.run())
+          gave, out = inner.leave(inner.run())
+        crossing.odd = lifted_mistakes.no_pair(gave)
+        carry, ys = gave
         known = tuple({**before, **after} for before, after in zip(constants, out[0]))
         return loop.results((out[1], carry), known, (ys, out[2:]))
 
