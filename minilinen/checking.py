@@ -52,6 +52,8 @@ def check(
   >>> print(nn.check(nn.Dense(4), variables, "f32[1,2]")[0].message)
   Variable 'params/kernel' is f32[2,3], and the model makes it f32[2,4], for inputs (f32[1,2]).
   """
+  if not isinstance(model, Module):
+    raise errors.InvalidInstanceModuleError(model, "nn.check")
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", errors.MinilinenWarning)
     called, failed = _traced(

@@ -220,6 +220,55 @@ ADVICE = [
     )
     for call, method in ((".encode", ", method='encode'"), ("", ""))
   ),
+  # The fields of a class.
+  Advice(
+    errors.FieldsError,
+    "class Net(nn.Module):\n  sizes: list = [4, 5]",
+    ["line <program>:1", "right sizes: ... = (4, 5)"],
+    ("default_factory",),
+    "class Net(nn.Module):\n  sizes: tuple = (4, 5)",
+  ),
+  Advice(
+    errors.FieldsError,
+    "class Net(nn.Module):\n  sizes: dict = {}",
+    ["dataclasses.field(default_factory=lambda: ...)"],
+    ("()",),
+    "import dataclasses\nclass Net(nn.Module):\n  sizes: dict = dataclasses.field(default_factory=lambda: {})",
+  ),
+  *(
+    Advice(
+      errors.FieldsError,
+      f"class Base(nn.Module):\n  rate: float = 0.1\nclass Net(Base):\n  features: int\nNet({call})",
+      ["right features: ... = ...", "class Net(Base, kw_only=True)"],
+      ("list",),
+      f"class Base(nn.Module):\n  rate: float = 0.1\nclass Net(Base, kw_only=True):\n  features: int\nNet({call})",
+    )
+    for call in ("features=4", "0.2, features=4")
+  ),
+  # Names that are misspelt, and those that are not.
+  Advice(
+    errors.ModifyScopeVariableError,
+    _normed("m.apply(v, x, True, mutable=['batchstats'])"),
+    ["mutable=['batch_stats']"],
+    ("batchstats",),
+    _normed("m.apply(v, x, True, mutable=['batch_stats'])"),
+  ),
+  Advice(
+    errors.ScopeParamNotFoundError,
+    _net(
+      "n: int\n@nn.compact\ndef __call__(self, x):\n  for i in range(self.n): x = nn.Dense(3)(x)\n  return x",
+      "Net(3).apply(Net(2).init(key, x), x)",
+    ),
+    ["no parameters for 'Dense_2'", "There: Dense_0, Dense_1."],
+    ("Did you mean",),
+  ),
+  Advice(
+    errors.InvalidInstanceModuleError,
+    "m = nn.Dense(3); v = m.init(key, x); nn.check(v, m, x)",
+    ["nn.check takes a module first", "right nn.check(model, variables, x)"],
+    ("wrong", "its class"),
+    "m = nn.Dense(3); v = m.init(key, x); found = nn.check(m, v, x)",
+  ),
   # Names in a loop.
   Advice(
     errors.ScopeNameTypeError,

@@ -32,20 +32,21 @@ def collection_not_found(
   stopped_by, frozen_by = home.stopping_collection(tree, col), home.stopping_writes(tree, col)
   return errors.ScopeCollectionNotFound(
     col, name, str(path), tree.variables, stopped_by, None if stopped_by else frozen_by,
-    mutable=_mutable(tree), initializing=bool(tree.flags.get("initializing")), creatable=creatable,
+    mutable=_mutable(tree, col), initializing=bool(tree.flags.get("initializing")), creatable=creatable,
   )  # fmt: skip
 
 
 def not_mutable(tree: Tree, path: Path, col: str, name: str) -> errors.ModifyScopeVariableError:
   """The error for a write to a collection that is not mutable: here, or behind a boundary only."""
   behind, initializing = home.stopping_writes(tree, col), bool(tree.flags.get("initializing"))
-  return errors.ModifyScopeVariableError(col, name, str(path), behind, _mutable(tree), initializing)
+  return errors.ModifyScopeVariableError(col, name, str(path), behind, _mutable(tree, col), initializing)
 
 
-def _mutable(tree: Tree) -> tuple[str, ...]:
-  """The names of the collections that may be written, if they can be listed."""
+def _mutable(tree: Tree, meant: str) -> tuple[str, ...]:
+  """The names of the collections that may be written, if they can be listed, without one that is misspelt."""
   words = filter_in_words(tree.mutable)
-  return words if isinstance(words, tuple) else ()
+  names = words if isinstance(words, tuple) else ()
+  return tuple(name for name in names if name in tree.variables or not near(meant, [name]))
 
 
 def param_not_found(tree: Tree, path: Path, name: str) -> errors.ScopeParamNotFoundError:

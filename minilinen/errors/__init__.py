@@ -69,6 +69,7 @@ from minilinen.errors.modules import CallSetupUnboundModuleError as CallSetupUnb
 from minilinen.errors.modules import CallShareScopeOnUnboundModuleError as CallShareScopeOnUnboundModuleError
 from minilinen.errors.modules import CallUnbindOnUnboundModuleError as CallUnbindOnUnboundModuleError
 from minilinen.errors.modules import DescriptorAttributeError as DescriptorAttributeError
+from minilinen.errors.modules import FieldsError as FieldsError
 from minilinen.errors.modules import HiddenMethodWarning as HiddenMethodWarning
 from minilinen.errors.modules import IncorrectPostInitOverrideError as IncorrectPostInitOverrideError
 from minilinen.errors.modules import MultipleMethodsCompactError as MultipleMethodsCompactError

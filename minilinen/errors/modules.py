@@ -186,6 +186,38 @@ class MultipleMethodsCompactError(MinilinenError):
   says = "Only one method per class can be @nn.compact."
 
 
+class FieldsError(MinilinenError, TypeError, ValueError):
+  """A class declares fields that no dataclass may have: with a default that can be changed, or in another order.
+
+  Example:
+    class Net(nn.Module):
+      sizes: list = [4, 5]
+  """
+
+  says = "The default of the field {field!r} of {module} is {value:words}, which all its modules would share."
+  right = "{field}: ... = {default}"
+
+  follows = (
+    "The field {field!r} of {module} has no default, and stands behind fields that have one: its own, or those of "
+    "{base}."
+  )
+  named = "or class {module}({base}, kw_only=True): then it is passed by name, {module}({field}=...)."
+
+  @classmethod
+  def mutable(cls, module: str, field: str, value: Any) -> FieldsError:
+    """For a default such as a list: a tuple serves, or a function that makes the value."""
+    is_list = isinstance(value, list) and len(repr(value)) < 40
+    default = repr(tuple(value)) if is_list else "dataclasses.field(default_factory=lambda: ...)"
+    return cls(module=module, field=field, value=value, default=default)
+
+  @classmethod
+  def late(cls, module: str, field: str, base: str) -> FieldsError:
+    """For a field without a default behind those that have one."""
+    return cls(
+      cls.follows, module=module, field=field, base=base, default="...   # a default", mend=cls.named
+    )
+
+
 class ReservedModuleAttributeError(MinilinenError):
   """A class declares a field that all modules have.
 

@@ -191,8 +191,15 @@ class InvalidInstanceModuleError(MinilinenError):
   wrong = "Model.{called}(...)"
   right = "Model().{called}(...)"
 
+  first = "{called} takes a module first, and its variables after it, but got {value:words}."
+
   def __init__(self, value: Any = None, called: str = "init"):
-    super().__init__(called=called, but="" if value is None else f": the first argument is {in_words(value)}")
+    case: dict[str, Any] = {}
+    if called == "nn.check":
+      case = dict(says=self.first, value=value, wrong="", right="nn.check(model, variables, x)")
+    super().__init__(
+      called=called, **case, but="" if value is None else f": the first argument is {in_words(value)}"
+    )
 
 
 class NestingTooDeepError(MinilinenError, RecursionError):

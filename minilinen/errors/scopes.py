@@ -7,6 +7,7 @@ from typing import Any
 
 from minilinen.errors.base import MinilinenError, misspelt, nearest
 from minilinen.errors.lifts import LiftedAt
+from minilinen.spelling import did_you_mean
 from minilinen.tracing.equations import formula
 from minilinen.tracing.paths import Path
 from minilinen.tracing.statements import in_a_loop
@@ -106,11 +107,20 @@ class ScopeParamNotFoundError(MinilinenError):
     elif module in others:
       hint = f" {scope_path!r} itself is there, but it is no dict of parameters."
     elif not known and others:
-      hint = f" There are no parameters for {module!r}.{nearest(module, others)}"
+      hint = f" There are no parameters for {module!r}.{_of_modules(module, others)}"
     elif inside and scope_path == "/":
       case = dict(says=self.says.replace("{hint}", self.below), inside=inside[0], mend="")
       case["right"] = 'layer.apply({"params": params["{inside}"]}, x)'
     super().__init__(param_name=param_name, path=scope_path, hint=hint, **case)
+
+
+def _of_modules(module: str, others: Sequence[str]) -> str:
+  """The modules that are there; an automatic name is no misspelt one of the same kind."""
+  kind, _, number = module.rpartition("_")
+  if not number.isdigit():
+    return nearest(module, others)
+  guess = did_you_mean(module, [other for other in others if other.rpartition("_")[0] != kind])
+  return f"{guess} There: {', '.join(sorted(others)[:12])}."
 
 
 class ScopeVariableNotFoundError(MinilinenError):

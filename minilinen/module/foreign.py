@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -274,6 +275,21 @@ def _parameters(fun: Callable[..., Any]) -> tuple[list[str], str]:
 
 
 _STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def make_dataclass(cls: type[Any], unsafe_hash: bool, kw_only: bool) -> None:
+  """Makes a class a dataclass, and says what is wrong with its fields if Python refuses them."""
+  try:
+    dataclasses.dataclass(cls, unsafe_hash=unsafe_hash, repr=False, kw_only=kw_only)
+  except (TypeError, ValueError) as error:
+    text = _text(error)
+    if found := re.match(r"mutable default .* for field (\w+) is not allowed", text):
+      better = errors.FieldsError.mutable(cls.__name__, found[1], vars(cls).get(found[1]))
+    elif found := re.match(r"non-default argument '(\w+)' follows default argument", text):
+      better = errors.FieldsError.late(cls.__name__, found[1], cls.__base__.__name__ if cls.__base__ else "")
+    else:
+      raise
+    raise better from None
 
 
 def explain_hash_of(cls: Any) -> None:

@@ -15,6 +15,7 @@ from minilinen.module import foreign, mistakes
 from minilinen.module.base import ModuleBase
 from minilinen.module.call import wrap_methods
 from minilinen.module.runs import ModuleRuns
+from minilinen.tracing.tracebacks import entry
 
 
 class Module(ModuleRuns):
@@ -41,6 +42,7 @@ class Module(ModuleRuns):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+  @entry
   def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
     super().__init_subclass__(**kwargs)
     own = cls.__dict__.get("__annotations__", {})
@@ -49,7 +51,7 @@ class Module(ModuleRuns):
     if "parent" in own or "name" in own:
       raise errors.ReservedModuleAttributeError(own)
     own_hash = "__hash__" in cls.__dict__
-    dataclasses.dataclass(cls, unsafe_hash=not own_hash, repr=False, kw_only=kw_only)
+    foreign.make_dataclass(cls, unsafe_hash=not own_hash, kw_only=kw_only)
     foreign.explain_constructor_of(cls)
     if not own_hash:
       foreign.explain_hash_of(cls)
