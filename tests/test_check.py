@@ -230,7 +230,6 @@ def field_hides_a_method() -> Any:
   """\
 ScopeParamNotFoundError: Could not find parameter 'kernel' in '/Dense_2'.
 There are no parameters for 'Dense_2'.
-Did you mean 'Dense_1'?
 There: Dense_0, Dense_1.
   module  /Dense_2
   line    `x = nn.Dense(size)(x)`""",

@@ -89,7 +89,7 @@ Variable 'kernel' of collection 'params' in '/Dense_0' is written inside
   line    `return compact(lambda self, x: jax.checkpoint(nn.Dense(2, use_bias=False))(x)).init(KEY, X)`
   expects a lifted transform, which hands variables out
   found   jax.checkpoint around a call of the module
-  right   nn.remat(nn.Dense)(4)(x)""",
+  right   nn.remat(nn.Dense)(...)(x)""",
 )
 def init_under_checkpoint() -> Any:
   return compact(lambda self, x: jax.checkpoint(nn.Dense(2, use_bias=False))(x)).init(KEY, X)

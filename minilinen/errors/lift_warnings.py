@@ -68,7 +68,7 @@ class ReusedKeyWarning(MinilinenWarning):
 _LIFTED = {
   "jax.vmap": 'nn.vmap(nn.Dense, variable_axes={"COL": 0}, split_rngs={"params": True})(4)(x)',
   "jax.jit": "nn.jit(nn.Dense)(4)(x)",
-  "jax.checkpoint": "nn.remat(nn.Dense)(4)(x)",
+  "jax.checkpoint": "nn.remat(nn.Dense)(...)(x)",
   "jax.lax.scan": 'nn.scan(Cell, variable_broadcast="params", split_rngs={"params": False})(4)(carry, xs)',
 }
 
