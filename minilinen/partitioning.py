@@ -306,7 +306,7 @@ def core_remat_static(
     there = tuple(n + 1 for n in static if 0 <= n < len(args))
     return lift.remat(target, variables, rngs, concrete, prevent_cse, there, policy)(scope, *args, **kwargs)
 
-  run.lifted = True  # type: ignore[attr-defined]
+  run.lifted = {"remat", *getattr(target.fn, "lifted", ())}  # type: ignore[attr-defined]
   return run
 
 

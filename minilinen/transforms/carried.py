@@ -18,6 +18,7 @@ from minilinen.core.lift.carriers import Stand, replaced_stands
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.scope import Scope, Variable
+from minilinen.module.ahead import set_up
 from minilinen.module.alike import fingerprint
 from minilinen.module.attributes import map_modules
 from minilinen.module.call import Calling, raw_method, wrapped
@@ -48,6 +49,12 @@ class Carried:
   @property
   def fingerprint(self) -> tuple[Any, ...]:
     return fingerprint(self._scoped, self.others)
+
+  def set_up(self, target: Target, form: Form, streams: Sequence[Any]) -> None:
+    """Runs `setup` outside of what is compiled."""
+    way = form.ways[self.own]
+    set_up(self.module, target, way, streams[way[0]])
+    self._states = [m._state.copy() for m in self._scoped]
 
   def call(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> InnerCall:
     """A call of a function with copies of the modules, which are bound to other scopes."""

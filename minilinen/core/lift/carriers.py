@@ -73,6 +73,10 @@ class Carrier(Protocol):
     """
     ...
 
+  def set_up(self, target: Target, form: Form, streams: Sequence[Any]) -> None:
+    """Makes ahead what the function would make before it is called, with the random streams of those that cross."""
+    ...
+
   def gradients(self, form: Form, several: bool) -> Any:
     """The pytree in which gradients are handed out, one for each scope that crosses; or if not `several`, for one."""
 
@@ -96,6 +100,8 @@ class ScopeTree:
 
   def call(self, scopes: Sequence[Scope], target: Target, args: Any, kwargs: Any) -> _Plain:
     return _Plain(functools.partial(target.fn, jax.tree.unflatten(self.fingerprint, scopes), *args, **kwargs))
+
+  def set_up(self, target: Target, form: Form, streams: Sequence[Any]) -> None: ...
 
   def gradients(self, form: Form, several: bool) -> Any:
     return jax.tree.structure(jax.tree.unflatten(self.fingerprint, form.numbers()))

@@ -72,13 +72,9 @@ def jit(
   static = _positions(static_argnums)
   names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
   boundary = Boundary(
-    "jit",
-    target,
-    (passing(variables),),
-    (passing(rngs, "folded" if config.jit_folds_rngs else "same"),),
-    static=(*static, *names),
-    takes_keywords=True,
-  )
+    "jit", target, (passing(variables),), (passing(rngs, "folded" if config.jit_folds_rngs else "same"),),
+    static=(*static, *names), takes_keywords=True,
+  )  # fmt: skip
 
   def body(static: _Static, variables: Groups, keys: Groups, /, *args: Any, **kwargs: Any) -> Any:
     crossing = static.crossing()
@@ -101,10 +97,12 @@ def jit(
   def call(first: Any, *args: Any, **kwargs: Any) -> Any:
     with Crossing(boundary, first, args, kwargs) as crossing:
       warn_of_static_arrays(crossing)
-      variables, keys = crossing.groups()
-      variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
+      streams: Any = [top.rngs for top in crossing.tops]
       if config.jit_folds_rngs:
-        keys = _fold_streams(crossing, keys)
+        (streams,) = _fold_streams(crossing, (streams,))
+        crossing.carrier.set_up(boundary.target, crossing.form, streams)
+      variables, keys = crossing.groups(streams)
+      variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
       static = _Static(_parts(crossing), weakref.ref(crossing))
       y, out, end = jitted(static, variables, keys, *crossing.args, **crossing.kwargs)
       for top, counters in zip(crossing.tops, end.counters):

@@ -58,7 +58,7 @@ def behind(boundary: Boundary) -> Callable[[Callable[..., Any]], Any]:
 
   def decorate(call: Callable[..., Any]) -> Any:
     functools.update_wrapper(call, boundary.target.fn)
-    vars(call)["lifted"] = True
+    vars(call)["lifted"] = {boundary.kind, *getattr(boundary.target.fn, "lifted", ())}
     return call
 
   return decorate
@@ -120,8 +120,12 @@ class Crossing:
     if better is not None:
       raise better from None
 
-  def groups(self) -> tuple[Groups, Groups]:
-    """The variables and keys of the outer scopes, by group and scope; those with gradients as plain dicts."""
+  def groups(self, streams: Sequence[dict[str, Any]] = ()) -> tuple[Groups, Groups]:
+    """The variables and keys of the outer scopes, by group and scope; those with gradients as plain dicts.
+
+    Args:
+      streams: the random streams of those that cross, if they are not the scopes' own.
+    """
     b = self.boundary
     variables = _transposed([grouped(top.tree.collections(top.path), b.ins) for top in self.tops], len(b.ins))
     self._note(variables, False)
@@ -129,7 +133,8 @@ class Crossing:
       tuple(unfreeze(_filled(cols)) for cols in group) if passing.kind == "differentiated" else group
       for passing, group in zip(b.ins, variables)
     )
-    return variables, _transposed([grouped(top.rngs, b.streams) for top in self.tops], len(b.streams))
+    streams = streams or [top.rngs for top in self.tops]
+    return variables, _transposed([grouped(rngs, b.streams) for rngs in streams], len(b.streams))
 
   def inside(
     self,

@@ -201,13 +201,10 @@ def map_variables(
   """
   maps_back = mutable or init
   boundary = Boundary(
-    "map_variables",
-    target,
-    (passing(mapped_collections, "mapped", out_of=maps_back), passing(variables)),
-    (passing(rngs),),
-    {"map_in_fn": trans_in_fn, "map_out_fn": trans_out_fn, "init": init, "mutable": mutable},
+    "map_variables", target, (passing(mapped_collections, "mapped", out_of=maps_back), passing(variables)),
+    (passing(rngs),), {"map_in_fn": trans_in_fn, "map_out_fn": trans_out_fn, "init": init, "mutable": mutable},
     takes_keywords=True,
-  )
+  )  # fmt: skip
   writable = True if maps_back else subtract_filters(True, mapped_collections)
 
   @behind(boundary)
