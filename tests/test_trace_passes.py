@@ -319,3 +319,19 @@ def test_what_a_lift_gives_is_what_the_user_was_given(name: str):
   assert found.lifts[0].result == given[0]
   for private in ("_Pullback", "VJP(", "Stand", "functools"):
     assert private not in found.to_json()
+
+
+def test_a_pass_tells_its_keywords():
+  class Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any, scale: Any, mode: str) -> Any:
+      return nn.Dense(2)(x) * scale
+
+  def run(x: Any) -> Any:
+    return nn.jit(Scaled, static_argnames="mode")().init_with_output(
+      jax.random.key(0), x, scale=x[0], mode="a"
+    )
+
+  body = nn.trace(run)(jnp.ones((2, 2))).events(Body)[0]
+  assert [str(value) for value in body.args] == ["f32[2,2]"]
+  assert {name: str(value) for name, value in body.kwargs.items()} == {"scale": "f32[2]", "mode": "a"}

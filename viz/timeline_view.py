@@ -150,7 +150,7 @@ def _says(record: Record) -> tuple[str, ...]:
     )
     return told if record.body_of is None else tuple(f"{text}, body as traced before" for text in told)
   if isinstance(record, Body):
-    return _flow("", arguments(record.args, {}), record.result)[:-1]
+    return _flow("", arguments(record.args, record.kwargs), record.result)[:-1]
   return _event_says(record)
 
 

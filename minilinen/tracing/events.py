@@ -206,12 +206,13 @@ class Body(Span):
   Attributes:
     name: "body", or which of several ("cond", "branch 1").
     number: how many passes over it came before. The last of them holds.
-    args, result: as seen from inside.
+    args, kwargs, result: as seen from inside.
   """
 
   name: str = "body"
   number: int = 0
   args: tuple[Value, ...] = ()
+  kwargs: dict[str, Value] = field(default_factory=dict)
   result: Value = None
 
 

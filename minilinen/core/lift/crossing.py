@@ -185,13 +185,13 @@ class Crossing:
 
   # The trace.
 
-  def pass_over(self, name: str, args: Any) -> AbstractContextManager[object] | None:
+  def pass_over(self, name: str, args: Any, kwargs: Any) -> AbstractContextManager[object] | None:
     """The span of one pass over a body, if somebody records."""
     recorder = current()
     if recorder is None:
       return None
     lift = self._span.draft if self._span is not None and self._span.recorder is recorder else None
-    return recorder.body(lift, self.path, name, args=describe(args))
+    return recorder.body(lift, self.path, name, args=describe(args), kwargs=describe(dict(kwargs)))
 
   def tell(self, **fields: Any) -> None:
     """Says more about the span that is open, of the boundary or of a pass, if somebody records."""
@@ -234,7 +234,7 @@ class Inside:
     self._crossing = crossing
     self._call = target, args, kwargs
     self._running: Any = home.InBody(scopes[0].tree) if scopes else contextlib.nullcontext()
-    self._span = crossing.pass_over(name, args)
+    self._span = crossing.pass_over(name, args, kwargs)
 
   def __enter__(self) -> Self:
     self._running.__enter__()
