@@ -1,8 +1,9 @@
 """`LazyRng`: a key that is not computed yet: the root key of a stream, and what is to be folded into it.
 
-The streams are the tree's, with nothing to fold. `Scope.draw` gives one with the names of its place and a counter to
-fold, which costs a tuple; it is hashed and folded only when somebody asks for the key (`as_jax_rng`), or an initializer
-does. A lifted transform changes the root key where it splits a stream; one that folds (`fold_rngs`) does that early.
+The streams are the tree's, with nothing to fold in the tree of a run, and with the path outside in one behind a
+boundary. `Scope.draw` gives one with the names of its place and a counter to fold, which costs a tuple; it is hashed
+and folded only when somebody asks for the key (`as_jax_rng`), or an initializer does. A lifted transform changes the
+root key where it splits a stream; one that folds (`fold_rngs`) does that early.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A class shows what it will say as literals: `says`, and below it where (`path`), what was `expected` and `found`,
 `wrong` and `right` code, and how to `mend` it. `{name}` in a text stands for a fact, which a constructor takes in the
 order of `takes` or by its name; a fact that nobody gave reads as nothing. Below "Example:" in its docstring stands the
-shortest program that leads to it. To add one: write the class so, and raise it; the tests run the program.
+shortest program that leads to it. To add one: write the class so, list it in `__init__.py`, raise it; the tests run
+the program.
 
 `minilinen.tracing.layout` lays the texts out. What was passed to the module that failed stands in a note below the
 message (`Exception.add_note`), which `minilinen.module` adds to every exception, also to those of JAX and of users. A

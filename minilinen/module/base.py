@@ -1,6 +1,6 @@
 """What every file of the class layer knows of a module: its parent, its name, its scope and its state.
 
-`ModuleBase` holds these and does nothing with them. What a module does is stacked on top, one idea a file: `life.py`
+`ModuleBase` holds these and does nothing with them. What a module does stands in other files, one idea each: `life.py`
 (birth, setup, attributes, copies), `variables.py` (what methods say about variables), `call.py` (what a call is),
 `runs.py` (how it is run from outside), and `module.py`, which makes of them the class that users derive from. To
 ask whether something is a module is to ask for a `ModuleBase`.

@@ -130,7 +130,8 @@ class ModuleRuns(ModuleVariables):
 
     Args:
       variables: collection -> nested dict, as `init` returns it.
-      rngs: stream -> key.
+      *args: for Flax's sake; not used.
+      rngs: stream -> key, or one key, which is the stream "params".
       mutable: the collections that may change; read them from the bound module's `variables`.
     """
     check_instance(self, "bind")

@@ -1,6 +1,6 @@
 """May be skipped: a saved trace, one JSON object, and what to say when it cannot be read.
 
-    {"format": "minilinen.trace", "version": 4,
+    {"format": "minilinen.trace", "version": 5,
      "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
      "sources": [[file, line, function], ...],   # the user's lines
      "name": ..., "args": ..., ...               # the fields of `Trace` but its items

@@ -2,6 +2,7 @@
 
 The functions by which a user enters, `init`, `apply` and the like, are an `entry`, and what a call from outside of a
 bound module raises is treated like that. `jax.config.jax_traceback_filtering` says what is done: "off" shows all.
+Which frames are ours says `is_hidden` in `source.py`.
 """
 
 from __future__ import annotations

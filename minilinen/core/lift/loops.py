@@ -1,7 +1,9 @@
 """Lifted loops: `scan`, `while_loop`, and `remat_scan`, which nests scans.
 
 What is the same in all steps of a `scan` is found out in a pass over its body before the loop (`known_outputs`); the
-loop itself is `jax.lax.scan`, over arrays that `axes_scan` has brought to their first axis.
+loop itself is `jax.lax.scan`, over arrays that `axes_scan` has brought to their first axis. Both run one function,
+`step`: `Loop.results` gives what the steps share in the pass before, and the carry and what is stacked in the loop.
+There `step` finds what they share, so that a shared parameter is not made again.
 """
 
 from __future__ import annotations

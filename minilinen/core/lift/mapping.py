@@ -62,12 +62,12 @@ def splits(split_rngs: Mapping[CollectionFilter, bool]) -> tuple[Passing, ...]:
 
 
 def split_streams(keys: Groups, streams: Sequence[Passing], n: int) -> Groups:
-  """The streams with the root keys of those that are to be split in `n`."""
+  """For `vmap` and `scan`: the streams with the root keys of those that are to be split in `n`, all at once."""
   return _each_stream(lambda rng: rng.split(n), keys, streams)
 
 
 def fold_streams(keys: Groups, streams: Sequence[Passing], step: Any, sign: int) -> Groups:
-  """The streams with `sign` times a step's number folded into the root keys of those that are to be split."""
+  """For `while_loop`, of which nobody knows the number of steps: `sign` times a step's folded into those root keys."""
   return _each_stream(lambda rng: rng.at_step(step, sign), keys, streams)
 
 
