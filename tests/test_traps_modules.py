@@ -203,8 +203,9 @@ def automatic_name_twice() -> Any:
 Could not create submodule "layer" in Module Net: Name in use by a submodule.
   module  /
   line    `x = nn.Dense(2, name="layer")(x)`
-  mend    give one of the two another name (submodules, variables, fields and
-          methods share one namespace).
+  right   name=f"layer_{i}"
+  mend    in a loop over i each has a name of its own; what shall be one is made
+          once, before the loop.
 in module / (Net.__call__), called with (f32[4,3])""",
 )
 def name_twice_in_a_loop() -> Any:
@@ -273,7 +274,6 @@ def layer_put_in_between() -> Any:
   """\
 Could not find parameter 'kernel' in '/Dense_2'.
 There are no parameters for 'Dense_2'.
-Did you mean 'Dense_1'?
 There: Dense_0, Dense_1.
   module  /Dense_2
   line    `x = nn.Dense(size)(x)`

@@ -19,14 +19,14 @@ import minilinen as nn
 import viz
 from minilinen.tracing import Trace
 
-X = jnp.ones((2, 4))
-SIZE = 40
+X = jnp.ones((2, 11))
+SIZE = 264
 
 
 class Q(nn.Module):
   @nn.compact
   def __call__(self, x: Any) -> Any:
-    return nn.Dense(4)(nn.relu(nn.Dense(4)(x)))
+    return nn.Dense(11)(nn.relu(nn.Dense(11)(x)))
 
 
 q, tx = Q(), optax.adam(0.1)
@@ -368,7 +368,7 @@ def test_an_ensemble_has_the_variables_of_all(how: str) -> None:
   with nn.record() as trace:
     (jax.jit(run) if how == "jit of vmap" else run)(ensemble, X)
   assert counted(trace) == {2 * SIZE}
-  assert {found.value.shape for found in trace.find("params/*/kernel")} == {(2, 4, 4)}
+  assert {found.value.shape for found in trace.find("params/*/kernel")} == {(2, 11, 11)}
   assert all(tree.known for tree in trace.trees)
 
 

@@ -19,7 +19,7 @@ from minilinen.tracing import Trace, Work
 from minilinen.tracing.equations import leaves
 
 KEY, OTHER = jax.random.split(jax.random.key(0))
-X = jnp.ones((2, 4))
+X = jnp.ones((2, 9))
 
 
 class Q(nn.Module):
@@ -27,7 +27,7 @@ class Q(nn.Module):
 
   @nn.compact
   def __call__(self, x: Any) -> Any:
-    return nn.Dense(4)(nn.relu(nn.Dense(4)(x)))
+    return nn.Dense(9)(nn.relu(nn.Dense(9)(x)))
 
 
 class Net(nn.Module):
@@ -308,9 +308,9 @@ def test_the_trees_of_a_traced_function(name: str):
 @pytest.mark.parametrize(
   ("name", "counted"),
   {
-    "teacher and student": 80, "cast": 40, "average": 80, "inner update": 40, "called ten times": 40,
-    "ensemble by a loop": 80, "ensemble by vmap": 80, "closed over": 80, "one jitted function": 80,
-    "a part of a tree": 55, "heads on one trunk": 70,
+    "teacher and student": 360, "cast": 180, "average": 360, "inner update": 180, "called ten times": 180,
+    "ensemble by a loop": 360, "ensemble by vmap": 360, "closed over": 360, "one jitted function": 360,
+    "a part of a tree": 210, "heads on one trunk": 240,
   }.items(),
 )  # fmt: skip
 def test_every_view_counts_a_tree_once(name: str, counted: int):
@@ -372,7 +372,7 @@ def test_actor_and_critic_with_equal_names_inside():
     12,
     6,
   ]
-  assert trace.cost().total.parameters == (4 * 5 + 5) * 2 + 12 + 6
+  assert trace.cost().total.parameters == (9 * 5 + 5) * 2 + 12 + 6
   assert {row["tree"] for row in viz.tabulate(trace).to_rows()} == {0, 1}
   assert "Actor" in viz.tabulate(trace).text() and "Critic" in viz.tabulate(trace).text()
   assert not trace.check() and Trace.from_json(trace.to_json()) == trace
