@@ -217,7 +217,11 @@ class _Following:
     }
 
   def tree_before(self, seen: Seen, given: Numbers, trees: Sequence[Growing]) -> Growing | None:
-    """The tree whose next state these leaves are; of several, one that this line ran before, or that waits longest."""
+    """The tree whose next state these leaves are.
+
+    Of several the one that ran last; if several had a next state by then, one that this line ran before, or that waits
+    longest.
+    """
     ran = self.of_run[seen.run]
     alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
     mapped = next((t for t in alike if (its := self._mapped(t)) and its.items() <= given.items()), None)
@@ -230,8 +234,13 @@ class _Following:
     alike = [tree for tree in alike if self._parent_of(tree) is parent]
     fits = [tree for tree in alike if self._follows(tree, given) and not self._has_other(tree, seen)]
     fits = [tree for tree in fits if not self._has_ended(tree, given)] or fits
-    here = seen.run.fields.get("source")
-    fits.sort(key=lambda tree: (tree.runs[-1].fields.get("source") != here, self._last(tree).time))
+    here, has_rivals = seen.run.fields.get("source"), self._has_rivals(ran, given)
+
+    def waits(tree: Growing) -> tuple[Any, ...]:
+      time = self._last(tree).time
+      return (tree.runs[-1].fields.get("source") != here, time) if has_rivals else (-time,)
+
+    fits.sort(key=waits)
     if not fits:
       return None
     self._doubt(fits, ran, given)
@@ -282,6 +291,13 @@ class _Following:
         return True
     return False
 
+  def _shapes(self, given: Numbers) -> Counter[Any]:
+    return Counter(self.arrays.shapes[number] for number in params_of(given).values())
+
+  def _has_rivals(self, ran: Ran, given: Numbers) -> bool:
+    """Whether as many arrays again as these were there first when the run began."""
+    return all(ran.fresh[shape] >= 2 * count for shape, count in self._shapes(given).items())
+
   def _doubt(self, fits: Sequence[Growing], ran: Ran, given: Numbers) -> None:
     """Says of trees that what was found may be otherwise."""
     tree, last = fits[0], self._last(fits[0])
@@ -291,8 +307,7 @@ class _Following:
     made_here = [number for number in self._left(tree, given) if self.arrays.born[number] != 0]
     if not last.is_differentiated and self.arrays.are_kept(made_here):
       tree.known = False
-    shapes = Counter(self.arrays.shapes[number] for number in params_of(given).values())
-    rivals = all(ran.fresh[shape] >= 2 * count for shape, count in shapes.items())
+    shapes = self._shapes(given)
     sliced = any(size and shapes <= there for size, there in ran.stacks.items())
-    if (rivals or sliced) and not ran.is_differentiated:
+    if (sliced or self._has_rivals(ran, given)) and not ran.is_differentiated:
       tree.known = False
