@@ -7,6 +7,8 @@ from situations import Advice
 
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 
 def _param(arguments: str, run: str = "Net().init(key, x)") -> str:
   return f"""

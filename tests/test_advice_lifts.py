@@ -7,6 +7,8 @@ from situations import Advice
 
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 ADVICE = [
   # What leaves a lifted function.
   # What the body of a scan returns.

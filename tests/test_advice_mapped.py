@@ -10,6 +10,8 @@ from situations import Advice
 import minilinen as nn
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 STEP = """
     class Step(nn.Module):
       @nn.compact

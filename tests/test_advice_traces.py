@@ -7,6 +7,8 @@ from situations import Advice
 
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 MLP = """
 class Mlp(nn.Module):
   sizes: tuple

@@ -7,6 +7,8 @@ from situations import Advice
 
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 SIZE, TRACED = errors.SizeError, errors.TracedValueWarning
 FLAG = """
 class Net(nn.Module):

@@ -19,6 +19,8 @@ import minilinen as nn
 from minilinen import core, errors
 from minilinen.tracing.checks import Findings
 
+pytestmark = pytest.mark.grid
+
 BASES = (errors.base.Texts, errors.TraceError)
 CLASSES = sorted(
   {c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, BASES)} - {*BASES},

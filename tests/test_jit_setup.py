@@ -13,6 +13,8 @@ from oracle import equations, same
 
 import minilinen
 
+pytestmark = pytest.mark.grid
+
 X = jnp.linspace(-1, 1, 6).reshape(2, 3)
 RNGS = {"params": jax.random.key(0), "noise": jax.random.key(1)}
 MUTABLE = ["stats", "params"]

@@ -18,6 +18,8 @@ import minilinen
 from minilinen import errors
 from minilinen.tracing.events import Lift
 
+pytestmark = pytest.mark.grid
+
 HOME = Path(inspect.getfile(minilinen)).parent
 WRITTEN = set(re.findall(r"\w+|<lambda>", inspect.getsource(trace_models))) | {"<lambda>", "step", "RNN"}
 FLOORS_BELOW = [str(HOME / floor) for floor in ("core", "module", "tracing", "transforms")]
