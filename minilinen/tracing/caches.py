@@ -109,6 +109,9 @@ def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) ->
   recorder = current()
   if recorder is None:
     return original(fun, jit, args, kwargs)
+  runs_modules = _runs_modules(fun) or _passes_modules(args, kwargs)
+  if not runs_modules and recorder.marked is not None:
+    return original(fun, jit, args, kwargs)
   static = {*getattr(jit, "static_argnums", ()), *getattr(jit, "static_argnames", ())}
   leaves, structure = jax.tree.flatten(
     ([x for n, x in enumerate(args) if n not in static], {n: x for n, x in kwargs.items() if n not in static})
@@ -116,7 +119,7 @@ def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) ->
   around = recorder.jitted
   recorder.arrays.passed.append(leaves)
   try:
-    if not (_runs_modules(fun) or _passes_modules(args, kwargs)):
+    if not runs_modules:
       return original(fun, jit, args, kwargs)
     plain = tuple(x for n, x in (*enumerate(args), *kwargs.items()) if n in static)
     recorder.jitted = _numbers_of(recorder, fun, (plain, structure, *map(jax.typeof, leaves)))
