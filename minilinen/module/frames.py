@@ -26,14 +26,25 @@ def calling_layer(module: ModuleBase | None) -> str:
 
 def outermost_method(module: ModuleBase) -> str:
   """The method of a module that was called first of those that are running, "" if none is."""
-  methods = {
+  methods = _methods(module)
+  running = [methods[frame.f_code] for frame in stack() if _is_of(frame, module) and frame.f_code in methods]
+  return running[-1] if running else ""
+
+
+def innermost_method(module: ModuleBase) -> str:
+  """The name of the innermost method of a module's class that is running, "" if none is."""
+  methods = _methods(module)
+  return next((methods[frame.f_code] for frame in stack() if frame.f_code in methods), "")
+
+
+def _methods(module: ModuleBase) -> dict[types.CodeType, str]:
+  """The names of a module's methods by their code."""
+  return {
     vars(method)["raw_method"].__code__: name
     for base in reversed(type(module).__mro__)
     for name, method in vars(base).items()
     if hasattr(method, "raw_method")
   }
-  running = [methods[frame.f_code] for frame in stack() if _is_of(frame, module) and frame.f_code in methods]
-  return running[-1] if running else ""
 
 
 def in_post_init(module: ModuleBase) -> bool:

@@ -270,28 +270,14 @@ def submodule_in_a_plain_method(child: ModuleBase, parent: ModuleBase) -> errors
         return errors.AssignSubModuleError.of_class(cls, type(parent).__name__, field)
   kinds = [vars(kind) for kind in type(parent).__mro__]
   compact = next((name for kind in kinds for name in kind if hasattr(kind[name], "compact")), "")
-  return errors.AssignSubModuleError(cls, _method_of(parent) or "__call__", compact)
+  return errors.AssignSubModuleError(cls, frames.innermost_method(parent) or "__call__", compact)
 
 
 def declared_in_a_plain_method(module: ModuleBase, what: str, col: str, name: str) -> errors.PlainMethodError:
   """The error for a variable declared where a module may not: in a plain method, or from outside."""
-  method = _method_of(module) if running.get() is module else ""
+  method = frames.innermost_method(module) if running.get() is module else ""
   path = module.scope.path_text if module.scope is not None else ""
   return errors.PlainMethodError(what, type(module).__name__, col, name, method, path)
-
-
-def _method_of(module: ModuleBase) -> str:
-  """The name of the innermost method of a module's class that is running, "" if none is."""
-  methods = {
-    vars(method)["raw_method"].__code__: name
-    for base in reversed(type(module).__mro__)
-    for name, method in vars(base).items()
-    if hasattr(method, "raw_method")
-  }
-  frame = sys._getframe(1)
-  while frame.f_back is not None and frame.f_code not in methods:
-    frame = frame.f_back
-  return methods.get(frame.f_code, "")
 
 
 def cannot_set(

@@ -7,7 +7,7 @@ which runs were on the same variables, which argument these were, and what was c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
     names: what each input of it is in the function's arguments.
   """
   values = read_top(closed) if runs and closed is not None else Values()
-  if runs and closed is not None and (len(runs) > 1 or runs[0].made or not _tells_all(values, runs[0])):
+  if runs and closed is not None and (len(runs) > 1 or not _is_plain(values, runs[0])):
     values = read_values(closed)
   known_as: dict[Leaves, list[dict[int, int]]] = defaultdict(list)
   for entry in values.leaves:
@@ -75,9 +75,8 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
 
 def _spread(run: Traced, made: Numbers, values: Values) -> Numbers:
   """What an `init` made; of one under `jax.vmap` also what is the same for all as `jax.vmap` hands it on, for each."""
-  said = {place: getattr(boxed(spec)[0], "shape", None) for place, spec in leaves(run.run.fields["result"])}
-  shapes = {place: getattr(values.specs[number], "shape", ()) for place, number in made.items()}
-  sizes = {shape[:1] for place, shape in shapes.items() if shape[1:] == said.get(place) != shape}
+  said = _shapes_said(run)
+  sizes = _mapped_sizes(said, made.items(), values)
   if len(sizes) != 1:
     return made
   spread = {place: values.spread.get(number, number) for place, number in made.items()}
@@ -85,11 +84,28 @@ def _spread(run: Traced, made: Numbers, values: Values) -> Numbers:
   return {p: n if getattr(values.specs[n], "shape", ()) == due[p] else made[p] for p, n in spread.items()}
 
 
-def _tells_all(values: Values, run: Traced) -> bool:
-  """Whether what was looked at tells of all leaves of a run."""
-  leaves = run.given if run.given.places else run.made
-  found = [number for entry in values.leaves if entry.leaves is leaves for number in entry.values]
-  return leaves is not None and len({*found, *leaves.arrays}) == len(leaves.places) > 0
+def _shapes_said(run: Traced) -> dict[Place, Any]:
+  """The shapes of what a run made, as it saw them itself."""
+  return {place: getattr(boxed(spec)[0], "shape", None) for place, spec in leaves(run.run.fields["result"])}
+
+
+def _mapped_sizes(
+  said: Mapping[Place, Any], made: Iterable[tuple[Place, int]], values: Values
+) -> set[tuple[Any, ...]]:
+  """The sizes of the axes that `jax.vmap` has in front of what a run made, each once."""
+  shapes = ((place, getattr(values.specs[number], "shape", ())) for place, number in made)
+  return {shape[:1] for place, shape in shapes if shape[1:] == said.get(place) != shape}
+
+
+def _is_plain(values: Values, run: Traced) -> bool:
+  """Whether what was looked at tells of all leaves of a run, and nothing that it made is mapped."""
+  its = run.given if run.given.places else run.made
+  found = [number for entry in values.leaves if entry.leaves is its for number in entry.values]
+  if its is None or not len({*found, *its.arrays}) == len(its.places) > 0:
+    return False
+  parts = [entry for entry in values.leaves if run.made is not None and entry.leaves is run.made]
+  made = ((entry.leaves.places[i], number) for entry in parts for i, number in entry.values.items())
+  return not parts or not _mapped_sizes(_shapes_said(run), made, values)
 
 
 def _instances(

@@ -12,7 +12,7 @@ import jax
 from minilinen.configurations import config
 from minilinen.core.boundary import Boundary, passing
 from minilinen.core.filters import CollectionFilter, DenyList
-from minilinen.core.lift.crossing import Crossing, Groups, behind, spoken_of_as
+from minilinen.core.lift.crossing import Crossing, Groups, behind, filled, spoken_of_as
 from minilinen.core.lift.targets import Liftable, lifted
 from minilinen.core.lifted_mistakes import argument_names, no_concrete, warn_of_static_arrays
 from minilinen.core.rng import LazyRng
@@ -102,7 +102,7 @@ def jit(
         (streams,) = _fold_streams(crossing, (streams,))
         crossing.carrier.set_up(boundary.target, crossing.form, streams)
       variables, keys = crossing.groups(streams)
-      variables = tuple(tuple({c: t for c, t in cols.items() if t} for cols in group) for group in variables)
+      variables = tuple(tuple(map(filled, group)) for group in variables)
       static = _Static(_parts(crossing), weakref.ref(crossing))
       y, out, end = jitted(static, variables, keys, *crossing.args, **crossing.kwargs)
       for top, counters in zip(crossing.tops, end.counters):

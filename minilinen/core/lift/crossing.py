@@ -130,7 +130,7 @@ class Crossing:
     variables = _transposed([grouped(top.tree.collections(top.path), b.ins) for top in self.tops], len(b.ins))
     self._note(variables, False)
     variables = tuple(
-      tuple(unfreeze(_filled(cols)) for cols in group) if passing.kind == "differentiated" else group
+      tuple(unfreeze(filled(cols)) for cols in group) if passing.kind == "differentiated" else group
       for passing, group in zip(b.ins, variables)
     )
     streams = streams or [top.rngs for top in self.tops]
@@ -296,8 +296,8 @@ def _inner(
   return Scope.at(tree, top.path, top.rng_counters)
 
 
-def _filled(collections: dict[str, Any]) -> dict[str, Any]:
-  """The collections that have something in them: there are no gradients of others."""
+def filled(collections: dict[str, Any]) -> dict[str, Any]:
+  """The collections that have something in them: of others there is nothing to compile and no gradient."""
   return {col: tree for col, tree in collections.items() if tree}
 
 
