@@ -153,6 +153,29 @@ def of_setup(makes: list[Callable[[Any], Any]]) -> Program:
   return program
 
 
+def kept_by_setup(nn: Any, jit: Any, log: list[int]) -> Any:
+  """An array from outside that `setup` keeps, or makes others of."""
+  table = jnp.ones(3)
+
+  class Net(nn.Module):
+    def setup(self) -> None:
+      self.whole, self.doubled = table, [table * 2]
+
+    def __call__(self, x: Any) -> Any:
+      return self.method(x)
+
+    @jit
+    def method(self, x: Any) -> Any:
+      log.append(1)
+      return self.whole * x + self.doubled[0]
+
+  found = []
+  for number in (1.0, 1.0, 2.0):
+    table = jnp.full(3, number)
+    found.append(Net().apply({}, X))
+  return found
+
+
 def hidden_field(nn: Any, jit: Any, log: list[int]) -> Any:
   class Net(nn.Module):
     scale: float
@@ -250,6 +273,7 @@ PROGRAMS: dict[str, Program] = {
   "an initializer of setup": of_setup([lambda nn: nn.Dense(3, kernel_init=nn.initializers.constant(0.5))] * 2),
   "a function of setup": of_setup([lambda nn: lambda x: 2 * x] * 2),
   "a number of setup": of_setup([lambda nn: 2.0, lambda nn: 3.0]),
+  "an array of setup": kept_by_setup,
   "a layer of setup": of_setup([lambda nn: nn.Dense(3), lambda nn: nn.Dense(2)]),
   "a field that is not passed": hidden_field,
   "who listens": listening,
@@ -259,7 +283,7 @@ PROGRAMS: dict[str, Program] = {
 # Where Flax shares a body among modules that do not do the same.
 FLAX_IS_WRONG = {
   "numbers of other types", "zeros", "numbers of numpy", "tuples", "names given inside", "a number of setup",
-  "a layer of setup", "who listens",
+  "an array of setup", "a layer of setup", "who listens",
 }  # fmt: skip
 
 

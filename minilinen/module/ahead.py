@@ -54,14 +54,16 @@ def set_up(module: Any, target: Target, way: Way, streams: Mapping[str, Any]) ->
 
 
 def _try(module: Any, cls: type[Any], tree: Tree, key_path: tuple[str, ...]) -> None:
-  """Runs `setup` of a copy, if it has not run: on a scope of its own at the same place, in which no name is taken."""
-  if not module._state.setup_done and not module._state.in_setup:
+  """Runs `setup` of a copy, if neither has run: on a scope of its own at the same place, in which no name is taken."""
+  state = module._state
+  if not (state.setup_done or state.in_setup or state.ahead):
     scope = Scope.at(tree, module.scope.path, module.scope.rng_counters)
     scope.key_path = key_path
     seen = object.__new__(cls)
     seen.__dict__.update(module.__dict__)
     seen.__dict__.update(scope=scope, _state=module._state.copy())
     seen._try_setup()
+    state.ahead = True
 
 
 def _only_compiled(functions: Iterable[Any]) -> bool:

@@ -3,7 +3,8 @@
 A compiled body is used again where whatever decides what it does is equal: the classes of the modules, their settings
 and what `setup` has made of them, and which of them is which; not their parents, nor what they are called. Values are
 compared with their types, for 1 and 1.0 compute differently. What cannot be compared is equal to nothing: better
-compiled again than wrong.
+compiled again than wrong. Only of JAX's arrays that `setup` made values do not matter: the body makes them again, of
+the variables that go in. An array that its code takes from outside, by name, counts.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ import numpy as np
 from jax import core
 
 from minilinen.core.frozen_dict import FrozenDict
-from minilinen.module.base import ModuleBase
+from minilinen.module.call import raw_method
 from minilinen.module.context import captures, interceptors
+from minilinen.module.life import ModuleLife
 
 Known = dict[int, int]
 """The number of each module, and function, that was met, by `id`: the next time it is known by that."""
 
 _OWN = {"parent", "scope", "_state", "name", "_adopted_from"}
+_ARRAYS = (np.ndarray, np.generic, jax.Array)
 _VALUES = (
-  ModuleBase, bool, int, float, complex, str, bytes, tuple, list, dict, FrozenDict, np.ndarray, jax.Array,
-  types.FunctionType,
+  ModuleLife, bool, int, float, complex, str, bytes, tuple, list, dict, FrozenDict, *_ARRAYS, types.FunctionType,
 )  # fmt: skip
 
 
-def fingerprint(modules: Sequence[ModuleBase], others: Sequence[ModuleBase]) -> Any:
+def fingerprint(modules: Sequence[ModuleLife], others: Sequence[ModuleLife]) -> Any:
   """Equal if a body that was compiled for some modules does the same for others; it holds no module.
 
   Args:
@@ -43,32 +45,41 @@ def fingerprint(modules: Sequence[ModuleBase], others: Sequence[ModuleBase]) -> 
   return tuple(_parts(m, known) for m in modules), tuple(known[id(m)] for m in others), listening
 
 
-def _parts(module: ModuleBase, known: Known) -> Any:
+def _parts(module: ModuleLife, known: Known) -> Any:
   """What decides how a module computes.
 
   Of attributes that are no fields only such count that can be compared by value: others may be made anew each time.
   """
   state, fields = module._state, module.__dataclass_fields__
+  again = state.from_setup if state.setup_done and not state.in_setup else ()
   attributes = [
-    (name, comparable(value, known))
+    (name, comparable(value, known, name in again))
     for name, value in module.__dict__.items()
     if name not in _OWN and (name in fields or isinstance(value, _VALUES))
   ]
-  return type(module), tuple(attributes), state.in_compact, state.setup_done, tuple(state.cursors.items())
+  setup = raw_method(type(module).setup)
+  used = tuple(comparable(v, known) for v in _used(setup) if again and isinstance(v, _ARRAYS))
+  doing = state.in_compact, state.setup_done, tuple(state.cursors.items())
+  return type(module), tuple(attributes), used, doing
 
 
-def comparable(value: Any, known: Known) -> Any:
-  """A value as something that is equal, with an equal hash, if it does the same."""
+def comparable(value: Any, known: Known, made_again: bool = False) -> Any:
+  """A value as something that is equal, with an equal hash, if it does the same.
+
+  JAX's arrays that are `made_again` in the body only have to be of one shape and type.
+  """
   if id(value) in known:
     return _Met(known[id(value)])
-  if isinstance(value, ModuleBase):
+  if isinstance(value, ModuleLife):
     return value.name, _parts(value, known)
   if isinstance(value, (tuple, list)):
-    return type(value), tuple(comparable(v, known) for v in value)
+    return type(value), tuple(comparable(v, known, made_again) for v in value)
   if isinstance(value, (dict, FrozenDict)):
-    return type(value), tuple((k, comparable(v, known)) for k, v in value.items())
-  if isinstance(value, (np.ndarray, np.generic, jax.Array)):
-    return _of_array(value)
+    return type(value), tuple((k, comparable(v, known, made_again)) for k, v in value.items())
+  if isinstance(value, _ARRAYS):
+    kind = jax.Array if isinstance(value, jax.Array) else type(value)
+    numbers = None if made_again and kind is jax.Array else _numbers(value)
+    return kind, value.shape, str(value.dtype), getattr(value, "weak_type", False), numbers
   if isinstance(value, (float, complex)):
     return type(value), repr(value)  # 0.0 == -0.0
   if isinstance(value, types.FunctionType) and "<locals>" in value.__qualname__:
@@ -90,13 +101,11 @@ class _Met:
   number: int
 
 
-def _of_array(value: Any) -> Any:
-  if isinstance(value, core.Tracer) or value.dtype == object:
+def _numbers(array: Any) -> Any:
+  if isinstance(array, core.Tracer) or array.dtype == object:
     return object()
-  is_key = jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key)
-  numbers = np.asarray(jax.random.key_data(value) if is_key else value).tobytes()
-  weak = getattr(value, "weak_type", False)
-  return type(value), value.shape, str(value.dtype), weak, numbers
+  is_key = jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key)
+  return np.asarray(jax.random.key_data(array) if is_key else array).tobytes()
 
 
 class _Function:
@@ -106,9 +115,7 @@ class _Function:
 
   def __init__(self, function: types.FunctionType, known: Known):
     known = {**known, id(function): len(known)}
-    cells = (cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell))
-    outside = {n: function.__globals__.get(n) for n in sorted(_names(function.__code__))}
-    used = (*cells, function.__defaults__, function.__kwdefaults__, outside, vars(function))
+    used = (*_used(function), function.__defaults__, function.__kwdefaults__, vars(function))
     self._function = function
     self._parts = function.__code__, tuple(comparable(value, known) for value in used)
 
@@ -118,6 +125,12 @@ class _Function:
 
   def __hash__(self) -> int:
     return hash(self._function.__code__)
+
+
+def _used(function: Any) -> Iterator[Any]:
+  """The values from outside that a function speaks of."""
+  yield from (cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell))
+  yield from (function.__globals__.get(name) for name in sorted(_names(function.__code__)))
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -43,6 +43,7 @@ class ModuleState:
     setup_done: whether `setup` has run.
     setup_again: whether it runs for a copy in a lifted transform, where its names are in use already.
     from_setup: the attributes that `setup` made.
+    ahead: whether it has run for a copy, before `nn.jit` (`ahead.py`).
     cursors: class name -> number of the next automatic name.
     children: name -> submodule.
   """
@@ -54,6 +55,7 @@ class ModuleState:
     "setup_done",
     "setup_again",
     "from_setup",
+    "ahead",
     "cursors",
     "children",
   )
@@ -65,6 +67,7 @@ class ModuleState:
     self.setup_done = False
     self.setup_again = False
     self.from_setup: tuple[str, ...] = ()
+    self.ahead = False
     self.cursors: dict[str, int] = {}
     self.children: dict[str, ModuleBase] = {}
 

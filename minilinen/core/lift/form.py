@@ -24,14 +24,12 @@ class Form:
   @staticmethod
   def of(scopes: Sequence[Scope]) -> tuple[Form, list[Scope]]:
     """The form of a list of scopes, and those of them that cross."""
+    found = [_highest(scope, scopes) for scope in scopes]
     tops: list[Scope] = []
-    ways: list[Way] = []
-    for scope in scopes:
-      top, names = _highest(scope, scopes)
-      if top not in tops:
+    for top, names in found:
+      if not names and top not in tops:
         tops.append(top)
-      ways.append((tops.index(top), names))
-    return Form(tuple(ways)), tops
+    return Form(tuple((tops.index(top), names) for top, names in found)), tops
 
   def opened(self, inner: Sequence[Scope]) -> list[Scope]:
     """The scopes, of those that have crossed."""
