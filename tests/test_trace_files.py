@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from dataclasses import replace
@@ -27,7 +28,7 @@ def test_a_trace_reads_back_from_its_file(tmp_path: Path):
 def test_a_file_is_plain_json_with_a_line_for_each_record():
   text = small_trace().to_json()
   plain = json.loads(text)
-  assert (plain["format"], plain["version"]) == ("minilinen.trace", 5)
+  assert (plain["format"], plain["version"]) == ("minilinen.trace", 6)
   assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
   assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
   assert text.isascii()
@@ -43,6 +44,16 @@ def record_changed(**fields: Any) -> str:
   return changed(lambda plain: plain["records"][5].update(fields))
 
 
+def value_changed(plain: Any) -> str:
+  return changed(lambda whole: whole["values"].__setitem__(1, plain))
+
+
+def equations_changed(**parts: Any) -> str:
+  plain = json.loads(nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]").to_json())
+  plain["code"][0].update(parts)
+  return json.dumps(plain)
+
+
 @pytest.mark.parametrize(
   ("text", "what"),
   [
@@ -54,14 +65,14 @@ def record_changed(**fields: Any) -> str:
     (small_trace().to_json().replace('"Key"', "Key"), "it is damaged: Expecting value"),
     (
       changed(lambda p: p.update(version=1)),
-      "it is of an older minilinen: it is of version 1, and this one reads version 5",
+      "it is of an older minilinen: it is of version 1, and this one reads version 6",
     ),
     (changed(lambda p: p.update(version=[])), "it is of another minilinen"),
     (changed(lambda p: p.pop("names")), "its entry 'names' is missing or no list"),
     (changed(lambda p: p.pop("args")), "it lacks the entry 'args'"),
     (changed(lambda p: p.update(args=3)), "its entry 'args' is damaged (3 is no list)"),
     (changed(lambda p: p.update(extra=3)), "it has the unknown entry 'extra'"),
-    (changed(lambda p: p.update(sources=[[1]])), "one of its sources is damaged ([1] is no list of 3)"),
+    (changed(lambda p: p.update(sources=[[1]])), "one of its sources is damaged ([1] is no line)"),
     (changed(lambda p: p["names"].insert(0, [5, "x"])), "there is no path"),
     (changed(lambda p: p["records"].insert(0, 5)), "its record 0 is of the unknown kind None"),
     (record_changed(record="Creat"), "its record 5 is of the unknown kind 'Creat'. Did you mean 'Create'?"),
@@ -70,8 +81,15 @@ def record_changed(**fields: Any) -> str:
     (record_changed(colour="red"), "its record 5 (Create) is damaged (Create has no field 'colour')"),
     (record_changed(name=7), "its record 5 (Create) is damaged (its field 'name': 7 is no str)"),
     (record_changed(value={"Spec": [3]}), "its record 5 (Create) is damaged"),
-    (record_changed(value={"matrix": 1}), "its field 'value': a value of the unknown kind 'matrix'"),
-    (record_changed(value=[1]), "its field 'value': a list that says not what it is"),
+    (record_changed(value=[999]), "its field 'value': there is no value 999"),
+    (record_changed(value=[1, 2]), "its field 'value': there is no value [1, 2]"),
+    (record_changed(initializer=[0]), "is no Opaque"),
+    (value_changed({"Spec": [3]}), "its value 1 is damaged ([3] is no Spec)"),
+    (value_changed({"tuple": [[1]]}), "its value 1 is damaged (there is no value 1)"),
+    (value_changed({"matrix": 1}), "its value 1 is damaged (a value of the unknown kind 'matrix')"),
+    (equations_changed(rows=[0, 99]), "its entry 'code' is damaged (there is no step 99)"),
+    (equations_changed(words=[]), "its entry 'code' is damaged ([] is no list of 8)"),
+    (equations_changed(steps=[[[0], [], [0, 0]]], rows=[0]), "is no step"),
     (
       changed(lambda p: p["records"][5].pop("collection")),
       "missing 1 required keyword-only argument: 'collection'",
@@ -146,6 +164,38 @@ def test_the_same_trace_has_the_same_bytes():
   texts = {nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]").to_json() for _ in range(3)}
   assert len(texts) == 1
   assert " at 0x" not in texts.pop()
+
+
+class Deep(nn.Module):
+  layers: int
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    for _ in range(self.layers):
+      x = nn.relu(nn.Dense(4)(x))
+    return x
+
+
+def test_equal_layers_say_once_what_they_have_in_common():
+  """Of each further layer only its names are new, and the numbers of what is there."""
+  few, many = (nn.trace(Deep(n).init)(jax.random.key(0), "f32[b,4]") for n in (20, 60))
+  texts = few.to_json(), many.to_json()
+  assert Trace.from_json(texts[1]) == many and Trace.from_json(texts[1]).program == many.program
+  (their, ours) = (json.loads(text) for text in texts)
+  assert len(their["values"]) == len(ours["values"]) and their["code"][0]["steps"] == ours["code"][0]["steps"]
+  assert len(ours["code"][0]["rows"]) == len(many.equations()) > 2000
+  assert len(texts[1]) - len(texts[0]) < 40 * 1600  # A layer has 6 records and 40 equations.
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was():
+  text = small_trace().to_json()
+  for switch in (gc.disable, gc.enable):
+    switch()
+    was = gc.isenabled()
+    Trace.from_json(text).to_json()
+    with pytest.raises(TraceFileError):
+      Trace.from_json(text[:100])
+    assert gc.isenabled() is was
 
 
 def test_traces_are_compared_by_their_records():

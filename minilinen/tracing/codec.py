@@ -1,9 +1,10 @@
 """May be skipped: what a trace holds as JSON and back: how each type is written follows from the fields of its class.
 
 A dataclass is the list of its fields in order; those at the end that have their default are left out. A path is a
-number into a table of names, a line of code one into a table of lines (`Tables`). What may be any value says what it
-is, unless JSON has it: {"tuple": [...]}, {"dict": [[path, leaf], ...]}, {"Spec": [...]}, {"size": "2*b"}. `files`
-makes the whole document of these.
+number into a table of names, a line of code one into a table of lines (`Tables`). What may be any value is written as
+it is if JSON has it, and else is [number], a number into the table of values. There it says what it is: {"tuple":
+[...]}, {"dict": [[path, leaf], ...]}, {"Spec": [...]}, {"size": "2*b"}. Of what there is very much, `rows` writes
+little. `files` makes the whole document of these.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import jax
 
@@ -23,8 +24,10 @@ from minilinen.tracing.equations.program import Unread
 from minilinen.tracing.events import Record, Span
 from minilinen.tracing.paths import Path
 from minilinen.tracing.rebuilt import leaves, put
+from minilinen.tracing.rows import Column, Rows
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value, itemsize
+from minilinen.tracing.tables import Damaged, Tables, checked, checked_list
 
 _VALUES = {kind.__name__: kind for kind in (Spec, Node, Opaque, ModuleRef)}
 RECORDS: dict[str, type[Record]] = {
@@ -34,62 +37,8 @@ RECORDS: dict[str, type[Record]] = {
 }
 
 
-class Damaged(ValueError):
-  """What was read describes no trace."""
-
-
-Write = Callable[["Tables", Any], Any]
-Read = Callable[["Tables", Any], Any]
-
-
-class Tables:
-  """The paths and lines of a trace, by number."""
-
-  def __init__(self, names: Any = (), sources: Any = ()):
-    self.names: list[Any] = [*names]
-    self.numbers: dict[tuple[str | int, ...], int] = {(): -1}
-    self.sources: dict[Source, int] = {}
-    self._paths: dict[int, tuple[Any, ...]] = {-1: ()}
-    self._lines = [
-      read_part(self, coder(tuple[str, int, str]), line, "one of its sources") for line in sources
-    ]
-
-  def number(self, path: tuple[str | int, ...]) -> int:
-    known = len(path)
-    while path[:known] not in self.numbers:
-      known -= 1
-    number = self.numbers[path[:known]]
-    for end in range(known, len(path)):
-      self.names.append([number, path[end]])
-      number = self.numbers[tuple(path[: end + 1])] = len(self.names) - 1
-    return number
-
-  def path(self, number: int) -> tuple[Any, ...]:
-    unknown: list[int] = []
-    at = number
-    while at not in self._paths:
-      if type(at) is not int or not 0 <= at < len(self.names):
-        raise Damaged(f"there is no path {number!r}")
-      unknown.append(at)
-      above, name = self.names[at]
-      if type(name) not in (str, int) or type(above) is not int or (above != -1 and not 0 <= above < at):
-        raise Damaged(f"there is no path {number!r}")
-      at = above
-    for at in reversed(unknown):
-      above, name = self.names[at]
-      self._paths[at] = (*self._paths[above], name)
-    return self._paths[number]
-
-  def line(self, number: Any) -> Source:
-    if type(number) is not int or not 0 <= number < len(self._lines):
-      raise Damaged(f"there is no line {number!r}")
-    return Source(*self._lines[number])
-
-
-def _checked(right: bool, value: Any, what: str) -> Any:
-  if not right:
-    raise Damaged(f"{value!r} is no {what}")
-  return value
+Write = Callable[[Tables, Any], Any]
+Read = Callable[[Tables, Any], Any]
 
 
 @functools.cache
@@ -99,23 +48,29 @@ def coder(kind: Any) -> tuple[Write, Read]:
   if kind is Any:
     return _write_any, _read_any
   if kind is Path:
-    return Tables.number, _read_path
+    return Tables.number, Tables.module_path
   if kind is Source:
-    return (lambda t, v: t.sources.setdefault(v, len(t.sources))), Tables.line
+    return Tables.source_number, Tables.source
   if kind == tuple[str | int, ...] or kind == tuple[int | str, ...]:
     return Tables.number, Tables.path
   if kind in (str, int, bool, float):
-    return (lambda t, v: v), (lambda t, v: _checked(type(v) is kind, v, kind.__name__))
+    return (lambda t, v: v), (lambda t, v: checked(type(v) is kind, v, kind.__name__))
   if get_origin(kind) is Literal:
-    return (lambda t, v: v), (lambda t, v: _checked(v in args, v, f"one of {args}"))
+    return (lambda t, v: v), (lambda t, v: checked(v in args, v, f"one of {args}"))
   if get_origin(kind) in (Union, UnionType):
     return _several(args)
   if get_origin(kind) is tuple:
     return _tuples(args)
   if get_origin(kind) in (dict, Mapping):
-    return _write_dict, _read_dict
+    return _write_any, lambda t, v: checked(type(found := _read_any(t, v)) is dict, found, "dict")
+  if get_origin(kind) is Annotated:
+    row = get_args(args[0])[0]
+    rows = Rows(
+      row, [Column(f.name, types_of(row)[f.name], write, read) for f, write, read in fields_of(row)]
+    )
+    return rows.write, rows.read
   assert is_dataclass(kind), kind
-  return _rows(kind)
+  return _values(kind) if kind in _VALUES.values() else _rows(kind)
 
 
 def _several(kinds: tuple[Any, ...]) -> tuple[Write, Read]:
@@ -123,7 +78,7 @@ def _several(kinds: tuple[Any, ...]) -> tuple[Write, Read]:
   rest = [kind for kind in kinds if kind not in (NoneType, Unread)]
   if len(rest) > 1:
     return (lambda t, v: v), (
-      lambda t, v: _checked(type(v) in kinds, v, " or ".join(k.__name__ for k in kinds))
+      lambda t, v: checked(type(v) in kinds, v, " or ".join(k.__name__ for k in kinds))
     )
   write, read = coder(rest[0])
   return (lambda t, v: None if v is None else write(t, v)), (lambda t, v: None if v is None else read(t, v))
@@ -132,24 +87,28 @@ def _several(kinds: tuple[Any, ...]) -> tuple[Write, Read]:
 def _tuples(kinds: tuple[Any, ...]) -> tuple[Write, Read]:
   if kinds[-1] is ...:
     write, read = coder(kinds[0])
-    return (lambda t, v: [write(t, x) for x in v]), (lambda t, v: tuple([read(t, x) for x in _list(v)]))
+    return (lambda t, v: [write(t, x) for x in v]), (
+      lambda t, v: tuple([read(t, x) for x in checked_list(v)])
+    )
   coders = [coder(kind) for kind in kinds]
 
   def read_fixed(t: Tables, plain: Any) -> Any:
-    _checked(len(_list(plain)) == len(coders), plain, f"list of {len(coders)}")
+    checked(len(checked_list(plain)) == len(coders), plain, f"list of {len(coders)}")
     return tuple(read(t, x) for (_, read), x in zip(coders, plain))
 
   return (lambda t, v: [write(t, x) for (write, _), x in zip(coders, v)]), read_fixed
 
 
-def _list(plain: Any) -> list[Any]:
-  return _checked(type(plain) is list, plain, "list")
+@functools.cache
+def types_of(kind: type[Any]) -> dict[str, Any]:
+  """The types of the fields of a dataclass."""
+  return get_type_hints(kind, include_extras=True)
 
 
 @functools.cache
 def fields_of(kind: type[Any]) -> list[tuple[Field[Any], Write, Read]]:
   """The fields of a dataclass with their codes; without those that say where a record stands and what is in it."""
-  types = get_type_hints(kind)
+  types = types_of(kind)
   apart = ("order", "span", "items") if issubclass(kind, Record) or "items" in types else ()
   return [(f, *coder(types[f.name])) for f in fields(kind) if f.name not in apart]
 
@@ -161,6 +120,7 @@ def is_default(f: Field[Any], value: Any) -> bool:
   return type(value) is type(f.default) and value == f.default
 
 
+@functools.cache
 def _rows(kind: Any) -> tuple[Write, Read]:
   """A dataclass as the list of its fields, without those at the end that have their default."""
 
@@ -172,25 +132,25 @@ def _rows(kind: Any) -> tuple[Write, Read]:
     return [write(t, v) for (_, write, _), v in zip(fields_of(kind), values[:end])]
 
   def read_row(t: Tables, plain: Any) -> Any:
-    row = _list(plain)
+    row = checked_list(plain)
     needed = sum(f.default is MISSING and f.default_factory is MISSING for f, *_ in fields_of(kind))
-    _checked(needed <= len(row) <= len(fields_of(kind)), plain, kind.__name__)
+    checked(needed <= len(row) <= len(fields_of(kind)), plain, kind.__name__)
     value = kind(*(read(t, x) for (_, _, read), x in zip(fields_of(kind), row)))
     return _checked_spec(t, value) if kind is Spec else value
 
   return write_row, read_row
 
 
+def _values(kind: Any) -> tuple[Write, Read]:
+  """What may stand anywhere else, too, stands in the table of values."""
+  return _write_any, lambda t, v: checked(type(found := _read_any(t, v)) is kind, found, kind.__name__)
+
+
 def _checked_spec(t: Tables, spec: Spec) -> Spec:
   for size in spec.shape:
-    _checked(formula.parse(size) is not None and (isinstance(size, str) or size >= 0), size, "size")
-  _checked(spec.dtype.startswith("key<") or itemsize(spec.dtype) >= 0, spec.dtype, "dtype")
+    checked(formula.parse(size) is not None and (isinstance(size, str) or size >= 0), size, "size")
+  checked(spec.dtype.startswith("key<") or itemsize(spec.dtype) >= 0, spec.dtype, "dtype")
   return spec
-
-
-def _read_path(t: Tables, number: Any) -> Path:
-  path = t.path(number)
-  return Path(_checked(all(isinstance(name, str) for name in path), path, "path"))
 
 
 def _write_dict(t: Tables, value: Any) -> Any:
@@ -199,11 +159,9 @@ def _write_dict(t: Tables, value: Any) -> Any:
 
 def _read_dict(t: Tables, plain: Any) -> dict[str, Value]:
   found: dict[str, Value] = {}
-  for entry in _list(plain):
-    number, leaf = _checked(
-      type(entry) is list and len(entry) == 2 and entry[0] != -1, entry, "[path, value]"
-    )
-    put(found, _read_path(t, number), _read_any(t, leaf))
+  for entry in checked_list(plain):
+    number, leaf = checked(type(entry) is list and len(entry) == 2 and entry[0] != -1, entry, "[path, value]")
+    put(found, t.module_path(number), _read_any(t, leaf))
   return found
 
 
@@ -211,8 +169,18 @@ def _write_any(t: Tables, value: Any) -> Any:
   kind = type(value)
   if value is None or kind in (bool, int, str) or (kind is float and math.isfinite(value)):
     return value
+  if kind not in (Spec, Opaque):  # Those can be looked up as they are.
+    return [t.value_number(_said(t, value))]
+  if value not in t.known:
+    t.known[value] = [t.value_number(_said(t, value))]
+  return t.known[value]
+
+
+def _said(t: Tables, value: Any) -> dict[str, Any]:
+  """A value that says what it is."""
+  kind = type(value)
   if kind.__name__ in _VALUES:
-    return {kind.__name__: coder(kind)[0](t, value)}
+    return {kind.__name__: _rows(kind)[0](t, value)}
   if kind in (tuple, list, Path):
     return {"list" if kind is list else "tuple": [_write_any(t, v) for v in value]}
   if kind is dict:
@@ -227,34 +195,37 @@ def _write_any(t: Tables, value: Any) -> Any:
 
 
 def _read_any(t: Tables, plain: Any) -> Any:
-  if not isinstance(plain, dict):
-    if isinstance(plain, list):
-      raise Damaged("a list that says not what it is")
-    return plain
+  if type(plain) is list:
+    return t.value(plain[0] if len(plain) == 1 else plain)
+  return checked(not isinstance(plain, dict), plain, "value")
+
+
+def read_value(t: Tables, plain: Any) -> Any:
+  """A value of the table of values; those in it stand there before it."""
   ((kind, content),) = plain.items()
   if kind in _VALUES:
-    return coder(_VALUES[kind])[1](t, content)
+    return _rows(_VALUES[kind])[1](t, content)
   match kind:
     case "tuple":
-      return tuple([_read_any(t, x) for x in _list(content)])
+      return tuple([_read_any(t, x) for x in checked_list(content)])
     case "list":
-      return [_read_any(t, x) for x in _list(content)]
+      return [_read_any(t, x) for x in checked_list(content)]
     case "dict":
       return _read_dict(t, content)
     case "float":
-      return float(_checked(content in ("nan", "inf", "-inf"), content, "float"))
+      return float(checked(content in ("nan", "inf", "-inf"), content, "float"))
     case "complex":
-      real, imag = (_read_any(t, x) for x in _list(content))
+      real, imag = (_read_any(t, x) for x in checked_list(content))
       return complex(real, imag)
     case "size":
-      return formula.parse(_checked(isinstance(content, str), content, "size"))
+      return formula.parse(checked(isinstance(content, str), content, "size"))
   raise Damaged(f"a value of the unknown kind {kind!r}")
 
 
-def read_part(t: Tables, code: tuple[Write, Read], plain: Any, what: str) -> Any:
+def read_part(t: Tables, read: Read, plain: Any, what: str) -> Any:
   """Reads a part; whatever Python says of a damaged one, says which it is."""
   try:
-    return code[1](t, plain)
+    return read(t, plain)
   except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
     raise Damaged(f"{what} is damaged ({error})") from None
 

@@ -1,8 +1,9 @@
 """May be skipped: a saved trace, one JSON object, and what to say when it cannot be read.
 
-    {"format": "minilinen.trace", "version": 5,
+    {"format": "minilinen.trace", "version": 6,
      "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
      "sources": [[file, line, function], ...],   # the user's lines
+     "values": [{"Spec": [2, "float32"]}, ...],  # what JSON lacks; elsewhere [n] is values[n]
      "name": ..., "args": ..., ...               # the fields of `Trace` but its items
      "records": [{"record": "Call", "span": -1, "path": 3, "source": 0, ...}, ...]}
 
@@ -13,22 +14,27 @@ is saved raises VERSION.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, TypeVar
 
 from minilinen.spelling import did_you_mean
-from minilinen.tracing.codec import RECORDS, Damaged, Tables, fields_of, is_count, is_default, read_part
+from minilinen.tracing.codec import RECORDS, fields_of, is_count, is_default, read_part, read_value
 from minilinen.tracing.equations.program import PHASES, Program
 from minilinen.tracing.equations.work import COUNTS
 from minilinen.tracing.errors import TraceFileError
 from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, nested
 from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.spec import Opaque, Spec
+from minilinen.tracing.tables import Damaged, Tables, as_text
 
-FORMAT, VERSION = "minilinen.trace", 5
+FORMAT, VERSION = "minilinen.trace", 6
+_TABLES = "names", "sources", "values", "records"
 T = TypeVar("T")
 
 _AGAIN = "Record the trace again and save it with `trace.save(file)`."
@@ -41,6 +47,23 @@ def loads(kind: type[T], text: str, file: str = "the text") -> T:
   Raises:
     TraceFileError: if it holds none that can be read.
   """
+  with _uncollected():
+    return _loads(kind, text, file)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+  """Without Python's garbage collector, which looks at all that is alive again and again, here in vain."""
+  enabled = gc.isenabled()
+  gc.disable()
+  try:
+    yield
+  finally:
+    if enabled:
+      gc.enable()
+
+
+def _loads(kind: type[T], text: str, file: str) -> T:
   try:
     whole = json.loads(text, parse_constant=_no_number)
   except (ValueError, RecursionError) as error:
@@ -82,28 +105,35 @@ def _why_no_json(text: str, error: Exception) -> dict[str, str]:
 
 def dumps(trace: Any, records: tuple[Record, ...]) -> str:
   """A trace, whose equations are read, as JSON text, with a line for each of its records; they stand last."""
+  with _uncollected():
+    return _dumps(trace, records)
+
+
+def _dumps(trace: Any, records: tuple[Record, ...]) -> str:
   t = Tables()
   rows = [_record(t, record) for record in records]
   head = {f.name: write(t, getattr(trace, f.name)) for f, write, _ in fields_of(type(trace))}
   sources = [[line.file, line.line, line.function] for line in t.sources]
-  whole = {"format": FORMAT, "version": VERSION, "names": t.names, "sources": sources, **head}
-  lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n" for key, value in whole.items()]
-  return (
-    "{"
-    + "".join(lines)
-    + '"records": [\n'
-    + ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
-    + "\n]}\n"
-  )
+  start = {"format": FORMAT, "version": VERSION, "names": t.names, "sources": sources}
+  return "".join([
+    "{", *map(_entry, start.items()),
+    '"values": [\n', ",\n".join(t.values), "\n],\n", *map(_entry, head.items()),
+    '"records": [\n', ",\n".join(rows), "\n]}\n",
+  ])  # fmt: skip
 
 
-def _record(t: Tables, record: Record) -> dict[str, Any]:
+def _entry(entry: tuple[str, Any]) -> str:
+  key, value = entry
+  return f"{as_text(key)}: {as_text(value)},\n"
+
+
+def _record(t: Tables, record: Record) -> str:
   plain: dict[str, Any] = {"record": type(record).__name__, "span": record.span}
   for f, write, _ in fields_of(type(record)):
     value = getattr(record, f.name)
     if not is_default(f, value):
       plain[f.name] = write(t, value)
-  return plain
+  return as_text(plain)
 
 
 def _decoded(kind: type[T], whole: Any) -> T:
@@ -113,19 +143,21 @@ def _decoded(kind: type[T], whole: Any) -> T:
     older = type(version) is int and 0 < version < VERSION
     age = "is of an older minilinen" if older else "is of another minilinen"
     raise Damaged(f"it {age}: it is of version {version!r}, and this one reads version {VERSION}")
-  for table in ("names", "sources", "records"):
+  for table in _TABLES:
     if not isinstance(whole.get(table), list):
       raise Damaged(f"its entry {table!r} is missing or no list")
   known = {f.name for f, *_ in fields_of(kind)}
-  if strange := sorted(whole.keys() - {"format", "version", "names", "sources", "records"} - known):
+  if strange := sorted(whole.keys() - {"format", "version", *_TABLES} - known):
     raise Damaged(f"it has the unknown entry {strange[0]!r}")
   t = Tables(whole["names"], whole["sources"])
+  for number, plain in enumerate(whole["values"]):
+    t.found.append(read_part(t, read_value, plain, f"its value {number}"))
   records = _read_records(t, whole["records"])
   head = {}
-  for f, write, read in fields_of(kind):
+  for f, _, read in fields_of(kind):
     if f.name not in whole:
       raise Damaged(f"it lacks the entry {f.name!r}")
-    head[f.name] = read_part(t, (write, read), whole[f.name], f"its entry {f.name!r}")
+    head[f.name] = read_part(t, read, whole[f.name], f"its entry {f.name!r}")
   _check_trees(head["trees"], records)
   if head["code"] is not None:
     _check_program(head["code"], len(records))
@@ -146,8 +178,8 @@ def _read_records(t: Tables, rows: list[Any]) -> list[Record]:
       raise Damaged(f"its record {order} ({kind}) stands in {row.get('span')!r}, which is no open span")
     if issubclass(RECORDS[kind], Span):
       around.append(order)
-    code = _record, functools.partial(_read_record, order)
-    records.append(read_part(t, code, row, f"its record {order} ({kind})"))  # type: ignore[arg-type]
+    read = functools.partial(_read_record, order)
+    records.append(read_part(t, read, row, f"its record {order} ({kind})"))
   return records
 
 
@@ -168,7 +200,8 @@ def _read_record(order: int, t: Tables, row: dict[str, Any]) -> Record:
 
 def _within(numbers: Iterable[int], least: int, end: int, what: str) -> None:
   """Every number that stands for something stands for something that is there."""
-  for number in numbers:
+  found = [*numbers]
+  for number in (min(found), max(found)) if found else ():
     if not least <= number < end:
       raise Damaged(f"it speaks of {what} {number}, which is not there")
 
@@ -192,17 +225,19 @@ def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None
 
 
 def _check_program(program: Program, records: int) -> None:
-  values = len(program.values)
-  _within((*program.inputs, *program.outputs), -1, values, "value")
+  equations, values = program.equations, len(program.values)
+  ties = (tie for e in equations if e.enters or e.leaves for tie in (*e.enters, *e.leaves))
+  used = (*(e.inputs for e in equations), *(e.outputs for e in equations), *ties)
+  _within((*program.inputs, *program.outputs, *chain.from_iterable(used)), -1, values, "value")
   _within((run for run, _ in program.of_inits), 0, records, "record")
   _within((value for _, value in program.of_inits), -1, values, "value")
-  for n, e in enumerate(program.equations):
-    ties = [number for tie in (*e.enters, *e.leaves) for number in tie]
-    _within((*e.inputs, *e.outputs, *ties), -1, values, "value")
-    _within([e.inside], -1, n, "equation")
-    _within([e.owner.run, *e.calls], -1, records, "record")
-    counts = (e.times, *(getattr(e.work, name) for name in COUNTS))
-    if e.phase not in PHASES or not all(map(is_count, counts)):
+  _within((e.owner.run for e in equations), -1, records, "record")
+  _within(chain.from_iterable(e.calls for e in equations), -1, records, "record")
+  counts = {id(e.work): e.work for e in equations}.values()
+  times = {id(e.times): e.times for e in equations}.values()
+  whole = all(map(is_count, (*times, *(getattr(work, name) for work in counts for name in COUNTS))))
+  for n, e in enumerate(equations):
+    if not -1 <= e.inside < n or e.phase not in PHASES or not whole:
       raise Damaged(f"its equation {n} is damaged")
   if not all(isinstance(value, (Spec, Opaque)) for value in program.values):
     raise Damaged("one of its program's values is none")

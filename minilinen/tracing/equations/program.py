@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from minilinen import jax_internals
 from minilinen.tracing.equations import formula, marks
@@ -22,6 +22,10 @@ from minilinen.tracing.events import Call, Record, Run
 from minilinen.tracing.paths import ROOT, Path
 from minilinen.tracing.source import Source, source_of_frames
 from minilinen.tracing.spec import Opaque, Value, spec_of
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], "many"]
+"""A tuple of so many that a file says once what comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ class Program:
       hand to nobody.
   """
 
-  equations: tuple[Equation, ...]
+  equations: Many[Equation]
   values: tuple[Value, ...]
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
@@ -217,6 +221,7 @@ class _Reader:
     self.equations: list[Equation] = []
     self.values: list[Value] = []
     self.origins: dict[int, list[int]] = {}
+    self.works: dict[int, tuple[Work, str | None]] = {}
 
   def bind(self, jaxpr: Any) -> dict[Any, int]:
     """New values for the inputs and constants of a jaxpr."""
@@ -304,7 +309,9 @@ class _Reader:
     self, equation: Any, here: _Around, inputs: tuple[int, ...], outputs: tuple[int, ...]
   ) -> Equation:
     """An equation as if it had no body."""
-    work, note = (NOTHING, None) if subjaxprs_of(equation) else work_of(equation)
+    if id(equation) not in self.works:
+      self.works[id(equation)] = (NOTHING, None) if subjaxprs_of(equation) else work_of(equation)
+    work, note = self.works[id(equation)]
     taken = here.notes if note is None else (*here.notes, note)
     if here.owner.run in self.trees and here.owner.tree < 0:
       taken = (*taken, EITHER)
