@@ -48,12 +48,12 @@ Shows what a model does, from a trace of its init. Nothing is computed: inputs a
 EXAMPLES = """\
 examples:
   minilinen demo
-  minilinen tabulate minilinen.examples.resnet:ResNet() -i "f32[8,224,224,3]"
-  minilinen tabulate model.py:Net(features=32) -i "f32[b,28,28,1]" -k train=False --depth 2
+  minilinen tabulate 'minilinen.examples.resnet:ResNet()' -i "f32[8,224,224,3]"
+  minilinen tabulate 'model.py:Net(features=32)' -i "f32[b,28,28,1]" -k train=False --depth 2
   minilinen tree     model.py:net -i "i32[8,128]" --pattern "params/**/kernel" -o kernels.svg
   minilinen tabulate model.py:net -i "i32[8,128]" --flops --sort flops --where "**/query"
   minilinen graph    model.py:net -i "i32[8,128]" -o net.svg
-  minilinen trace    package.model:Net() -i "f32[8,16]" --rngs params,dropout --mutable params,cache
+  minilinen trace    'package.model:Net()' -i "f32[8,16]" --rngs params,dropout --mutable params,cache
 
 exit codes:
   0  done
@@ -63,7 +63,7 @@ exit codes:
 
 MODEL_HELP = """\
 the model: package.module:expression or file.py:expression, where the expression gives a module ("Net(features=32)",
-"net"); or a trace that was saved (trace.json)"""
+"net"), in quotes for the shell; or a trace that was saved (trace.json)"""
 
 INPUT_HELP = """\
 inputs of the model, in order: a dtype with a shape ("f32[8,28,28,1]", "i32[b,128]" with a size left open), or a Python

@@ -37,7 +37,7 @@ def load_model(target: str) -> nn.Module:
   place, colon, expression = target.partition(":")
   if not place or not colon or not expression.strip():
     raise TargetError(
-      f"{target!r} does not say which model: write {place or 'model.py'}:Net(), the file or module, a colon and an"
+      f"{target!r} does not say which model: write '{place or 'model.py'}:Net()', the file or module, a colon and an"
       " expression that gives the model"
     )
   source = _from_file(place) if place.endswith(".py") else _from_module(place)

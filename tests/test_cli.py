@@ -1,8 +1,12 @@
 """The command `minilinen`: what it draws, what it saves, and what it says when something is wrong."""
 
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -164,7 +168,7 @@ def test_a_saved_trace_can_be_drawn_again(run, folder):
 
 
 USAGE = [
-  (["tabulate", "model.py", "-i", "f32[3]"], "does not say which model: write model.py:Net()"),
+  (["tabulate", "model.py", "-i", "f32[3]"], "does not say which model: write 'model.py:Net()'"),
   (["tabulate", "model.py:Nett()", "-i", "f32[3]"], "model.py has no 'Nett'. Did you mean 'Net'?"),
   (["tabulate", "modell.py:Net()"], "there is no file 'modell.py'. Did you mean 'model.py'?"),
   (["tabulate", "modell:Net()"], "there is no module 'modell'"),
@@ -262,7 +266,7 @@ def test_it_runs_as_a_module_and_ends_quietly_when_no_one_reads():
       "ArgumentsError: Net.__init__() got an unexpected keyword argument 'feature'. Did you mean 'features'?",
     ),
     (["model.py:net.foo"], 'net.foo: NoSuchAttributeError: "Net" object has no attribute "foo". There: '),
-    ([":Net"], "':Net' does not say which model: write model.py:Net()"),
+    ([":Net"], "':Net' does not say which model: write 'model.py:Net()'"),
     (["folder.py:Net"], "'folder.py' is a folder"),
     (
       ["model.py:Net"],
@@ -300,3 +304,44 @@ def test_an_input_that_is_no_array_is_named_with_the_line_of_the_model(run):
   assert (
     "LayerInputError: Dense in '/Dense_0' works on an array" in err and "model.py:9 in Net.__call__" in err
   )
+
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "tutorials").glob("*.md"))]
+
+
+def shown_commands(capsys):
+  """Every command line that a document or `--help` shows."""
+  lines = []
+  for document in DOCUMENTS:
+    for language, code in re.findall(r"```(\w*)\n(.*?)```", document.read_text(), re.DOTALL):
+      if language in ("", "sh", "bash", "console"):
+        lines += [line.removeprefix("$ ") for line in code.splitlines() if line.strip()]
+  for words in ([], ["tabulate"], ["demo"]):
+    with pytest.raises(SystemExit):
+      main([*words, "--help"])
+    lines += [
+      line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  minilinen ")
+    ]
+  return lines
+
+
+def test_every_command_that_is_shown_can_be_pasted_into_a_shell(capsys):
+  lines = shown_commands(capsys)
+  ours = [line for line in lines if line.startswith("minilinen ")]
+  assert len(ours) > 7 and any(line.startswith("make ") for line in lines)
+  for shell in filter(shutil.which, ("bash", "zsh")):
+    for line in lines:
+      found = subprocess.run([shell, "-n"], input=line, text=True, capture_output=True)
+      assert (found.returncode, found.stderr) == (0, ""), f"{shell} does not read: {line}"
+  for line in lines:
+    bare = re.sub(r"#.*|'[^']*'|\"[^\"]*\"", "", line)  # Outside of quotes zsh looks for files named so.
+    assert not set("()[]{}*?~!$&|;<>`") & set(bare), f"needs quotes: {line}"
+
+
+def test_every_command_that_is_shown_is_understood(capsys):
+  from minilinen.cli import _parser
+
+  for line in shown_commands(capsys):
+    if line.startswith("minilinen ") and "--help" not in line:
+      _parser().parse_args(shlex.split(line)[1:])
