@@ -27,7 +27,7 @@ import minilinen as nn
 from minilinen import demo
 from minilinen.core.filters import CollectionFilter
 from minilinen.errors import MinilinenError
-from minilinen.module.backward import trace_vjp
+from minilinen.module.backward import traces_with_vjp
 from minilinen.pictures import pictures
 from minilinen.target import TargetError, load_model
 from minilinen.tracing import Call, SpecError, Trace, TraceFileError
@@ -206,6 +206,7 @@ def _tabulate(trace: Trace, options: argparse.Namespace) -> viz.View:
     fold=not options.no_fold,
     compute_flops=options.flops,
     compute_vjp_flops=options.vjp_flops,
+    vjp_trace=getattr(options, "vjp_trace", None),
     sort=options.sort,
     where=options.where,
     columns=None if options.columns is None else _names(options.columns),
@@ -266,7 +267,8 @@ def _trace(options: argparse.Namespace) -> Trace:
   _check_inputs(model, method or "__call__", inputs, keywords)
   rngs, mutable = _rngs(options.rngs, options.seed), _mutable(options.mutable)
   if getattr(options, "vjp_flops", False):
-    return trace_vjp(model, rngs, tuple(inputs), keywords, method, mutable)
+    trace, options.vjp_trace = traces_with_vjp(model, rngs, tuple(inputs), keywords, method, mutable)
+    return trace
   init = functools.partial(model.init_with_output, method=method, mutable=mutable)
   return nn.trace(init)(rngs, *inputs, **keywords)
 

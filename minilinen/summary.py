@@ -12,7 +12,7 @@ from typing import Any
 
 from minilinen.core.filters import CollectionFilter, DenyList
 from minilinen.module import Module
-from minilinen.module.backward import trace_vjp
+from minilinen.module.backward import traces_with_vjp
 from minilinen.module.runs import ModuleRuns, check_instance
 from minilinen.pictures import pictures
 from minilinen.tracing.tracebacks import entry
@@ -83,8 +83,9 @@ def _tabulate(
   """
   check_instance(self, "tabulate")
   method = kwargs.pop("method", None)
+  vjp_trace = None
   if compute_vjp_flops:
-    trace = trace_vjp(self, rngs, args, kwargs, method, mutable)
+    trace, vjp_trace = traces_with_vjp(self, rngs, args, kwargs, method, mutable)
   else:
     trace = ModuleRuns.trace(self, rngs, *args, method=method, mutable=mutable, **kwargs)
   return (
@@ -98,6 +99,7 @@ def _tabulate(
       column_kwargs=column_kwargs,
       compute_flops=compute_flops,
       compute_vjp_flops=compute_vjp_flops,
+      vjp_trace=vjp_trace,
     )
     .text()
   )

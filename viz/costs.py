@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from minilinen.tracing import Trace
-from minilinen.tracing.equations.cost import Cost, Share
+from minilinen.tracing.equations.cost import Cost
 from minilinen.tracing.equations.work import Count
 from minilinen.tracing.events import Path
 from minilinen.tracing.models import ModuleNode
@@ -21,50 +22,48 @@ from .words import count_texts
 FLOPS, VJP_FLOPS, SHARE = "\0flops", "\0vjp_flops", "\0share"
 
 
+Counts = Mapping[str, Count]
+"""The number of each of these columns."""
+
+
 @dataclass(frozen=True)
 class Costs:
   """The costs of a trace's modules.
 
   Attributes:
     keys: the columns that are wanted.
-    whole: the cost of the whole function.
+    whole: the cost of the whole function, None if no column is wanted.
     modules: what it costs to call each module, by tree and path.
+    met: how many equations have which note.
   """
 
-  keys: tuple[str, ...]
-  whole: Cost | None
-  modules: dict[tuple[int, Path], Share]
+  keys: tuple[str, ...] = ()
+  whole: Counts | None = None
+  modules: Mapping[tuple[int, Path], Counts] = field(default_factory=dict)
+  met: Mapping[str, int] = field(default_factory=dict)
 
-  def of(self, node: ModuleNode) -> Share:
+  def of(self, node: ModuleNode) -> Counts:
     """What a module costs in all its calls."""
-    return self.modules.get((node.tree, node.path), Share())
-
-  def count(self, share: Share, key: str) -> Count:
-    """The number that belongs in a column."""
-    return share.forward.flops if key == FLOPS else share.flops
+    return self.modules.get((node.tree, node.path), {})
 
   def columns(self) -> tuple[Column, ...]:
     """The columns that are wanted."""
     return tuple(Column(key, key[1:], least=9) for key in self.keys)
 
-  def cells(self, share: Share) -> dict[str, Cell]:
+  def cells(self, counts: Counts) -> dict[str, Cell]:
     """What stands in these columns."""
-    return {key: self.cell(share, key) for key in self.keys}
+    return {key: self.cell(counts, key) for key in self.keys}
 
-  def cell(self, share: Share, key: str) -> Cell:
+  def cell(self, counts: Counts, key: str) -> Cell:
     if key != SHARE:
-      return Cell(numbers=count_texts(self.count(share, key)))
-    part, whole = self._measure(share), self._measure(self.whole.total) if self.whole else 0
+      return Cell(numbers=count_texts(counts.get(key, 0)))
+    of = VJP_FLOPS if VJP_FLOPS in self.keys else FLOPS
+    part, whole = counts.get(of, 0), (self.whole or {}).get(of, 0)
     return Cell(bar_texts(part / whole) if isinstance(part, int) and isinstance(whole, int) and whole else ())
-
-  def _measure(self, share: Share) -> Count:
-    """The number that the shares are of: that of the last column of FLOPs."""
-    return self.count(share, VJP_FLOPS if VJP_FLOPS in self.keys else FLOPS)
 
   def notes(self) -> list[str]:
     """What is to be known of these numbers."""
-    met = self.whole.total.notes if self.whole else {}
-    notes = []
+    met, notes = self.met, []
     unknown = [f"{note.split()[1]} ×{n}" for note, n in met.items() if note.startswith("unknown ")]
     if unknown:
       notes.append(f"flops do not count {', '.join(unknown)}: there is no rule for it.")
@@ -80,24 +79,39 @@ class Costs:
     return notes
 
 
-NO_COSTS = Costs((), None, {})
-
-
-def costs(trace: Trace, flops: bool, vjp_flops: bool) -> Costs:
+def costs(trace: Trace, flops: bool, vjp_trace: Trace | None) -> Costs:
   """The costs that are wanted of a trace.
 
+  Args:
+    flops: whether the FLOPs of its forward pass are wanted.
+    vjp_trace: of which those of forward and backward pass together are wanted: this trace, or another of the modules.
+
   Raises:
-    CostsMissingError: if the trace does not know them.
+    CostsMissingError: if a trace does not know them.
   """
-  if not (flops or vjp_flops):
-    return NO_COSTS
+  wanted = {FLOPS: trace if flops else None, VJP_FLOPS: vjp_trace}
+  found = {key: _cost(of, key) for key, of in wanted.items() if of is not None}
+  if not found:
+    return Costs()
+  modules: dict[tuple[int, Path], dict[str, Count]] = {}
+  for key, cost in found.items():
+    for _, each in cost.walk():
+      modules.setdefault((each.tree, each.path), {})[key] = _count(each, key)
+  whole = {key: _count(cost, key) for key, cost in found.items()}
+  return Costs((*found, SHARE), whole, modules, [*found.values()][-1].total.notes)
+
+
+def _cost(trace: Trace, key: str) -> Cost:
   if not trace.has_equations:
     raise CostsMissingError("flops", "its code really ran, and JAX wrote no equations down")
-  whole = trace.cost()
-  if vjp_flops and whole.total.backward.bytes == 0:
+  cost = trace.cost()
+  if key == VJP_FLOPS and cost.total.backward.bytes == 0:
     raise CostsMissingError("vjp_flops", "there is no backward pass in it")
-  keys = ((FLOPS,) if flops else ()) + ((VJP_FLOPS,) if vjp_flops else ()) + (SHARE,)
-  return Costs(keys, whole, {(c.tree, c.path): c.total for _, c in whole.walk()})
+  return cost
+
+
+def _count(cost: Cost, key: str) -> Count:
+  return cost.total.forward.flops if key == FLOPS else cost.total.flops
 
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"

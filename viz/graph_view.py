@@ -16,7 +16,7 @@ from rich.console import RenderableType
 from minilinen.tracing import Trace
 
 from . import dot
-from .costs import NO_COSTS
+from .costs import Costs
 from .errors import DotMissingError, GraphMissingError, NothingToDrawError
 from .flow import Flow
 from .folding import folded
@@ -53,7 +53,7 @@ def graph(trace: Trace, depth: int | None = None, *, fold: bool = True, rows: in
   if not found:
     mend = "trace model.apply: nn.trace(model.apply)(variables, x)."
     raise NothingToDrawError("viz.graph", "a trace in which a model ran", trace, mend=mend)
-  roots = [module_branch(model, NO_COSTS, False) for model in found]
+  roots = [module_branch(model, Costs(), False) for model in found]
   sum_up(roots)
   shown = folded(roots, depth=depth, fold=fold, rows=rows if fold else None, by_kind=True)
   name = " and ".join(dict.fromkeys(class_name(root.item) or "Model" for root in roots))

@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minilinen.tracing.equations.cost import Share
 from minilinen.tracing.events import Lift
 from minilinen.tracing.models import Entry, Model, ModuleNode
 from minilinen.tracing.spec import boxed
 
-from .costs import Costs
+from .costs import Costs, Counts
 from .folding import Branch, preorder
 from .words import Amount, amount, arguments, names_text, passing_text, value_text, variables_text
-
-NO_SHARE = Share()
 
 
 @dataclass(eq=False)
@@ -28,14 +25,14 @@ class Item:
     node: the module.
     entry: how it was entered; None if it never was.
     again: whether this is a later call of the same module.
-    cost: what the module and all below it cost, in all its calls.
+    counts: what the module and all below it cost, in all its calls, by column.
     total: collection -> how much the module and all below it own.
   """
 
   node: ModuleNode
   entry: Entry | None
   again: bool = False
-  cost: Share = NO_SHARE
+  counts: Counts = field(default_factory=dict)
   total: dict[str, Amount] = field(default_factory=dict)
 
 
@@ -43,7 +40,7 @@ def module_branch(model: Model, costs: Costs, show_repeated: bool) -> Branch:
   """A model's modules as branches."""
 
   def new(node: ModuleNode, entry: Entry | None, again: bool) -> Branch:
-    return _new(Item(node, entry, again, NO_SHARE if again else costs.of(node)), costs)
+    return _new(Item(node, entry, again, {} if again else costs.of(node)), costs)
 
   root = model.root
   top = new(root, root.entries[0] if root.entries else None, False)
@@ -66,7 +63,7 @@ def _new(item: Item, costs: Costs) -> Branch:
   same = (
     module_text(item), lift_text(entry), inputs_text(item), outputs_text(item), again,
     tuple((c, variables_text(v)[:1]) for c, v in owned.items()),
-    tuple(str(costs.count(item.cost, key)) for key in costs.keys),
+    tuple(str(item.counts.get(key)) for key in costs.keys),
   )  # fmt: skip
   if not node.path:
     same = (*same, node.tree)

@@ -50,6 +50,7 @@ def tabulate(
   compute_flops: bool = False,
   compute_vjp_flops: bool = False,
   *,
+  vjp_trace: Trace | None = None,
   fold: bool = True,
   rows: int | None = 32,
   sort: str | None = None,
@@ -71,6 +72,8 @@ def tabulate(
     compute_flops: whether to show the FLOPs of the forward pass, those of initializers apart, and each module's
       share of the whole.
     compute_vjp_flops: the same of the forward and the backward pass together.
+    vjp_trace: a trace of the same modules' backward pass, where `trace` has none: `Module.tabulate` shows what `init`
+      does, and takes these FLOPs from another run.
     fold: whether equal neighbours become one row.
     rows: where there would be more rows, a block built like one above in other sizes stays closed; never if None.
     sort: a column of numbers; of the modules in one module the largest comes first.
@@ -94,7 +97,7 @@ def tabulate(
       trace,
       mend="trace model.init or model.apply: nn.trace(model.init)(key, x).",
     )
-  costs = costs_of(trace, compute_flops, compute_vjp_flops)
+  costs = costs_of(trace, compute_flops, vjp_trace or trace if compute_vjp_flops else None)
   outline = _outline(
     found, costs, show_repeated, _Choice(depth, fold, rows if fold else None, sort, where, columns)
   )
@@ -127,7 +130,7 @@ def _outline(found: Sequence[Model], costs: Costs, show_repeated: bool, choice: 
   shown = folded(roots, depth=choice.depth, fold=choice.fold, rows=choice.rows)
   cells = {c: Cell(numbers=totals[c].numbers()) for c in collections}
   if costs.whole is not None:
-    cells |= costs.cells(costs.whole.total)
+    cells |= costs.cells(costs.whole)
   return Outline(
     title=f"{name} Summary",
     heading="path",
@@ -161,7 +164,7 @@ def _sort_key(name: str, collections: Sequence[str], costs: Costs) -> Callable[[
   key = f"\0{name}"
   if key not in costs.keys:
     raise UnknownColumnError(name, [*(k[1:] for k in costs.keys), *collections], "sort")
-  return lambda item: as_number(costs.count(item.cost, key))
+  return lambda item: as_number(item.counts.get(key, 0))
 
 
 def _sort(roots: list[Branch], key: Callable[[Item], int]) -> None:
@@ -221,7 +224,7 @@ def _row(shown: Shown, collections: Sequence[str], costs: Costs, several: bool) 
     "\0module": Cell(_module_cell(item)),
     "\0inputs": Cell(inputs_text(item)),
     "\0outputs": Cell(outputs_text(item)),
-    **costs.cells(item.cost),
+    **costs.cells(item.counts),
   }
   for c in collections:
     owned = {} if item.again else item.node.variables.get(c, {})
@@ -265,7 +268,7 @@ def _data(shown: Shown, collections: Sequence[str]) -> dict[str, Any]:
 
 
 def _cost_data(item: Item, costs: Costs) -> dict[str, Any]:
-  counts = {key[1:]: costs.count(item.cost, key) for key in costs.keys if key != SHARE}
+  counts = {key[1:]: item.counts.get(key, 0) for key in costs.keys if key != SHARE}
   return {name: plain_count(count) for name, count in counts.items()}
 
 

@@ -1,7 +1,7 @@
 """May be skipped: a module's forward and backward pass on shapes, for `tabulate(compute_vjp_flops=True)`.
 
-`Module.trace` follows `init`, which has no backward pass. Here the variables are made first, as shapes, and then
-`apply` is traced together with its gradients by everything that has some.
+`Module.trace` follows `init`, which has no backward pass. Here `init` is traced too, of which the table is; and then,
+with variables of the shapes that it gave, `apply` together with its gradients by everything that has some.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ from minilinen.tracing.recording import trace
 from minilinen.tracing.spec import is_array
 
 
-def trace_vjp(
+def traces_with_vjp(
   module: ModuleRuns,
   rngs: Any,
   args: tuple[Any, ...],
   kwargs: dict[str, Any],
   method: Callable[..., Any] | str | None,
   mutable: CollectionFilter,
-) -> Trace:
-  """The trace of a method's call with variables, and of its vector-Jacobian product by variables and arguments.
+) -> tuple[Trace, Trace]:
+  """The trace of `init`, and that of a call with variables and its vector-Jacobian product by them and the arguments.
 
   Args:
     module: the module.
     rngs: a key or stream -> key.
     args, kwargs: of the method; arrays may be given as "f32[8,28,28,1]".
-    method, mutable: as for `apply`.
+    method, mutable: as for `init` and `apply`.
   """
   rngs = rngs if isinstance(rngs, Mapping) else {"params": rngs}
   inputs = abstract((args, kwargs))
+  made: list[Any] = []
 
-  def init(rngs: Any, arrays: list[Any], fill: Callable[..., Any]) -> Any:
-    args, kwargs = fill(arrays)
-    return module.init(rngs, *args, method=method, mutable=mutable, **kwargs)
+  def init(rngs: Any, *args: Any, **kwargs: Any) -> Any:
+    y, variables = module.init_with_output(rngs, *args, method=method, mutable=mutable, **kwargs)
+    made.append(jax.tree.map(_shape, variables))
+    return y, variables
 
-  arrays, fill = separate(inputs, is_array)
-  variables = jax.eval_shape(lambda rngs, arrays: init(rngs, arrays, fill), rngs, arrays)
+  first = trace(init)(rngs, *args, **kwargs)
 
   def vjp(variables: Any, rngs: Any, inputs: Any) -> Any:
     numbers, fill = separate((variables, inputs), _has_gradient)
@@ -57,7 +58,11 @@ def trace_vjp(
     results, backward = jax.vjp(run, numbers)
     return results, backward([jnp.ones_like(result) for result in results])
 
-  return trace(vjp)(variables, rngs, inputs)
+  return first, trace(vjp)(made[-1], rngs, inputs)
+
+
+def _shape(value: Any) -> Any:
+  return jax.ShapeDtypeStruct(value.shape, value.dtype) if is_array(value) else value
 
 
 def _has_gradient(value: Any) -> bool:

@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 
 from minilinen.spelling import did_you_mean
 from minilinen.tracing.codec import RECORDS, fields_of, is_count, is_default, read_part, read_value
-from minilinen.tracing.equations.program import PHASES, Program
+from minilinen.tracing.equations.phases import PHASES
+from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.work import COUNTS
 from minilinen.tracing.errors import TraceFileError
 from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, nested

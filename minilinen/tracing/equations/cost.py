@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from minilinen.tracing.equations import formula
-from minilinen.tracing.equations.program import EITHER, PHASES, Equation
+from minilinen.tracing.equations.phases import PHASES
+from minilinen.tracing.equations.program import EITHER, Equation
 from minilinen.tracing.equations.work import COUNTS, NOTHING, Count, Work
 from minilinen.tracing.errors import NoSuchCostError
 from minilinen.tracing.events import Path
@@ -41,7 +42,8 @@ class Share:
   Attributes:
     init: the work of initializers, which make parameters and other variables.
     forward: the work of the forward pass.
-    backward: the work of the backward pass, without what is computed again.
+    backward: the work of the backward pass, also what is computed beside the forward pass for it alone; without what
+      is computed again.
     recomputed: what `remat` computes again in the backward pass.
     parameters: how many numbers the parameters have; a shared module's count once.
     notes: how many equations have which note: "estimate", "unknown pallas_call", "per iteration" (they run once for

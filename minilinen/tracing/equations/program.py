@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from minilinen import jax_internals
 from minilinen.tracing.equations import formula, marks
+from minilinen.tracing.equations.phases import BACKWARD, FORWARD, only_for_backward, told_phase
 from minilinen.tracing.equations.subjaxprs import SubJaxpr, subjaxprs_of
 from minilinen.tracing.equations.work import NOTHING, Count, Work, work_of
 from minilinen.tracing.events import Call, Record, Run
@@ -64,7 +65,6 @@ def owners_of(records: Iterable[Record]) -> dict[int, Owner]:
 
 
 EITHER = "either model"
-INIT, FORWARD, BACKWARD, RECOMPUTED = PHASES = ("init", "forward", "backward", "recomputed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Equation:
       in the calls that were seen in it and in those around this place, not in those around the first; if it was
       traced in another run only in those around this place.
     source: the user's line that led to it. Equations are compared without it.
-    phase: "init" for what initializers do, "forward", "backward", or "recomputed" for what `remat` computes again
-      in the backward pass.
+    phase: "init" for what initializers do, "forward", "backward" (also of what is computed beside the forward pass for
+      the backward one alone), or "recomputed" for what `remat` computes again in the backward pass.
     times: how often it runs: the lengths of all loops around it.
     work: what it costs to run it once; nothing if it has bodies, whose equations follow it.
     inputs, outputs: numbers of values of the program; -1 is a literal.
@@ -187,6 +187,8 @@ class Unread:
     inputs = tuple(values[v] for v in self.jaxpr.invars)
     reader.read(self.jaxpr, values, _Around(OUTSIDE, (), FORWARD, 1, -1, (), {}))
     outputs = reader.numbers(self.jaxpr.outvars, values)
+    for number in only_for_backward(reader.equations, outputs):
+      reader.equations[number] = replace(reader.equations[number], phase=BACKWARD)
     program = Program(
       tuple(reader.equations), tuple(reader.values), inputs, outputs, self.names, self.results,
       tuple(reader.found),
@@ -273,7 +275,7 @@ class _Reader:
     if found is None:
       found = (self.marked[mark] for mark in marks.calls_of(names.stack))
       calls = tuple(call for call in found if call >= 0)
-      found = self.known[names.stack] = (calls, _phase(names))
+      found = self.known[names.stack] = (calls, told_phase(names))
     calls, phase = found
     if calls:
       new = [call for call in calls if call not in around.calls]
@@ -367,13 +369,3 @@ class _Reader:
   def price(self, branch: range) -> tuple[Count, Count]:
     total = sum((self.equations[i].total for i in branch), NOTHING)
     return total.flops, total.bytes
-
-
-def _phase(names: Any) -> str | None:
-  """The phase that the names of an equation tell, if they do."""
-  if marks.is_initializer(names.stack):
-    return INIT
-  text = str(names)
-  if "rematted_computation" in text:
-    return RECOMPUTED
-  return BACKWARD if "transpose(" in text else None

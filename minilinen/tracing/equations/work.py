@@ -5,8 +5,8 @@ once. Sizes may be symbolic, and then the costs are formulas. The counts follow 
 a rule: a multiplication and an addition are two FLOPs, whatever is done to each element is one, functions such
 as `exp` are counted apart. Where they differ:
 
-- a convolution counts the products with padding, as the formulas of papers do; XLA leaves them out;
-- changing a dtype is no arithmetic here;
+- changing a dtype, and deriving a random key from another, are no arithmetic here;
+- pooling does not count what is added to padding;
 - bytes are those of every input and output, as if each equation went through memory; XLA counts after fusion;
 - random bits, sorting, decompositions and Fourier transforms are estimates.
 """
@@ -14,11 +14,12 @@ as `exp` are counted apart. Where they differ:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from minilinen.tracing.equations.formula import Count
+from minilinen.tracing.equations.windows import meetings
 from minilinen.tracing.spec import itemsize
 
 
@@ -28,7 +29,7 @@ class Work:
 
   Attributes:
     matmul: FLOPs of matrix products and convolutions; a multiplication and an addition are two.
-    elementwise: FLOPs of everything else: one for each element of the output, or of the input of a reduction.
+    elementwise: FLOPs of everything else: one for each element of the output, and n - 1 where n become one.
     transcendentals: how often `exp`, `tanh`, `rsqrt` and their like are evaluated; no FLOPs.
     read, written: bytes.
   """
@@ -57,14 +58,18 @@ class Work:
 
 
 COUNTS = tuple(f.name for f in fields(Work))
+Counts = tuple[Count, Count, Count, str | None]
+Rule = Callable[[Any], Counts]
+"""From an equation to its FLOPs of products, other FLOPs, transcendentals, and a note."""
+
 NOTHING = Work()
 
 _MOVES = """
   all_gather all_to_all axis_index bitcast_convert_type broadcast_in_dim concatenate convert_element_type
   copy copy_p create_token debug_callback debug_print device_put dynamic_slice dynamic_update_slice empty
   empty2 full gather iota mesh_cast name optimization_barrier pad pbroadcast ppermute pvary random_clone
-  random_unwrap random_wrap reduce_precision reshape rev reshard scatter sharding_constraint slice split
-  squeeze stack stop_gradient tile transpose unstack
+  random_fold_in random_seed random_split random_unwrap random_wrap reduce_precision reshape reshard rev
+  scatter sharding_constraint slice split squeeze stack stop_gradient tile transpose unstack
 """
 
 _ELEMENTWISE = """
@@ -79,11 +84,15 @@ _TRANSCENDENTAL = """
   regularized_incomplete_beta rsqrt sin sinh sqrt tan tanh zeta
 """
 
-_OVER_THE_INPUT = """
-  argmax argmin cumlogsumexp cummax cummin cumprod cumsum reduce_and reduce_max reduce_min reduce_or
-  reduce_prod reduce_sum reduce_xor reduce select_and_scatter_add select_and_scatter select_and_gather_add
-  top_k approx_top_k
+_REDUCTIONS = """
+  argmax argmin reduce reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum reduce_xor
 """
+
+_WINDOWED = "reduce_window reduce_window_max reduce_window_min reduce_window_sum"
+
+_CUMULATIVE = "cumlogsumexp cummax cummin cumprod cumsum"
+
+_SCATTERS = "scatter-add scatter-mul scatter-min scatter-max scatter-sub"
 
 # Threefry turns two words into two by 20 rounds of 5 operations each and 5 additions of key words.
 _FLOPS_OF_A_RANDOM_WORD = 57
@@ -96,8 +105,8 @@ def is_known(primitive: Any) -> bool:
 
 def work_of(equation: Any) -> tuple[Work, str | None]:
   """What an equation without a body does, and a note: "estimate", "unknown" (then only bytes are known), or None."""
-  rule, mark = _RULES.get(equation.primitive.name, _UNKNOWN)
-  return Work(*rule(equation), *traffic(equation)), mark
+  products, others, functions, note = _RULES.get(equation.primitive.name, _unknown)(equation)
+  return Work(products, others, functions, *traffic(equation)), note
 
 
 def traffic(equation: Any) -> tuple[Count, Count]:
@@ -136,13 +145,31 @@ def _ragged_dot_general(equation: Any) -> Count:
   return 2 * _out(equation) * size(tuple(left[i] for i in numbers[0][0]))
 
 
-def _convolution(equation: Any) -> Count:
-  """Each output is a product with a window of the kernel; zeros put between the inputs are not multiplied."""
-  numbers = equation.params["dimension_numbers"]
-  kernel = equation.invars[1].aval.shape
-  _, features, *window = (kernel[i] for i in numbers.rhs_spec)
-  holes = size(equation.params["lhs_dilation"] or ())
-  return 2 * _out(equation) * features * size(tuple(window)) // holes
+def _convolution(equation: Any) -> Counts:
+  """Each output is a product with a window of the kernel; zeros around and between the inputs are not multiplied."""
+  params, numbers = equation.params, equation.params["dimension_numbers"]
+  image, kernel = (v.aval.shape for v in equation.invars)
+  out = equation.outvars[0].aval.shape
+  sizes = [[shape[i] for i in spec[2:]] for shape, spec in zip((image, kernel, out), numbers)]
+  met = _met(params, sizes, ("lhs_dilation", "rhs_dilation"))
+  pairs = size(tuple(out[i] for i in numbers.out_spec[:2])) * kernel[numbers.rhs_spec[1]]
+  if met is None:
+    return 2 * pairs * size(tuple(sizes[1])) * size(tuple(sizes[2])), 0, 0, "estimate"
+  return 2 * pairs * met, 0, 0, None
+
+
+def _met(params: Any, sizes: Sequence[Sequence[Count]], dilations: tuple[str, str]) -> Count | None:
+  """How often a window meets an element, over all its axes; None if that is not known of one.
+
+  Args:
+    params: of the equation.
+    sizes: those of the input, of the window and of the output, axis by axis.
+    dilations: the names of the parameters for that of the input and that of the window.
+  """
+  lows = [low for low, _ in params["padding"]]
+  each = zip(*sizes, params["window_strides"], lows, *(params[name] for name in dilations))
+  found = [meetings(*axis) for axis in each]
+  return None if None in found else size(tuple(found))
 
 
 def _integer_pow(equation: Any) -> Count:
@@ -152,8 +179,34 @@ def _integer_pow(equation: Any) -> Count:
   return steps * _out(equation)
 
 
-def _reduce_window(equation: Any) -> Count:
-  return _out(equation) * size(equation.params["window_dimensions"])
+def _reduction(equation: Any) -> Count:
+  """Of n elements that become one, all but the first are added to it."""
+  return _beyond(_in(equation), _out(equation))
+
+
+def _cumulative(equation: Any) -> Count:
+  shape, axis = equation.invars[0].aval.shape, equation.params["axis"]
+  return _beyond(size(shape), size(shape[:axis] + shape[axis + 1 :]))
+
+
+def _beyond(many: Count, first: Count) -> Count:
+  """How many more there are; symbols are never 0, but a reduction of nothing has more results than elements."""
+  return max(many - first, 0) if isinstance(many, int) and isinstance(first, int) else many - first
+
+
+def _pooling(equation: Any) -> Counts:
+  params, out = equation.params, _out(equation)
+  window = params["window_dimensions"]
+  sizes = equation.invars[0].aval.shape, window, equation.outvars[0].aval.shape
+  met = _met(params, sizes, ("base_dilation", "window_dilation"))
+  if met is None:
+    return 0, out * (size(window) - 1), 0, "estimate"
+  return 0, _beyond(met, out), 0, None
+
+
+def _pooled_back(equation: Any) -> Count:
+  """In each window the greatest is looked for, and what belongs to it is added there."""
+  return _in(equation) * size(equation.params["window_dimensions"])
 
 
 def _sort(equation: Any) -> Count:
@@ -183,50 +236,44 @@ def _triangular_solve(equation: Any) -> Count:
   return _in(equation, 1) * equation.invars[0].aval.shape[-1]
 
 
-def _matmul(rule: Callable[[Any], Count]) -> Callable[[Any], tuple[Count, Count, Count]]:
-  return lambda equation: (rule(equation), 0, 0)
+def _matmul(rule: Callable[[Any], Count]) -> Rule:
+  return lambda equation: (rule(equation), 0, 0, None)
 
 
-def _elementwise(rule: Callable[[Any], Count]) -> Callable[[Any], tuple[Count, Count, Count]]:
-  return lambda equation: (0, rule(equation), 0)
+def _elementwise(rule: Callable[[Any], Count], note: str | None = None) -> Rule:
+  return lambda equation: (0, rule(equation), 0, note)
 
 
-_Rule = tuple[Callable[[Any], tuple[Count, Count, Count]], str | None]
-"""(equation -> FLOPs of products, other FLOPs, transcendentals; a mark)"""
+def _unknown(equation: Any) -> Counts:
+  return 0, 0, 0, "unknown"
 
-_UNKNOWN: _Rule = (lambda equation: (0, 0, 0), "unknown")
 
-_RULES: dict[str, _Rule] = {
-  **{name: (lambda equation: (0, 0, 0), None) for name in _MOVES.split()},
-  **{name: (_elementwise(_out), None) for name in _ELEMENTWISE.split()},
-  **{name: (lambda equation: (0, 0, _out(equation)), None) for name in _TRANSCENDENTAL.split()},
-  **{name: (_elementwise(_in), None) for name in _OVER_THE_INPUT.split()},
-  "clamp": (_elementwise(lambda e: 2 * _out(e)), None),
-  "conv_general_dilated": (_matmul(_convolution), None),
-  "dot_general": (_matmul(_dot_general), None),
-  "ragged_dot_general": (_matmul(_ragged_dot_general), None),
-  "integer_pow": (_elementwise(_integer_pow), None),
-  **{
-    name: (_elementwise(_reduce_window), None)
-    for name in ("reduce_window", "reduce_window_sum", "reduce_window_max", "reduce_window_min")
-  },
-  **{
-    name: (_elementwise(lambda e: _in(e, 2)), None)
-    for name in ("scatter-add", "scatter-mul", "scatter-min", "scatter-max", "scatter-sub")
-  },
-  "random_bits": (_elementwise(lambda e: _FLOPS_OF_A_RANDOM_WORD * _out(e)), "estimate"),
-  **{
-    name: (_elementwise(lambda e: 2 * _FLOPS_OF_A_RANDOM_WORD * _out(e)), "estimate")
-    for name in ("random_seed", "random_split", "random_fold_in", "threefry2x32")
-  },
-  "sort": (_elementwise(_sort), "estimate"),
-  "fft": (_elementwise(_fft), "estimate"),
-  "cholesky": (_elementwise(_cubic(lambda n: n // 3)), "estimate"),
-  "lu": (_elementwise(_cubic(lambda n: 2 * n // 3)), "estimate"),
-  "qr": (_elementwise(_cubic(lambda n: 2 * n)), "estimate"),
-  "geqrf": (_elementwise(_cubic(lambda n: 2 * n)), "estimate"),
-  "householder_product": (_elementwise(_cubic(lambda n: 2 * n)), "estimate"),
-  "eigh": (_elementwise(_cubic(lambda n: 9 * n)), "estimate"),
-  "svd": (_elementwise(_cubic(lambda n: 12 * n)), "estimate"),
-  "triangular_solve": (_matmul(_triangular_solve), None),
+_RULES: dict[str, Rule] = {
+  **{name: (lambda equation: (0, 0, 0, None)) for name in _MOVES.split()},
+  **{name: _elementwise(_out) for name in _ELEMENTWISE.split()},
+  **{name: (lambda equation: (0, 0, _out(equation), None)) for name in _TRANSCENDENTAL.split()},
+  **{name: _elementwise(_reduction) for name in _REDUCTIONS.split()},
+  **{name: _elementwise(_cumulative) for name in _CUMULATIVE.split()},
+  **{name: _elementwise(_in) for name in ("top_k", "approx_top_k")},
+  **dict.fromkeys(_WINDOWED.split(), _pooling),
+  **{name: _elementwise(_pooled_back) for name in ("select_and_scatter_add", "select_and_scatter")},
+  **{name: _elementwise(lambda e: _in(e, 2)) for name in _SCATTERS.split()},
+  "select_and_gather_add": _elementwise(lambda e: _out(e) * (size(e.params["window_dimensions"]) - 1)),
+  "clamp": _elementwise(lambda e: 2 * _out(e)),
+  "conv_general_dilated": _convolution,
+  "dot_general": _matmul(_dot_general),
+  "ragged_dot_general": _matmul(_ragged_dot_general),
+  "integer_pow": _elementwise(_integer_pow),
+  "random_bits": _elementwise(lambda e: _FLOPS_OF_A_RANDOM_WORD * _out(e), "estimate"),
+  "threefry2x32": _elementwise(lambda e: 2 * _FLOPS_OF_A_RANDOM_WORD * _out(e), "estimate"),
+  "sort": _elementwise(_sort, "estimate"),
+  "fft": _elementwise(_fft, "estimate"),
+  "cholesky": _elementwise(_cubic(lambda n: n // 3), "estimate"),
+  "lu": _elementwise(_cubic(lambda n: 2 * n // 3), "estimate"),
+  "qr": _elementwise(_cubic(lambda n: 2 * n), "estimate"),
+  "geqrf": _elementwise(_cubic(lambda n: 2 * n), "estimate"),
+  "householder_product": _elementwise(_cubic(lambda n: 2 * n), "estimate"),
+  "eigh": _elementwise(_cubic(lambda n: 9 * n), "estimate"),
+  "svd": _elementwise(_cubic(lambda n: 12 * n), "estimate"),
+  "triangular_solve": _matmul(_triangular_solve),
 }
