@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -117,3 +118,10 @@ def test_no_name_is_both_a_module_and_something_else():
     package, _, name = module.rpartition(".")
     is_module = getattr(sys.modules[package], name) is sys.modules[module]
     assert is_module, module
+
+
+def test_an_import_brings_nothing_that_only_pictures_need():
+  code = "import sys, minilinen; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+  loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+  assert "minilinen" in loaded.stdout.split()
+  assert not {"viz", "rich", "graphviz", "flax"} & {*loaded.stdout.split()}

@@ -14,7 +14,7 @@ from rich.table import Table
 
 import minilinen as nn
 from minilinen.tracing import Trace
-from tests.benchmarks import cases, models, programs
+from tests.benchmarks import cases, keeping, models, programs
 from tests.benchmarks.timing import geometric_mean, medians, without_collection
 from tests.twins import flax_twin
 
@@ -176,6 +176,35 @@ def cost(rounds: int) -> None:
   console.print(table)
 
 
+def imports(rounds: int) -> None:
+  """What an import takes beyond `import jax`, of user and system time."""
+  table = _table("import, beyond import jax", "Flax", "minilinen", "with viz")
+  with console.status("imports"):
+    found = keeping.import_times(["flax.linen", "minilinen", "viz"], rounds)
+  ours = f"{_ms(found['minilinen'])}, s: {_goal(found['minilinen'], 0.25)}"
+  table.add_row("best of fresh processes", _ms(found["flax.linen"]), ours, _ms(found["viz"]))
+  console.print(table)
+
+
+def files(rounds: int) -> None:
+  """A trace as JSON, which Flax does not have."""
+  table = _table("trace of 8,000 layers", "out, s", "in, s", "MB")
+  with console.status("8,000 layers"):
+    out, back, size = keeping.file_of_many_layers(8_000)
+  table.add_row("as JSON", _goal(out, 3), _goal(back, 3), _goal(size / 1e6, 15))
+  console.print(table)
+
+
+def left(rounds: int) -> None:
+  """What stays behind of 50 runs, after others that filled the caches. Flax does the like without a recording."""
+  table = _table("left behind by 50", "Flax: objects", "bytes", "minilinen: objects", "bytes")
+  for name, runs in keeping.repeated().items():
+    with console.status(name):
+      (their, their_bytes), (ours, our_bytes) = (keeping.left_behind(run, 50) for run in runs)
+    table.add_row(name, f"{their:,}", f"{their_bytes:,}", _goal(ours, 0), f"{our_bytes:,}")
+  console.print(table)
+
+
 def compiled(rounds: int) -> None:
   """Whether both libraries' programs are the same, metadata aside, after XLA optimised them."""
   table = _table("optimised program", "forward", "gradient")
@@ -197,6 +226,9 @@ PARTS = {
   "eager": eager,
   "tabulate": tabulate,
   "cost": cost,
+  "imports": imports,
+  "files": files,
+  "left": left,
   "compiled": compiled,
 }
 
