@@ -34,8 +34,11 @@ def test_a_file_is_plain_json_with_a_line_for_each_record():
   assert text.isascii()
 
 
-def changed(change: Any) -> str:
-  plain = json.loads(small_trace().to_json())
+TRACED = nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]")
+
+
+def changed(change: Any, trace: Trace | None = None) -> str:
+  plain = json.loads((trace or small_trace()).to_json())
   change(plain)
   return json.dumps(plain)
 
@@ -49,9 +52,7 @@ def value_changed(plain: Any) -> str:
 
 
 def equations_changed(**parts: Any) -> str:
-  plain = json.loads(nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]").to_json())
-  plain["code"][0].update(parts)
-  return json.dumps(plain)
+  return changed(lambda plain: plain["code"][0].update(parts), TRACED)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,12 @@ def equations_changed(**parts: Any) -> str:
     (value_changed({"tuple": [[1]]}), "its value 1 is damaged (there is no value 1)"),
     (value_changed({"matrix": 1}), "its value 1 is damaged (a value of the unknown kind 'matrix')"),
     (equations_changed(rows=[0, 99]), "its entry 'code' is damaged (there is no step 99)"),
+    (
+      changed(
+        lambda p: p.update(code=[*p["code"][:1], {"different": [], "rows": [3]}, *p["code"][2:]]), TRACED
+      ),
+      "its entry 'code' is damaged (3)",
+    ),
     (equations_changed(words=[]), "its entry 'code' is damaged ([] is no list of 8)"),
     (equations_changed(steps=[[[0], [], [0, 0]]], rows=[0]), "is no step"),
     (

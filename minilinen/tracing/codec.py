@@ -24,7 +24,7 @@ from minilinen.tracing.equations.program import Unread
 from minilinen.tracing.events import Record, Span
 from minilinen.tracing.paths import Path
 from minilinen.tracing.rebuilt import leaves, put
-from minilinen.tracing.rows import Column, Rows
+from minilinen.tracing.rows import Column, Rows, numbered
 from minilinen.tracing.source import Source
 from minilinen.tracing.spec import ModuleRef, Node, Opaque, Spec, Value, itemsize
 from minilinen.tracing.tables import Damaged, Tables, checked, checked_list
@@ -64,11 +64,7 @@ def coder(kind: Any) -> tuple[Write, Read]:
   if get_origin(kind) in (dict, Mapping):
     return _write_any, lambda t, v: checked(type(found := _read_any(t, v)) is dict, found, "dict")
   if get_origin(kind) is Annotated:
-    row = get_args(args[0])[0]
-    rows = Rows(
-      row, [Column(f.name, types_of(row)[f.name], write, read) for f, write, read in fields_of(row)]
-    )
-    return rows.write, rows.read
+    return _many(get_args(args[0])[0])
   assert is_dataclass(kind), kind
   return _values(kind) if kind in _VALUES.values() else _rows(kind)
 
@@ -97,6 +93,24 @@ def _tuples(kinds: tuple[Any, ...]) -> tuple[Write, Read]:
     return tuple(read(t, x) for (_, read), x in zip(coders, plain))
 
   return (lambda t, v: [write(t, x) for (write, _), x in zip(coders, v)]), read_fixed
+
+
+def _many(kind: Any) -> tuple[Write, Read]:
+  """Very many of one type: rows of a dataclass, or values of which most are equal to others."""
+  if isinstance(kind, type) and is_dataclass(kind):
+    rows = Rows(kind, [Column(f.name, types_of(kind)[f.name], *its) for f, *its in fields_of(kind)])
+    return rows.write, rows.read
+  write, read = coder(kind)
+
+  def write_values(t: Tables, values: Any) -> Any:
+    different, rows = numbered(values)
+    return {"different": [write(t, v) for v in different], "rows": rows}
+
+  def read_values(t: Tables, plain: Any) -> Any:
+    different = dict(enumerate([read(t, x) for x in checked_list(plain["different"])]))
+    return tuple(map(different.__getitem__, checked_list(plain["rows"])))
+
+  return write_values, read_values
 
 
 @functools.cache

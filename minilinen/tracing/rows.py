@@ -55,7 +55,7 @@ class Rows:
     """Plain data for rows."""
     words, singles = [], []
     for column in self.words:
-      different, numbers = _numbered([*map(attrgetter(column.name), rows)])
+      different, numbers = numbered([*map(attrgetter(column.name), rows)])
       words.append([column.write(t, word) for word in different])
       singles.append(numbers)
     singles += ([*map(attrgetter(c.name), rows)] for c in self.numbers)
@@ -105,8 +105,8 @@ class Rows:
     return (size, none), step, itemgetter(*range(len(self.words), self.single), *slices), any(pairs)
 
 
-def _numbered(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
-  """The different ones of many values, in the order in which they come, and the number of each value."""
+def numbered(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+  """The different ones of many values that can be hashed, in the order in which they come, and each one's number."""
   numbers: dict[Any, int] = {}
   of_object = {id(value): value for value in values}  # Most are one object each time: it is looked up once.
   of_id = {key: numbers.setdefault(value, len(numbers)) for key, value in of_object.items()}

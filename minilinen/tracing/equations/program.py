@@ -134,7 +134,7 @@ class Program:
   """
 
   equations: Many[Equation]
-  values: tuple[Value, ...]
+  values: Many[Value]
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
   names: tuple[str, ...]
