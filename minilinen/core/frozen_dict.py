@@ -104,7 +104,11 @@ class FrozenDict(Mapping[K, V]):
 
   def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], Hashable]:
     keys = sorted(self._dict)
-    return tuple((jax.tree_util.DictKey(k), self[k]) for k in keys), tuple(keys)
+    return tuple((jax.tree_util.DictKey(k), self._dict[k]) for k in keys), tuple(keys)
+
+  def tree_flatten(self) -> tuple[tuple[Any, ...], Hashable]:
+    keys = sorted(self._dict)
+    return tuple(self._dict[k] for k in keys), tuple(keys)
 
   @classmethod
   def tree_unflatten(cls, keys: Any, values: Any) -> FrozenDict[Any, Any]:

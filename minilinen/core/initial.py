@@ -168,7 +168,8 @@ def _known(memory: Any, init_fn: Init) -> dict[Any, Any]:
 
 
 def _call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-  """A call's arguments as a key, None if they are not hashable."""
+  """A call's arguments as a key, None if they are not hashable; shapes may be lists."""
+  args = tuple((list, *arg) if type(arg) is list else arg for arg in args)
   call = (args, tuple(kwargs.items()))
   try:
     hash(call)

@@ -7,6 +7,7 @@ submodules of what it finds, and lifted transforms carry it across their boundar
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,7 +18,10 @@ from minilinen.core.meta import AxisMetadata
 from minilinen.core.scope import Scope, Variable
 from minilinen.module.base import ModuleBase
 
-PLAIN = (int, float, str, bytes, type(None), jax.Array, Scope, Variable, AxisMetadata, type)
+PLAIN = (
+  int, float, str, bytes, type(None), type, types.FunctionType, jax.Array, Scope, Variable, AxisMetadata
+)  # fmt: skip
+"""What holds no modules; those that are quickly told first."""
 
 
 def map_modules(fn: Callable[[str, Any], Any], value: Any, suffix: str = "", by_key: bool = False) -> Any:
@@ -26,9 +30,11 @@ def map_modules(fn: Callable[[str, Any], Any], value: Any, suffix: str = "", by_
   The suffix says where the module stands: "_0" in a list, "_a_1" in a list in a dict. Dicts are gone through as they
   stand, or `by_key`, as JAX does.
   """
+  if isinstance(value, PLAIN):
+    return value
   if isinstance(value, ModuleBase):
     return fn(suffix, value)
-  if isinstance(value, PLAIN) or (callable(value) and not dataclasses.is_dataclass(value)):
+  if callable(value) and not dataclasses.is_dataclass(value):
     return value
   if isinstance(value, (tuple, list)):
     parts = [map_modules(fn, part, f"{suffix}_{i}", by_key) for i, part in enumerate(value)]

@@ -87,7 +87,9 @@ class ModuleLife(ModuleBase):
       raise errors.ParentError(parent, type(self).__name__)
     if self.scope is not None:
       for field in self._fields():
-        register(self, field, getattr(self, field))
+        value = getattr(self, field)
+        if not isinstance(value, PLAIN):
+          register(self, field, value)
       self._state.initialized = True
 
   @property
