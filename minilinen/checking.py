@@ -68,7 +68,7 @@ def check(
     rest = () if differences else (Told.of(failed),)
     return Findings([*differences, *rest, *called.check().without(type(failed).__name__)])
   is_extra = any(f.kind == "ExtraVariableWarning" for f in differences)
-  return Findings([*differences, *called.check().without("UnusedVariableWarning" if is_extra else "")])
+  return Findings([*differences, *called.check().without("UnusedVariableHint" if is_extra else "")])
 
 
 def _keys(rngs: Any) -> dict[str, Any]:

@@ -102,7 +102,7 @@ found = nn.check(Net(), {"params": {"enc": {**params["enc"], "scale": jnp.ones(4
     ["'enc/scale' are not the model's.", "module /enc", "expects kernel, bias"],
   ),
   Advice(
-    errors.UnusedVariableWarning,
+    errors.UnusedVariableHint,
     """
     class Net(nn.Module):
       @nn.compact
@@ -122,7 +122,7 @@ found = nn.check(Net(), {"params": {"enc": {**params["enc"], "scale": jnp.ones(4
     """,
   ),
   Advice(
-    errors.UnusedVariableWarning,
+    errors.UnusedVariableHint,
     """
     class Net(nn.Module):
       @nn.compact
@@ -146,7 +146,7 @@ found = nn.check(Net(), {"params": {"enc": {**params["enc"], "scale": jnp.ones(4
     """,
   ),
   Advice(
-    errors.UnusedVariableWarning,
+    errors.UnusedVariableHint,
     "found = nn.trace(nn.Dense(4, use_bias=False).apply)(nn.Dense(4).init(key, x), x).check()",
     ["'bias' are passed to Dense, which never reads them", "pass the parameters of this very model"],
     ("returns",),
@@ -195,7 +195,7 @@ found = nn.check(Net((3, 4, 2)), Net((4, 2)).init(key, x), x)
   ),
   # Modules that nobody calls.
   Advice(
-    errors.UncalledModuleWarning,
+    errors.UncalledModuleHint,
     """
     class Net(nn.Module):
       def setup(self):
@@ -216,7 +216,7 @@ found = nn.check(Net((3, 4, 2)), Net((4, 2)).init(key, x), x)
     """,
   ),
   Advice(
-    errors.UncalledModuleWarning,
+    errors.UncalledModuleHint,
     """
     class Inner(nn.Module):
       def setup(self):
@@ -232,7 +232,7 @@ found = nn.check(Net((3, 4, 2)), Net((4, 2)).init(key, x), x)
     ["Dense '/inner/b'", "line <program>:4 in Inner.setup"],
   ),
   Advice(
-    errors.UncalledModuleWarning,
+    errors.UncalledModuleHint,
     """
     class Net(nn.Module):
       def setup(self):

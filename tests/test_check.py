@@ -30,10 +30,11 @@ finds = functools.partial(raises, CASES)
 
 
 @finds(
-  errors.UnusedVariableWarning,
+  errors.UnusedVariableHint,
   """\
-UnusedVariableWarning: Parameters 'head' are passed to Mlp, which never reads
-  them.
+Hints, of what may be meant:
+
+UnusedVariableHint: Parameters 'head' are passed to Mlp, which never reads them.
   module  /
   line    `return nn.trace(Mlp().apply)(variables, X).check()`
   expects only parameters that the model has
@@ -46,10 +47,12 @@ def parameters_never_read() -> Any:
 
 
 @finds(
-  errors.UnusedVariableWarning,
+  errors.UnusedVariableHint,
   """\
-UnusedVariableWarning: Parameters 'lost' are read, but what is computed from
-  them never reaches the output.
+Hints, of what may be meant:
+
+UnusedVariableHint: Parameters 'lost' are read, but what is computed from them
+  never reaches the output.
   module  /lost
   line    `nn.Dense(7, name="lost")(x)`
   expects a result that depends on all parameters
@@ -67,10 +70,12 @@ def parameters_read_for_nothing() -> Any:
 
 
 @finds(
-  errors.UncalledModuleWarning,
+  errors.UncalledModuleHint,
   """\
-UncalledModuleWarning: Mlp '/unused' is declared in setup, and nothing calls it
-  or reads its variables.
+Hints, of what may be meant:
+
+UncalledModuleHint: Mlp '/unused' is declared in setup, and nothing calls it or
+  reads its variables.
   module  /unused
   line    `self.unused = Mlp()`
   expects a call of every submodule
@@ -248,6 +253,31 @@ def test_findings(case: tuple[type[Warning], str, Callable[[], Any]]) -> None:
   assert findings_text(findings) == text
 
 
+def test_hints_stand_apart_from_warnings() -> None:
+  """What is unused may be kept for another task; what draws the key of another is wrong."""
+
+  class Net(nn.Module):
+    def setup(self) -> None:
+      self.encoder, self.decoder = nn.Dense(2), nn.Dense(3)
+
+    def __call__(self, x: Any) -> Any:
+      return jax.jit(lambda x: self.encoder(x))(x)
+
+  with warnings.catch_warnings(), nn.record() as trace:
+    warnings.simplefilter("ignore")
+    Net().init(KEY, X)
+  found = trace.check()
+  assert {f.kind for f in found.warnings} == {"LeakedTracerWarning"}
+  assert [f.kind for f in found.hints] == ["UncalledModuleHint"]
+  assert [*found] == [*found.warnings, *found.hints] and found.without("LeakedTracerWarning") == found.hints
+  assert [row["severity"] for row in found.to_rows()] == [f.severity for f in found]
+  told, hinted = str(found).split("\n\nHints, of what may be meant:\n\n")
+  assert told == str(found.warnings) and hinted == str(found[-1])
+  for finding in found:
+    kind = getattr(errors, finding.kind)
+    assert issubclass(kind, errors.MinilinenHint) == (finding.severity == "hint")
+
+
 def test_findings_are_in_a_saved_trace() -> None:
   class Net(nn.Module):
     @nn.compact
@@ -264,7 +294,7 @@ def test_findings_are_in_a_saved_trace() -> None:
 
 # Some of these share a key or a stream on purpose, and one has a module that it never calls.
 ON_PURPOSE = {
-  "setup": {"UncalledModuleWarning"},
+  "setup": {"UncalledModuleHint"},
   "vmap of vmap": {"StackedKeyWarning", "ServedByParamsWarning"},
   "scan of vmap": {"StackedKeyWarning", "ServedByParamsWarning"},
   "broadcast": {"ServedByParamsWarning"},

@@ -222,6 +222,7 @@ def embed(core: Any) -> Any:
   return fn
 
 
+@pytest.mark.filterwarnings("ignore::minilinen.errors.IdsOutsideWarning")
 @pytest.mark.parametrize("ids", [jnp.array([[0, 4], [2, 1]]), np.array([3]), jnp.array(-1), jnp.uint32([7])])
 def test_embedding(ids):
   same_program(embed, ids, normal(2, 3))

@@ -76,4 +76,8 @@ def test_said_by_sees_what_a_program_leads_to() -> None:
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_a_class_that_only_user_code_raises_says_why_it_is_there(cls: type[Any]) -> None:
   if program_of(cls).startswith(("raise", "nn.errors.warn")):
-    assert cls in (errors.MinilinenError, errors.MinilinenWarning) or "by Flax's name" in (cls.__doc__ or "")
+    assert cls in (
+      errors.MinilinenError,
+      errors.MinilinenWarning,
+      errors.MinilinenHint,
+    ) or "by Flax's name" in (cls.__doc__ or "")

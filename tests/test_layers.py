@@ -172,6 +172,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::minilinen.errors.IdsOutsideWarning")
 @pytest.mark.parametrize("name,kwargs,args", LAYERS, ids=[f"{i}-{n}" for i, (n, _, _) in enumerate(LAYERS)])
 def test_layer(name, kwargs, args):
   grad = (

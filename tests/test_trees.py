@@ -325,7 +325,7 @@ def test_every_view_counts_a_tree_once(name: str, counted: int):
   assert len([box for box in viz.graph(trace).network.boxes if not box.inside and "tree" in box.data]) == len(
     expected
   )
-  assert not trace.check().of_kind("UnusedVariableWarning")
+  assert not trace.check().of_kind("UnusedVariableHint")
   own = sum((cost.own.work for _, cost in trace.cost().walk()), Work())
   assert own == trace.cost().total.work == sum((e.total for e in trace.equations()), Work())
 
@@ -345,7 +345,7 @@ def test_a_check_accuses_the_right_one_of_two_models():
   right, wrong = Careless(True), Careless(False)
   variables = right.init(KEY, X)
   trace = nn.trace(lambda good, bad, x: right.apply(good, x) + wrong.apply(bad, x))(variables, variables, X)
-  (finding,) = trace.check().of_kind("UnusedVariableWarning")
+  (finding,) = trace.check().of_kind("UnusedVariableHint")
   assert "'bad'" in finding.message and "'good'" not in finding.message
 
 

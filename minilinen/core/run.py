@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from minilinen import errors
-from minilinen.core import mistakes
+from minilinen.core import mistakes, sown
 from minilinen.core.filters import CollectionFilter, filter_in_words, in_filter
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.rng import LazyRng, is_key
@@ -84,6 +84,7 @@ def apply(
       if mutable is False:
         return y
       mutated = root.mutable_variables()
+      sown.warn_of_misspelt(root.tree, mutated)
       done(y, mutated)
       return y, mutated
 

@@ -1,7 +1,7 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `asked`, `lifts`,
-`loops`, `initial`, `lift_warnings`, `axes`, `dicts` and `findings`, those of questions to a trace in
+`loops`, `initial`, `lift_warnings`, `axes`, `dicts`, `values` and `findings`, those of questions to a trace in
 `minilinen.tracing.errors`. Their names and first arguments are Flax's; what else a class takes is optional and makes
 its message better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles
 it.
@@ -21,6 +21,7 @@ from minilinen.errors.axes import PartitioningUnspecifiedError as PartitioningUn
 from minilinen.errors.axes import RemovedAxisError as RemovedAxisError
 from minilinen.errors.base import FlaxError as FlaxError
 from minilinen.errors.base import MinilinenError as MinilinenError
+from minilinen.errors.base import MinilinenHint as MinilinenHint
 from minilinen.errors.base import MinilinenWarning as MinilinenWarning
 from minilinen.errors.base import nearest as nearest
 from minilinen.errors.base import note as note
@@ -32,8 +33,8 @@ from minilinen.errors.findings import ExtraVariableWarning as ExtraVariableWarni
 from minilinen.errors.findings import KeyCollisionWarning as KeyCollisionWarning
 from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
 from minilinen.errors.findings import RetracedWarning as RetracedWarning
-from minilinen.errors.findings import UncalledModuleWarning as UncalledModuleWarning
-from minilinen.errors.findings import UnusedVariableWarning as UnusedVariableWarning
+from minilinen.errors.findings import UncalledModuleHint as UncalledModuleHint
+from minilinen.errors.findings import UnusedVariableHint as UnusedVariableHint
 from minilinen.errors.foreign import ArgumentsError as ArgumentsError
 from minilinen.errors.foreign import AxisNameError as AxisNameError
 from minilinen.errors.foreign import DTypeNameError as DTypeNameError
@@ -102,6 +103,12 @@ from minilinen.errors.scopes import ScopeParamShapeError as ScopeParamShapeError
 from minilinen.errors.scopes import ScopeParamTypeError as ScopeParamTypeError
 from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableNotFoundError
 from minilinen.errors.scopes import SymbolicParamError as SymbolicParamError
+from minilinen.errors.values import FedBackWarning as FedBackWarning
+from minilinen.errors.values import FullCacheWarning as FullCacheWarning
+from minilinen.errors.values import IdsOutsideWarning as IdsOutsideWarning
+from minilinen.errors.values import KernelSizeWarning as KernelSizeWarning
+from minilinen.errors.values import MisspeltCollectionWarning as MisspeltCollectionWarning
+from minilinen.errors.values import ReturnedLayerWarning as ReturnedLayerWarning
 from minilinen.tracing.errors import DimensionMissingError as DimensionMissingError
 from minilinen.tracing.errors import LoopStepMissingError as LoopStepMissingError
 from minilinen.tracing.errors import NoEquationsError as NoEquationsError

@@ -126,6 +126,16 @@ class MinilinenWarning(Texts, UserWarning):
   """
 
 
+class MinilinenHint(MinilinenWarning):
+  """Base of all hints: of what a check finds in programs that may well mean it, such as a layer kept for later.
+
+  Its class's name ends in "Hint": by that a finding, which keeps the name alone, is told from a warning.
+
+  Example:
+    raise nn.errors.MinilinenHint("what a user's own hint says")
+  """
+
+
 def filled(text: str, facts: Mapping[str, Any], brace: str = "{") -> str:
   """A text with facts in the places of their names. Other braces stay as they are.
 

@@ -6,7 +6,7 @@ kind of finding can be warned of, and turned off, like any other.
 
 from __future__ import annotations
 
-from minilinen.errors.base import MinilinenWarning
+from minilinen.errors.base import MinilinenHint, MinilinenWarning
 
 
 class ExtraVariableWarning(MinilinenWarning):
@@ -18,8 +18,10 @@ class ExtraVariableWarning(MinilinenWarning):
   """
 
 
-class UnusedVariableWarning(MinilinenWarning):
-  """A variable was passed, and nothing in the run read it.
+class UnusedVariableHint(MinilinenHint):
+  """A variable was passed, and nothing in the run read it, or what was computed from it never reached the output.
+
+  It may be meant: a pooler that this head does not ask, a parameter that only decoding or a backward pass needs.
 
   Example:
     class Unused(nn.Module):
@@ -46,8 +48,8 @@ class MovedNameWarning(MinilinenWarning):
   """
 
 
-class UncalledModuleWarning(MinilinenWarning):
-  """A module was declared in setup and never called.
+class UncalledModuleHint(MinilinenHint):
+  """A module was declared in setup and never called. It may be meant: a decoder that is kept for another task.
 
   Example:
     class Uncalled(nn.Module):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from minilinen.functions.initializers import default_kernel_init, zeros
+from minilinen.functions.known import warn_if_full
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
 from minilinen.layers.linear import DenseGeneral
 from minilinen.layers.normalization import LayerNorm
@@ -305,6 +306,7 @@ class MultiHeadDotProductAttention(Module):
         " goes one position a call."
       )
     index = cache_index.value
+    warn_if_full(index, length, type(self).__name__, str(self.path))
     zero = jnp.array(0, dtype=lax.dtype(index.dtype))
     at = (zero,) * len(batch) + (index, zero, zero)
     key = lax.dynamic_update_slice(cached_key.value, key, at)

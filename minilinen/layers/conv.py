@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from minilinen import errors
 from minilinen.functions.axes import conv_dimension_numbers, per_axis
 from minilinen.functions.initializers import default_kernel_init, zeros
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
@@ -73,6 +74,14 @@ def _check_mask(mask: Array | None, kernel_shape: tuple[int, ...]) -> None:
     )
 
 
+def _check_size(conv: Any, shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> None:
+  """Warns of a kernel size that is one number where the input has several axes to slide over."""
+  if isinstance(conv.kernel_size, int) and len(shape) > 3:
+    errors.warn(
+      errors.KernelSizeWarning(type(conv).__name__, str(conv.path), conv.kernel_size, shape, kernel_shape)
+    )
+
+
 class _Conv(Module):
   """What `Conv` and `ConvLocal` have in common; see `Conv`."""
 
@@ -104,6 +113,7 @@ class _Conv(Module):
     """[batch..., spatial..., in] to [batch..., spatial..., features]."""
     kernel_size = per_axis(self.kernel_size, 1)
     rank = len(kernel_size)
+    shape = inputs.shape
     inputs, batch_shape = _flat_batch(inputs, rank)
     strides, input_dilation, kernel_dilation = (
       per_axis(x, rank) for x in (self.strides, self.input_dilation, self.kernel_dilation)
@@ -132,6 +142,7 @@ class _Conv(Module):
       kernel_shape = (*out.shape[1:-1], math.prod(kernel_size) * in_features, self.features)
       bias_shape = out.shape[1:]
     _check_mask(self.mask, kernel_shape)
+    _check_size(self, shape, kernel_shape)
     kernel = self.param("kernel", self.kernel_init, kernel_shape, self.param_dtype)
     if self.mask is not None:
       kernel *= self.mask
@@ -210,12 +221,14 @@ class ConvTranspose(Module):
     """[batch..., spatial..., in] to [batch..., spatial * stride..., features]."""
     kernel_size = per_axis(self.kernel_size, 1)
     rank = len(kernel_size)
+    shape = inputs.shape
     inputs, batch_shape = _flat_batch(inputs, rank)
     strides, dilation = per_axis(self.strides, rank), per_axis(self.kernel_dilation, rank)
     in_features = inputs.shape[-1]
     ends = (self.features, in_features) if self.transpose_kernel else (in_features, self.features)
     kernel_shape = (*kernel_size, *ends)
     _check_mask(self.mask, kernel_shape)
+    _check_size(self, shape, kernel_shape)
     kernel = self.param("kernel", self.kernel_init, kernel_shape, self.param_dtype)
     if self.mask is not None:
       kernel *= self.mask

@@ -15,6 +15,7 @@ from jax import lax
 
 from minilinen.functions.axes import as_tuple, ascending_axes
 from minilinen.functions.initializers import default_embed_init, default_kernel_init, zeros
+from minilinen.functions.known import warn_of_ids
 from minilinen.layers.conv import Conv as Conv
 from minilinen.layers.conv import ConvLocal as ConvLocal
 from minilinen.layers.conv import ConvTranspose as ConvTranspose
@@ -225,9 +226,17 @@ class Embed(Module):
         f"Input type must be an integer or unsigned integer, got {inputs.dtype}: use x.astype('int32')."
       )
     (embedding,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
+    self._look_at(inputs, embedding.dtype)
     if self.num_embeddings == 1:
       return jnp.broadcast_to(embedding, inputs.shape + (self.features,))
     return jnp.take(embedding, inputs, axis=0)
+
+  @nowrap
+  def _look_at(self, inputs: Array, dtype: Any) -> None:
+    instead = "NaN" if jnp.issubdtype(dtype, jnp.inexact) else "the least number that there is"
+    whose = f"{type(self).__name__} in {str(self.path)!r}"
+    one = self.num_embeddings == 1
+    warn_of_ids(inputs, self.num_embeddings, "its only vector" if one else instead, whose, str(self.path))
 
   def attend(self, query: Array) -> Array:
     """[..., features] to scores [..., num_embeddings]: how much a query is like each vector."""

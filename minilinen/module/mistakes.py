@@ -67,6 +67,13 @@ def note_hidden(module: ModuleBase) -> None:
     errors.note(errors.HiddenMethodWarning(field, cls.__name__, owner, "field", where))
 
 
+def looked_at(y: Any, module: ModuleBase, method: Any) -> Any:
+  """What a model's method returned, with a warning if `__call__` returned a layer."""
+  if isinstance(y, ModuleBase) and getattr(method, "__name__", "") == "__call__":
+    errors.warn(errors.ReturnedLayerWarning(type(module).__name__, type(y).__name__, type(y)._is_layer))
+  return y
+
+
 def explain(error: Exception, module: ModuleBase, method: str, args: tuple[Any, ...]) -> None:
   """Adds to an exception that leaves a method which module it left first, and with what inputs.
 

@@ -242,7 +242,8 @@ class _Method:
 
   def __call__(self, scope: Scope, *args: Any, **kwargs: Any) -> Any:
     with capturing(self._capture):
-      return self._fn(self._module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
+      y = self._fn(self._module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
+    return mistakes.looked_at(y, self._module, self._fn)
 
 
 def unbound_method(module: Any, method: Any) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from minilinen import errors
+from minilinen.core import sown
 from minilinen.core.home import stopping_collection, stopping_writes
 from minilinen.core.scope import Variable
 from minilinen.module import mistakes
@@ -161,6 +162,8 @@ class ModuleVariables(ModuleLife):
       recorder.event(
         events.Sow, scope.path, collection=col, name=name, value=describe(value), accepted=accepted
       )
+    if not accepted:
+      sown.note_refused(scope.tree, col)
     if not accepted and not self.is_initializing() and (lift := stopping_writes(scope.tree, col)) is not None:
       errors.warn(errors.DroppedValueWarning("sows", col, name, scope.path_text, lift))
     if accepted:
@@ -169,6 +172,7 @@ class ModuleVariables(ModuleLife):
       else:
         scope.reserve(name, col)
         stored = init_fn()
+      sown.note(scope.tree, scope.path, col, name, stored if reduce_fn is _append else None)
       scope.put_variable(col, name, reduce_fn(stored, value))
     return accepted
 

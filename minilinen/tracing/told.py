@@ -7,7 +7,7 @@ these records.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from minilinen.tracing.layout import laid_out
 from minilinen.tracing.paths import Path
@@ -48,12 +48,18 @@ class Told:
     path = Path(inside) if inside is not None else None
     return Told(type(said).__name__, path, source_of(error), first_line(said))
 
+  @property
+  def severity(self) -> Literal["warning", "hint"]:
+    """Whether something is wrong, or may be meant: a layer or a parameter that is unused on purpose."""
+    return "hint" if self.kind.endswith("Hint") else "warning"
+
   def to_row(self) -> dict[str, Any]:
     """The mistake as plain data."""
     file, line = (self.source.file, self.source.line) if self.source is not None else (None, None)
     return {
-      "kind": self.kind, "path": self._path_text, "file": file, "line": line, "message": self.message,
-      "expected": self.expected, "found": self.found, "mend": self.mend, "tree": self.tree,
+      "kind": self.kind, "severity": self.severity, "path": self._path_text, "file": file, "line": line,
+      "message": self.message, "expected": self.expected, "found": self.found, "mend": self.mend,
+      "tree": self.tree,
     }  # fmt: skip
 
   def __str__(self) -> str:

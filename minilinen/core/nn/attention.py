@@ -19,10 +19,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from minilinen import errors
 from minilinen.core.nn.linear import dense_general
 from minilinen.core.scope import Scope
 from minilinen.functions import initializers
 from minilinen.functions.initializers import Initializer, default_kernel_init
+from minilinen.functions.known import warn_if_full
 
 Axes = int | Sequence[int]
 
@@ -271,7 +273,13 @@ def _cache_entry(scope: Scope, shape: tuple[int, ...]) -> CacheEntry | None:
       "Cache is not initialized. Call what init put there: jax.tree.map(lambda f: f((batch, length)),"
       ' variables["cache"]).'
     )
+  warn_if_full(
+    entry.i, math.prod(entry.key.shape[1:-2]), "attention", str(scope.path), right="", mend=_LONGER
+  )
   return entry
+
+
+_LONGER = errors.FullCacheWarning.entries
 
 
 def _with_position(

@@ -20,6 +20,7 @@ from minilinen.core.scope import Scope
 from minilinen.functions import initializers
 from minilinen.functions.axes import as_tuple, conv_dimension_numbers, per_axis, positive_axes
 from minilinen.functions.initializers import Initializer, default_embed_init, default_kernel_init
+from minilinen.functions.known import warn_of_ids
 
 
 def dense(
@@ -254,6 +255,7 @@ class Embedding:
       raise ValueError(
         f"Input type must be an integer or unsigned integer, got {jnp.result_type(indices)}: use x.astype('int32')."
       )
+    warn_of_ids(indices, self.table.shape[0], "the vector at the nearer end", "an Embedding")
     return self.table[indices]
 
   def attend(self, query: jax.Array) -> jax.Array:

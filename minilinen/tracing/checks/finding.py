@@ -1,4 +1,4 @@
-"""What a check has to say: the mistakes that it found, in order."""
+"""What a check has to say: the mistakes that it found, in order, and apart from them hints of what may be meant."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from minilinen.tracing.told import Told
 
 
 class Findings(Sequence[Told]):
-  """All that a check found, in order; it is false if that is nothing."""
+  """All that a check found, in order: first what is wrong, then hints. It is false if that is nothing."""
 
   def __init__(self, found: Iterable[Told] = ()):
-    self._found = tuple(found)
+    self._found = tuple(sorted(found, key=lambda told: told.severity == "hint"))
+
+  @property
+  def warnings(self) -> Findings:
+    """What is wrong."""
+    return Findings(f for f in self._found if f.severity == "warning")
+
+  @property
+  def hints(self) -> Findings:
+    """What may be meant: what is unused on purpose in many a real model."""
+    return Findings(f for f in self._found if f.severity == "hint")
 
   @overload
   def __getitem__(self, index: int) -> Told: ...
@@ -43,6 +53,11 @@ class Findings(Sequence[Told]):
     return [f.to_row() for f in self._found]
 
   def __str__(self) -> str:
-    return "\n\n".join(map(str, self._found)) or "Nothing found."
+    hints = self.hints
+    told = [*self.warnings, *([_HINTS] if hints else []), *hints]
+    return "\n\n".join(map(str, told)) or "Nothing found."
 
   __repr__ = __str__
+
+
+_HINTS = "Hints, of what may be meant:"

@@ -25,7 +25,7 @@ def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
   for (tree, path), name in declared.items():
     if path not in touched.get(tree, ()):
       yield Told(
-        "UncalledModuleWarning",
+        "UncalledModuleHint",
         name.path,
         name.source,
         f"{name.module} {str(name.path)!r} is declared in setup, and nothing calls it or reads its variables.",

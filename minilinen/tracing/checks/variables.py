@@ -36,7 +36,7 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
     for branch, run in _branches(places, read[tree]):
       text = Path(branch).bare
       yield Told(
-        "UnusedVariableWarning",
+        "UnusedVariableHint",
         Path(branch[:-1]),
         run.source,
         f"Parameters {text!r} are passed to {run.module}, which never reads them.",
@@ -74,7 +74,7 @@ def _idle(
     if any(place[:end] in read for place in places for end in range(1, len(place) + 1)):
       path = branch if branch in calls else branch[:-1]
       yield Told(
-        "UnusedVariableWarning",
+        "UnusedVariableHint",
         Path(path),
         calls[path].source if path in calls else None,
         f"Parameters {Path(branch).bare!r}{of} are read, but what is computed from them never reaches the output.",

@@ -1,0 +1,50 @@
+"""May be skipped: warnings that read the numbers of an array, where they are there already.
+
+While JAX traces there are none, and then nothing is said; nor is anybody made to wait for what is still computed. No
+equation comes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from minilinen import errors, jax_internals
+
+
+def numbers_of(x: Any) -> np.ndarray | None:
+  """The numbers of an array, those of all elements where it is mapped; None if they are not there.
+
+  >>> numbers_of(np.arange(2))
+  array([0, 1])
+  """
+  x = jax_internals.number_behind(x)
+  if isinstance(x, jax.Array) and not (x.is_fully_addressable and getattr(x, "is_ready", bool)()):
+    return None
+  return None if x is None else np.asarray(x)
+
+
+def warn_if_full(index: Any, length: int, module: str, path: str, **case: Any) -> None:
+  """Warns if a cache of this length has no place for a position."""
+  known = numbers_of(index)
+  if known is not None and known.size and (position := int(known.max())) >= length:
+    errors.warn(errors.FullCacheWarning(module, path, position, length, **case))
+
+
+def warn_of_ids(ids: Any, size: int, instead: str, whose: str, path: str = "") -> None:
+  """Warns if numbers are looked up that a table of this size has not: negative ones count from the end.
+
+  Args:
+    ids: the numbers.
+    size: how many rows the table has.
+    instead: what it gives for others.
+    whose, path: the table, in words, and its module's path.
+  """
+  known = numbers_of(ids)
+  if known is None or not known.size:
+    return
+  low, high = int(known.min()), int(known.max())
+  if high >= size or low < -size:
+    errors.warn(errors.IdsOutsideWarning(whose, path, high if high >= size else low, size, instead))
