@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -235,6 +236,20 @@ def current_trace() -> Any:
 def outer_trace(trace: Any) -> Any:
   """The transform around a transform, None around the outermost."""
   return getattr(trace, "parent_trace", None)
+
+
+def bodies_around() -> tuple[Any, ...]:
+  """The bodies of loops, branches and custom derivatives that JAX is tracing, the innermost first, as weak references.
+
+  Each pass over one is another. What `jax.jit` and `jax.checkpoint` trace runs as often as it is traced, and is none.
+  """
+  found, trace = [], current_trace()
+  while trace is not None:
+    if hasattr(trace, "frame") and transform_of(trace) not in (_BY_USE["jit"], _BY_USE["checkpoint / remat"]):
+      found.append(weakref.ref(trace))
+      hash(found[-1])  # while it is there: it has a hash from now on
+    trace = outer_trace(trace)
+  return tuple(found)
 
 
 def trace_of(tracer: Any) -> Any:

@@ -391,8 +391,8 @@ def test_a_training_step_has_nothing_to_find() -> None:
   assert not nn.trace(step)(TRAINS, KEY, X).check()
   with nn.record() as trace:
     jitted = jax.jit(step)
-    for _ in range(4):
-      jitted(TRAINS, KEY, X)
+    for number in range(4):
+      jitted(TRAINS, jax.random.fold_in(KEY, number), X)
   assert not trace.check()
 
 

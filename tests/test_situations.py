@@ -22,6 +22,7 @@ FEWER = {
   errors.MultipleMethodsCompactError: "only a user's code raises it: several compact methods are allowed",
   errors.TraceContextError: "only a user's code raises it: JAX checks the traces itself",
   errors.MinilinenError: "the base, which a user's own errors may have too",
+  errors.MinilinenHint: "the base of hints, which a user's own may have too",
   errors.MinilinenWarning: "the base, which a user's own warnings may have too",
 }
 

@@ -167,7 +167,7 @@ def _run_span(
     jitted_function=recorder.jitted[1],
     streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
   ) as draft:
-    recorder.given(draft, variables)
+    recorder.given(draft, variables, rngs)
 
     def done(y: Any, mutated: Any) -> None:
       draft.set(result=describe(mutated))

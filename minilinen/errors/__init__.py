@@ -33,6 +33,7 @@ from minilinen.errors.findings import ExtraVariableWarning as ExtraVariableWarni
 from minilinen.errors.findings import KeyCollisionWarning as KeyCollisionWarning
 from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
 from minilinen.errors.findings import RetracedWarning as RetracedWarning
+from minilinen.errors.findings import SameKeyHint as SameKeyHint
 from minilinen.errors.findings import UncalledModuleHint as UncalledModuleHint
 from minilinen.errors.findings import UnusedVariableHint as UnusedVariableHint
 from minilinen.errors.foreign import ArgumentsError as ArgumentsError

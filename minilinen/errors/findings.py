@@ -77,6 +77,18 @@ class KeyCollisionWarning(MinilinenWarning):
   """
 
 
+class SameKeyHint(MinilinenHint):
+  """Several runs of one model drew the same key: the same random numbers in each. It may be meant.
+
+  Example:
+    model = nn.Dropout(0.5, deterministic=False)
+    with nn.record() as trace:
+      for step in range(2):
+        model.apply({}, x, rngs={"dropout": key})
+    trace.check()
+  """
+
+
 class RetracedWarning(MinilinenWarning):
   """JAX traced a run of the same module from the same line several times.
 

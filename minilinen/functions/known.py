@@ -26,25 +26,28 @@ def numbers_of(x: Any) -> np.ndarray | None:
   return None if x is None else np.asarray(x)
 
 
-def warn_if_full(index: Any, length: int, module: str, path: str, **case: Any) -> None:
-  """Warns if a cache of this length has no place for a position."""
+def warn_if_full(index: Any, length: int, of: Any, name: str = "", **case: Any) -> None:
+  """Warns if a cache of this length has no place for a position; `of` is its module, or the scope of `name`."""
   known = numbers_of(index)
   if known is not None and known.size and (position := int(known.max())) >= length:
-    errors.warn(errors.FullCacheWarning(module, path, position, length, **case))
+    errors.warn(errors.FullCacheWarning(name or type(of).__name__, str(of.path), position, length, **case))
 
 
-def warn_of_ids(ids: Any, size: int, instead: str, whose: str, path: str = "") -> None:
+def warn_of_ids(ids: Any, size: int, instead: str, of: Any = None) -> None:
   """Warns if numbers are looked up that a table of this size has not: negative ones count from the end.
 
   Args:
     ids: the numbers.
     size: how many rows the table has.
-    instead: what it gives for others.
-    whose, path: the table, in words, and its module's path.
+    instead: what it gives for others, if it has several.
+    of: the module that has the table, if it is one.
   """
   known = numbers_of(ids)
   if known is None or not known.size:
     return
   low, high = int(known.min()), int(known.max())
   if high >= size or low < -size:
-    errors.warn(errors.IdsOutsideWarning(whose, path, high if high >= size else low, size, instead))
+    path = "" if of is None else str(of.path)
+    whose = "an Embedding" if of is None else f"{type(of).__name__} in {path!r}"
+    gives = "its only vector" if size == 1 else instead
+    errors.warn(errors.IdsOutsideWarning(whose, path, high if high >= size else low, size, gives))

@@ -306,7 +306,7 @@ class MultiHeadDotProductAttention(Module):
         " goes one position a call."
       )
     index = cache_index.value
-    warn_if_full(index, length, type(self).__name__, str(self.path))
+    warn_if_full(index, length, self)
     zero = jnp.array(0, dtype=lax.dtype(index.dtype))
     at = (zero,) * len(batch) + (index, zero, zero)
     key = lax.dynamic_update_slice(cached_key.value, key, at)

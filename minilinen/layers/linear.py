@@ -226,17 +226,11 @@ class Embed(Module):
         f"Input type must be an integer or unsigned integer, got {inputs.dtype}: use x.astype('int32')."
       )
     (embedding,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
-    self._look_at(inputs, embedding.dtype)
+    is_float = jnp.issubdtype(embedding.dtype, jnp.inexact)
+    warn_of_ids(inputs, self.num_embeddings, "NaN" if is_float else "the least number that there is", self)
     if self.num_embeddings == 1:
       return jnp.broadcast_to(embedding, inputs.shape + (self.features,))
     return jnp.take(embedding, inputs, axis=0)
-
-  @nowrap
-  def _look_at(self, inputs: Array, dtype: Any) -> None:
-    instead = "NaN" if jnp.issubdtype(dtype, jnp.inexact) else "the least number that there is"
-    whose = f"{type(self).__name__} in {str(self.path)!r}"
-    one = self.num_embeddings == 1
-    warn_of_ids(inputs, self.num_embeddings, "its only vector" if one else instead, whose, str(self.path))
 
   def attend(self, query: Array) -> Array:
     """[..., features] to scores [..., num_embeddings]: how much a query is like each vector."""

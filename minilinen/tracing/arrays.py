@@ -13,7 +13,7 @@ import gc
 import itertools
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from minilinen import jax_internals
-from minilinen.tracing.equations.leaves import Place, leaves_of
+from minilinen.tracing.equations.leaves import Place, leaves_of, root_keys
 from minilinen.tracing.identity import Growing, Numbers, Seen, grow, params_of
 from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import boxed, spec_of
@@ -72,6 +72,8 @@ class Arrays:
     self.shapes: list[Any] = []
     self._numbers: dict[int, tuple[weakref.ref[Any], int]] = {}
     self.died: dict[int, int] = {}
+    self._roots: dict[int, tuple[weakref.ref[Any], bytes]] = {}
+    self._root_numbers: dict[Any, int] = {}
     self._used: dict[int, weakref.ref[Any]] = {}
     self._living: set[int] = set()
     self._collected = 0
@@ -80,8 +82,8 @@ class Arrays:
     for array in jax.live_arrays() if looks else ():
       self._number(array, 0)
 
-  def begin(self, run: Any, variables: Any) -> Ran:
-    """Notes the variables that a run is given."""
+  def begin(self, run: Any, variables: Any, rngs: Any) -> Ran:
+    """Notes the variables and the root keys that a run is given."""
     time = len(self.runs) + 1
     gone = {number for number in self._living if not _is_there(self._used[number])}
     self._living -= gone
@@ -102,12 +104,37 @@ class Arrays:
       run, time, given, is_known, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh, stacks
     )
     self.runs.append(ran)
+    run.set(roots=self._roots_of(root_keys(rngs)))
     return ran
 
   def end(self, run: Any, variables: Any) -> None:
     """Notes the variables that a run hands back."""
     ran = next(ran for ran in reversed(self.runs) if ran.run is run)
     ran.made = self._numbers_of(list(leaves_of(variables)), ran.time)
+
+  def _roots_of(self, keys: Mapping[Any, Any]) -> dict[str, int]:
+    """For each stream a number of its root key, the same for keys with the same content.
+
+    Each body of a loop or a branch has keys of its own: of two branches one runs.
+    """
+    found, inside = {}, jax_internals.bodies_around()
+    for stream, key in keys.items():
+      for leaf in jax.tree.leaves(key):
+        array = jax_internals.number_behind(leaf, self.passed)
+        if isinstance(array, (jax.Array, np.ndarray)):
+          found[str(stream)] = self._root_numbers.setdefault(
+            (inside, self._content(array)), len(self._root_numbers)
+          )
+    return found
+
+  def _content(self, key: Any) -> bytes:
+    known = self._roots.get(id(key))
+    if known is None or known[0]() is not key:
+      with jax.ensure_compile_time_eval():
+        is_typed = jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
+        content = np.asarray(jax.random.key_data(key) if is_typed else key).tobytes()
+      known = self._roots[id(key)] = (weakref.ref(key), content)
+    return known[1]
 
   def are_kept(self, numbers: Iterable[int]) -> bool:
     """Whether somebody still holds any of these arrays, which were variables."""

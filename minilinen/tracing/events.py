@@ -65,6 +65,7 @@ class Run(Span):
     result: the variables handed back, in the same form.
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
+    roots: for each stream a number of its root key, the same for equal keys; without those of which nobody knows.
     jitted: number of what the innermost `jax.jit` was tracing when the run began, by function, static arguments, and
       structure, shapes and dtypes of the others; 0 if there was none.
     jitted_function: number of that function, the same whatever its arguments are.
@@ -78,6 +79,7 @@ class Run(Span):
   result: dict[str, Value] = field(default_factory=dict)
   mutable: Value = False
   streams: tuple[str, ...] = ()
+  roots: dict[str, int] = field(default_factory=dict)
   jitted: int = 0
   jitted_function: int = 0
   tree: int = 0

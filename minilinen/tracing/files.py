@@ -1,6 +1,6 @@
 """May be skipped: a saved trace, one JSON object, and what to say when it cannot be read.
 
-    {"format": "minilinen.trace", "version": 6,
+    {"format": "minilinen.trace", "version": 7,
      "names": [[parent, name], ...],             # paths: number n is names[n] below path `parent`; -1 is the root
      "sources": [[file, line, function], ...],   # the user's lines
      "values": [{"Spec": [2, "float32"]}, ...],  # what JSON lacks; elsewhere [n] is values[n]
@@ -34,7 +34,7 @@ from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.spec import Opaque, Spec
 from minilinen.tracing.tables import Damaged, Tables, as_text
 
-FORMAT, VERSION = "minilinen.trace", 6
+FORMAT, VERSION = "minilinen.trace", 7
 _TABLES = "names", "sources", "values", "records"
 T = TypeVar("T")
 

@@ -115,12 +115,12 @@ class Recorder:
     self.marked.append(call)
     return marks.marked(len(self.marked) - 1)
 
-  def given(self, run: Draft, variables: Any) -> None:
-    """Notes the variables that a run is given."""
+  def given(self, run: Draft, variables: Any, rngs: Any) -> None:
+    """Notes the variables and the root keys that a run is given."""
     if self.marked is not None:
-      self.runs.append(Traced(run, write(variables)))
+      self.runs.append(Traced.begin(run, variables, rngs))
     else:
-      self.arrays.begin(run, variables)
+      self.arrays.begin(run, variables, rngs)
 
   def made(self, run: Draft, variables: Any) -> None:
     """Notes the variables that a run hands back."""

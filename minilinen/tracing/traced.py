@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minilinen.tracing.equations.leaves import Leaves
-from minilinen.tracing.equations.values import Values, read_top, read_values
+from minilinen import jax_internals
+from minilinen.tracing.equations.leaves import Leaves, root_keys, write
+from minilinen.tracing.equations.values import KnownLeaves, Values, read_top, read_values
 from minilinen.tracing.identity import Growing, Numbers, Place, Seen, grow
 from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import boxed
@@ -26,12 +27,22 @@ class Traced:
     run: its draft.
     given, made: the leaves of its variables, of which the program tells later.
     trees: the number of its tree at each place where the program tells of what it was given.
+    keys: the root keys of its streams.
+    inside: the bodies of loops and branches that it is in, each of which has keys of its own: of two branches one runs.
   """
 
   run: Any
   given: Leaves
   made: Leaves | None = None
   trees: tuple[int, ...] = ()
+  keys: Leaves | None = None
+  inside: tuple[Any, ...] = ()
+
+  @staticmethod
+  def begin(run: Any, variables: Any, rngs: Any) -> Traced:
+    """Notes what a run is given, as it begins."""
+    given, keys = write(variables), write(root_keys(rngs))
+    return Traced(run, given, keys=keys, inside=jax_internals.bodies_around())
 
 
 def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) -> list[Growing]:
@@ -70,7 +81,26 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
     traced.trees = tuple(each.trees[place].number for place in which)
   for tree in trees:
     _say_origin(tree, values, names)
+  _say_roots(runs, values)
   return trees
+
+
+def _say_roots(runs: Sequence[Traced], values: Values) -> None:
+  """Says of each run which root keys it was given, by numbers that are the same for equal keys."""
+  told: dict[Leaves, list[KnownLeaves]] = defaultdict(list)
+  for entry in values.leaves:
+    told[entry.leaves].append(entry)
+  numbers: dict[Any, int] = {}
+  for run in runs:
+    keys = run.keys or Leaves([])
+    found = {i: {values.constant(array)} for i, array in keys.arrays.items()}
+    for i, value in (item for entry in told[keys] for item in entry.values.items()):
+      found.setdefault(i, set()).add(values.equal[value])
+    run.run.fields["roots"] = {
+      keys.places[i][0]: numbers.setdefault((run.inside, *its), len(numbers))
+      for i, its in sorted(found.items())
+      if len(its) == 1
+    }
 
 
 def _spread(run: Traced, made: Numbers, values: Values) -> Numbers:

@@ -273,9 +273,8 @@ def _cache_entry(scope: Scope, shape: tuple[int, ...]) -> CacheEntry | None:
       "Cache is not initialized. Call what init put there: jax.tree.map(lambda f: f((batch, length)),"
       ' variables["cache"]).'
     )
-  warn_if_full(
-    entry.i, math.prod(entry.key.shape[1:-2]), "attention", str(scope.path), right="", mend=_LONGER
-  )
+  length = math.prod(entry.key.shape[1:-2])
+  warn_if_full(entry.i, length, scope, "attention", right="", mend=_LONGER)
   return entry
 
 

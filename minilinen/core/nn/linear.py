@@ -255,7 +255,7 @@ class Embedding:
       raise ValueError(
         f"Input type must be an integer or unsigned integer, got {jnp.result_type(indices)}: use x.astype('int32')."
       )
-    warn_of_ids(indices, self.table.shape[0], "the vector at the nearer end", "an Embedding")
+    warn_of_ids(indices, self.table.shape[0], "the vector at the nearer end")
     return self.table[indices]
 
   def attend(self, query: jax.Array) -> jax.Array:

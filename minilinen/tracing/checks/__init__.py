@@ -1,6 +1,6 @@
 """May be skipped: mistakes that a trace shows: plain functions of its records, each giving findings.
 
-Each finding is a `Told`; `finding` has the list of them. By theme: `keys` (two places with one key), `modules`
+Each finding is a `Told`; `finding` has the list of them. By theme: `keys` (one for two places or runs), `modules`
 (declared and never called), `variables` (passed and never read, or read for nothing; a tree against the tree that a
 model makes), `runs` (what was caught while it happened, what ended a run, runs that are traced again and again).
 `Trace.check` lists what all of them find.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from minilinen.tracing.checks.finding import Findings as Findings
-from minilinen.tracing.checks.keys import colliding_keys
+from minilinen.tracing.checks.keys import colliding_keys, same_keys
 from minilinen.tracing.checks.modules import uncalled_modules
 from minilinen.tracing.checks.runs import caught_mistakes, ended_runs, retraced_runs
 from minilinen.tracing.checks.variables import compared as compared
@@ -37,6 +37,7 @@ def check(
   """
   items = tuple(items)
   found = [finding for look in _CHECKS for finding in look(items)]
+  found += same_keys(items, trees)
   if equations is not None:
     found += idle_parameters(*equations, items, trees)
   if len(trees) < 2:

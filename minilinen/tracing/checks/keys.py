@@ -1,4 +1,4 @@
-"""Two places that drew the same key.
+"""The same key twice: drawn by two places of a run, or by one in several runs.
 
 Without the setting `fix_rng_separator` the names of a path run together before they are hashed, as in Flax: the
 paths ("ab", "c") and ("a", "bc") give one key.
@@ -6,10 +6,12 @@ paths ("ab", "c") and ("a", "bc") give one key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from minilinen.tracing.events import Key, Record, Run
+from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.rebuilt import model_records
 from minilinen.tracing.told import Told
 
@@ -36,6 +38,46 @@ def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:
         'nn.config.update("fix_rng_separator", True)',
         tree,
       )
+
+
+def same_keys(items: Iterable[Record], trees: Sequence[VariableTree]) -> Iterator[Told]:
+  """Finds runs of one model that drew the same keys, so that a place has the same random numbers in each.
+
+  It may be meant: a gradient is checked, a loss is asked for its value again. `init` and `apply` may share a key, and
+  so may two models. The keys of parameters are to be the same.
+  """
+  family = _families(trees)
+  drawn: dict[Any, dict[int, tuple[Run, Key]]] = defaultdict(dict)
+  for run in model_records(items, bodies=False):
+    if isinstance(run, Run) and run.name == "apply" and run.roots:
+      for key in model_records(run.items, bodies=True):
+        if isinstance(key, Key) and key.stream != "params" and key.served in run.roots:
+          what = family.get(run.tree, run.tree), run.module, run.roots[key.served], key.stream, key.steps
+          drawn[what].setdefault(run.order, (run, key))
+  told: set[Any] = set()
+  for (_, module, _, stream, _), keys in drawn.items():
+    if len(keys) > 1 and (stream, *keys) not in told:
+      told.add((stream, *keys))
+      (first, key), *_, (last, _) = keys.values()
+      yield Told(
+        "SameKeyHint",
+        key.path,
+        last.source,
+        f"{len(keys)} runs of {module or 'a function'} draw the same keys of the stream {stream!r}: the random numbers"
+        " are the same in each, the masks of a dropout for one.",
+        "a key of its own for each run, if they shall differ",
+        f"one key for all of them, first in {first.source or 'the first'}",
+        f'rngs={{"{key.served}": jax.random.fold_in(key, step)}}',
+        last.tree if all(run.tree == last.tree for run, _ in keys.values()) else None,
+      )
+
+
+def _families(trees: Sequence[VariableTree]) -> dict[int, int]:
+  """For each tree the first that it was computed from, over others perhaps."""
+  family: dict[int, int] = {}
+  for tree in trees:
+    family[tree.number] = min((family.get(n, n) for n in tree.derived_from), default=tree.number)
+  return family
 
 
 def _run_together(step: tuple[Any, ...]) -> Any:

@@ -52,6 +52,11 @@ def leaves_of(variables: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
     yield from ((place, leaf) for leaf in jax.tree.leaves(variables))
 
 
+def root_keys(rngs: Any) -> Mapping[str, Any]:
+  """The root keys that a run is given, by stream: one key alone is that of "params"."""
+  return rngs if isinstance(rngs, Mapping) else {} if rngs is None else {"params": rngs}
+
+
 def _tell(values: Sequence[Any], leaves: Leaves, numbers: tuple[int, ...]) -> None:
   """Says of values which leaves they are, each to the transform that it belongs to."""
   traces: dict[int, tuple[Any, list[Any], list[int]]] = {}
