@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from minilinen import errors
+from minilinen.core import home
 from minilinen.core.tree import Tree
 from minilinen.tracing.paths import Path
 
@@ -27,11 +28,21 @@ def note(tree: Tree, path: Path, col: str, name: str, stored: Any) -> None:
   places.add((path, col, name))
 
 
-def note_refused(tree: Tree, col: str) -> None:
-  """Notes that a value was sown into a collection that is not mutable, where others are."""
+def refused(tree: Tree, path: Path, col: str, name: str) -> None:
+  """Notes that a value is sown into a collection that is not mutable, and warns if a boundary made it so."""
   outermost = _outermost(tree)
   if outermost.mutable:
     _refused.setdefault(outermost, set()).add(col)
+  if not tree.flags.get("initializing") and (lift := home.stopping_writes(tree, col)) is not None:
+    errors.warn(errors.DroppedValueWarning("sows", col, name, str(path), lift))
+
+
+def not_passed(tree: Tree, path: Path, col: str, name: str) -> None:
+  """Warns if a boundary keeps out the collection of a perturbation."""
+  if not tree.flags.get("initializing"):
+    lift = home.stopping_collection(tree, col, passed=True)
+    if lift is not None:
+      errors.warn(errors.DroppedValueWarning("perturbs", col, name, str(path), lift))
 
 
 def warn_of_misspelt(tree: Tree, mutated: Mapping[str, Any]) -> None:

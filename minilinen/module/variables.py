@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.core import sown
-from minilinen.core.home import stopping_collection, stopping_writes
 from minilinen.core.scope import Variable
 from minilinen.module import mistakes
 from minilinen.module.life import ModuleLife
@@ -163,9 +162,7 @@ class ModuleVariables(ModuleLife):
         events.Sow, scope.path, collection=col, name=name, value=describe(value), accepted=accepted
       )
     if not accepted:
-      sown.note_refused(scope.tree, col)
-    if not accepted and not self.is_initializing() and (lift := stopping_writes(scope.tree, col)) is not None:
-      errors.warn(errors.DroppedValueWarning("sows", col, name, scope.path_text, lift))
+      sown.refused(scope.tree, scope.path, col, name)
     if accepted:
       if scope.has_variable(col, name):
         stored = scope.get_variable(col, name)
@@ -200,11 +197,7 @@ class ModuleVariables(ModuleLife):
         events.Perturb, scope.path, collection=collection, name=name, value=describe(value), accepted=accepted
       )
     if not accepted:
-      if (
-        not self.is_initializing()
-        and (lift := stopping_collection(scope.tree, collection, passed=True)) is not None
-      ):
-        errors.warn(errors.DroppedValueWarning("perturbs", collection, name, scope.path_text, lift))
+      sown.not_passed(scope.tree, scope.path, collection, name)
       return value
     if not scope.has_variable(collection, name):
       there = scope.tree.read(collection, scope.path)
