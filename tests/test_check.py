@@ -367,6 +367,52 @@ def test_parameters_that_only_a_compiled_body_reads_are_read() -> None:
   assert not trace.check()
 
 
+def test_parameters_with_other_names_inside_are_read() -> None:
+  """A tree from elsewhere says "weight", and the layer that reads it "kernel"."""
+
+  def renamed(old: str, new: str) -> Any:
+    return lambda given: {
+      col: {new if name == old else name: leaf for name, leaf in tree.items()} for col, tree in given.items()
+    }
+
+  Renamed = nn.map_variables(
+    nn.Dense, "params", renamed("weight", "kernel"), renamed("kernel", "weight"), init=True
+  )
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return Renamed(3, name="layer")(x)
+
+  variables = Net().init(KEY, X)
+  assert variables["params"]["layer"].keys() == {"weight", "bias"}
+  assert not nn.trace(Net().apply)(variables, X).check()
+
+
+def test_two_models_may_draw_the_same_key() -> None:
+  """Two runs start from one key: that their layers get equal ones is said by no name of either."""
+
+  class Inner(nn.Module):
+    inner: str
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return nn.Dense(3, name=self.inner, use_bias=False)(x)
+
+  class Net(nn.Module):
+    outer: str
+    inner: str
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return Inner(self.inner, name=self.outer)(x)
+
+  with nn.record() as trace:
+    one, other = Net("ab", "c").init(KEY, X), Net("a", "bc").init(KEY, X)
+  assert (one["params"]["ab"]["c"]["kernel"] == other["params"]["a"]["bc"]["kernel"]).all()
+  assert not trace.check()
+
+
 def test_branches_of_a_switch_are_no_retracing() -> None:
   model = Mlp()
   with nn.record() as trace:

@@ -152,6 +152,23 @@ def test_fold_rngs_of_the_core():
   assert (plain != folded).any()
 
 
+@as_flax
+def test_swap_collection_of_the_core(nn):
+  """Both names are another's inside: what is read, and what is written."""
+
+  def f(scope):
+    seen = scope.get_variable("one", "n"), scope.get_variable("two", "n")
+    scope.put_variable("one", "n", 7.0)
+    return seen
+
+  lib = core(nn)
+  swapped = lib.apply(lib.lift.swap_collection(f, "one", "two"), mutable=["one", "two"])
+  seen, after = swapped({"one": {"n": 1.0}, "two": {"n": 2.0}})
+  assert seen == (2.0, 1.0)
+  assert (after["one"]["n"], after["two"]["n"]) == (1.0, 7.0)
+  return seen, after
+
+
 def mixed(nn, order):
   """A layer lifted by several transforms, one around the other."""
 

@@ -227,3 +227,27 @@ def test_the_loop_over_arrays_alone(checked: bool, reverse: bool):
 
   equal(loop(flax.core.axes_scan), loop(minilinen.core.axes_scan))
   assert loop(minilinen.core.axes_scan)[1] == 66
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_the_loop_of_jax_is_given_what_was_asked_for(split: bool, monkeypatch: pytest.MonkeyPatch):
+  """JAX takes `_split_transpose` and, since 0.10, drops it: no equation says whether it got there."""
+  given, scan = [], jax.lax.scan
+
+  def seen(*args: Any, **options: Any) -> Any:
+    given.append([options[name] for name in ("reverse", "unroll", "_split_transpose")])
+    return scan(*args, **options)
+
+  class Step(minilinen.Module):
+    @minilinen.compact
+    def __call__(self, carry: Any, x: Any) -> Any:
+      return minilinen.Dense(2)(carry), x
+
+  asked: Any = {"reverse": True, "unroll": 3, "_split_transpose": split}
+  monkeypatch.setattr(jax.lax, "scan", seen)
+  Loop = minilinen.scan(Step, variable_axes={"params": 0}, split_rngs={"params": True}, **asked)
+  Loop().init(KEY, jnp.ones((4, 2)), jnp.arange(3.0))
+  assert given == [[True, 3, split]]
+  step = lambda constants, carry, x: (constants, carry + x, x)  # noqa: E731
+  minilinen.core.axes_scan.scan(step, (0,), 0, **asked)(jnp.ones(2), jnp.zeros(()), jnp.arange(3.0))
+  assert given == [[True, 3, split]] * 2

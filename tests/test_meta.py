@@ -68,6 +68,20 @@ def test_an_axis_that_is_not_there() -> None:
       lib.remove_axis(tree(lib)["a"], 0, {meta.PARTITION_NAME: "layers"})
 
 
+@pytest.mark.parametrize("index, rest", [(0, ("layers",)), (1, ("in",)), (-1, ("in",)), (-2, ("layers",))])
+def test_an_axis_is_counted_from_either_end(index: int, rest: tuple[str, ...]) -> None:
+  box = meta.Partitioned(jnp.ones(2), ("in", "layers"))
+  gone = ({"in", "layers"} - {*rest}).pop()
+  assert box.remove_axis(index, {meta.PARTITION_NAME: gone}).names == rest
+
+
+@pytest.mark.parametrize("index", [2, 5, -3])
+def test_an_axis_out_of_range(index: int) -> None:
+  """Two names are there: the message says which, not that a tuple's index is out of range."""
+  with pytest.raises(errors.RemovedAxisError, match=r"'in', None"):
+    meta.remove_axis(tree(meta)["a"], index, {meta.PARTITION_NAME: None})
+
+
 def test_an_axis_without_a_name() -> None:
   with pytest.raises(
     errors.PartitioningUnspecifiedError, match=r"add_axis\(0, \{nn\.PARTITION_NAME: \"layers\"\}\)"

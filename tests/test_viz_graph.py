@@ -134,6 +134,32 @@ def test_a_shared_module_has_one_box():
     ("tanh", "layer"),
     ("layer", "output"),
   }
+  titles = {box.key: box.title for box in view.network.boxes}
+  assert [(titles[a.start], titles[a.end]) for a in view.network.arrows if a.back] == [("tanh", "layer")]
+  (back,) = (line for line in view.source.splitlines() if "constraint=false" in line)
+  assert back.strip() == 'w0 -> m1 [constraint=false tooltip="f32[2,4]"]'
+
+
+def test_an_arrow_says_how_many_values_flow():
+  """A pair goes from one module to the other: the label is the first, and that there is one more."""
+
+  class Two(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(4)(x), nn.Dense(5)(x)
+
+  class Join(nn.Module):
+    @nn.compact
+    def __call__(self, a, b):
+      return jnp.concatenate([a, b], -1)
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return Join(name="join")(*Two(name="two")(x))
+
+  view = graph(Net(), jnp.ones((2, 3)), depth=1)
+  assert [arrow.label for arrow in view.network.arrows] == ["f32[2,3]", "f32[2,4] +1", "f32[2,9]"]
 
 
 def test_depth_closes_modules():

@@ -204,6 +204,17 @@ def test_two_models_in_one_trace() -> None:
   assert [r["module"] for r in rows] == ["Generator", "Dense", "Discriminator", "Dense"]
 
 
+def test_several_models_are_sorted_too() -> None:
+  b = Builder()
+  x = f32(2, 8)
+  for tree, (name, size) in enumerate({"Small": 2, "Large": 9, "Middle": 5}.items()):
+    with b.run(name, tree=tree), b.call("", name, x, x):
+      models.dense(b, "Dense_0", x, size)
+  rows = viz.tabulate(b.trace(), sort="params").to_rows()
+  assert [r["module"] for r in rows] == ["Large", "Dense", "Middle", "Dense", "Small", "Dense"]
+  assert [r["collections"]["params"]["count"] for r in rows] == [81, 81, 45, 45, 18, 18]
+
+
 def test_init_and_apply_of_one_model_are_one_table() -> None:
   b = Builder()
   x = f32(2, 8)
