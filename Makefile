@@ -24,7 +24,7 @@ TEST_READY := $(VENV)/installed-test-$(VERSION)
 # pytest takes more cores as they come; two are enough to finish in minutes.
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint types pytest bench docs format clean help
+.PHONY: demo test test-all lint types pytest bench mutants docs format clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make test      ruff, pyright, tests and doctests: a few minutes"
 	@echo "make test-all  the same with every case of the grids and the long tests"
 	@echo "make bench     time the same models on minilinen and on Flax"
+	@echo "make mutants   put 200 faults in, one at a time, and name those that no test notices: hours"
 	@echo "make docs      write the README's outputs and pictures anew"
 	@echo "make format    put every file into the house style"
 	@echo "make clean     remove the virtual environments and what demo wrote"
@@ -60,6 +61,10 @@ pytest: $(TEST_READY)
 
 bench: $(TEST_READY)
 	@$(BIN)/python -m tests.benchmarks
+
+# Another sample, or a part: make mutants MUTANTS="--seed 1 --number 20 viz"
+mutants: $(TEST_READY)
+	@$(BIN)/python -m tests.mutants --workers $(WORKERS) $(MUTANTS)
 
 docs: $(TEST_READY)
 	@$(BIN)/python docs/pictures.py

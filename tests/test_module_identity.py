@@ -167,3 +167,26 @@ def test_a_bound_module_can_be_copied(copied: Any):
   model = minilinen.Dense(4)
   bound = model.bind(model.init(KEY, X))
   assert (copied(bound)(X) == model.apply(bound.variables, X)).all()
+
+
+@as_flax
+def test_a_copy_belongs_where_it_is_made_or_where_it_is_told(nn):
+  """Inside of a module that is its parent, by an automatic name or a given one; with `parent=None` it has none."""
+
+  class Net(nn.Module):
+    layer: nn.Module
+
+    @nn.compact
+    def __call__(self, x):
+      here, named, free = (
+        self.layer.copy(),
+        self.layer.copy(name="told"),
+        self.layer.copy(parent=None, features=3),
+      )
+      y = free.apply(free.init(KEY, x), x)
+      return y.shape, here(x).shape, named(x).shape, free.parent is None, here.parent is self
+
+  told, variables = Net(nn.Dense(2)).init_with_output(KEY, jnp.ones((4, 5)))
+  assert told == ((4, 3), (4, 2), (4, 2), True, True)
+  assert set(variables["params"]) == {"Dense_0", "told"}
+  return told, variables

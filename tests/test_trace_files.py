@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from test_trace_records import small_trace
 
 import minilinen as nn
 import viz
-from minilinen.tracing import Run, Trace, TraceFileError
+from minilinen.tracing import Run, Trace, TraceFileError, codec
+from minilinen.tracing.tables import Tables
 
 
 def test_a_trace_reads_back_from_its_file(tmp_path: Path):
@@ -32,6 +33,29 @@ def test_a_file_is_plain_json_with_a_line_for_each_record():
   assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
   assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
   assert text.isascii()
+
+
+@dataclass(frozen=True)
+class Row:
+  a: int
+  b: bool = False
+  c: str = ""
+  d: bool = True
+
+
+@pytest.mark.parametrize(
+  "row, written",
+  [
+    (Row(1), [1]),
+    (Row(1, True), [1, True]),
+    (Row(1, c="x"), [1, False, "x"]),
+    (Row(1, d=False), [1, False, "", False]),
+  ],
+)
+def test_fields_at_the_end_that_have_their_default_are_not_written(row: Row, written: list[Any]):
+  write, read = codec.coder(Row)
+  assert write(Tables(), row) == written
+  assert read(Tables(), written) == row
 
 
 TRACED = nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]")
