@@ -201,11 +201,13 @@ class Copy:
     source = file.read_text()
     try:
       self._write(file, mutant.of(source))
-      failed = self._fails(files_of(mutant.file), limit)
+      tests = files_of(mutant.file)
+      failed = self._fails(tests, limit)
     finally:
       self._write(file, source)
-    if "::" in failed and self._fails([failed], limit):
-      sys.exit(f"{failed} fails without a fault, too")
+    # Where no test is named, none could run.
+    if failed and self._fails([failed] if "::" in failed else ["--collect-only", *tests], limit):
+      sys.exit(f"{failed}: without a fault, too")
     return failed
 
   def _write(self, file: Path, source: str) -> None:
