@@ -162,6 +162,36 @@ def test_an_arrow_says_how_many_values_flow():
   assert [arrow.label for arrow in view.network.arrows] == ["f32[2,3]", "f32[2,4] +1", "f32[2,9]"]
 
 
+def test_data_goes_through_the_module_that_calls_one_that_is_not_its_own():
+  """In at the caller, through the layer and the work of what it calls, and out at the caller again."""
+
+  class Caller(nn.Module):
+    layer: nn.Module
+
+    def __call__(self, x):
+      return self.layer(x)
+
+  class Net(nn.Module):
+    def setup(self):
+      self.residual = Residual()
+      self.caller = Caller(self.residual)
+
+    def __call__(self, x):
+      return self.caller(x)
+
+  view = graph(Net(), jnp.ones((2, 4)))
+  assert arrows(view) == {
+    ("args[0]", "caller"),
+    ("caller", "residual/Dense_0"),
+    ("residual/Dense_0", "residual/relu"),
+    ("residual/relu", "residual/Dense_1"),
+    ("residual/Dense_1", "residual/add"),
+    ("caller", "residual/add"),
+    ("residual/add", "caller"),
+    ("caller", "output"),
+  }
+
+
 def test_depth_closes_modules():
   view = graph(ResNet(), "f32[1,224,224,3]", depth=1)
   assert boxes(view, "frame") == ["ResNet"]
