@@ -66,8 +66,8 @@ def brief_count(n: int, units: str = "KMBT") -> str:
     n: the count.
     units: for thousands, millions ...; FLOPs have "KMGTPE".
 
-  >>> [brief_count(n) for n in (64, 9408, 25_610_152, 175_000_000_000)]
-  ['64', '9.41K', '25.6M', '175B']
+  >>> [brief_count(n) for n in (64, 9408, 25_610_152, 175_000_000_000, 999_499, 999_500)]
+  ['64', '9.41K', '25.6M', '175B', '999K', '1.00M']
   """
   if n < 1000:
     return str(n)
