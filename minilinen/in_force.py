@@ -43,7 +43,8 @@ class InForce(Generic[T]):
 
   def innermost(self) -> T | None:
     """The value of the innermost block, None if there is none."""
-    return next(iter(self), None)
+    frame = self._live()
+    return None if frame is None else frame.value
 
   def within(self, value: T) -> Block[T]:
     """For a `with` block, this value is the innermost."""

@@ -293,8 +293,9 @@ def _argument(tracer: Any, passed: Sequence[Sequence[Any]]) -> Any:
   if trace_of(tracer) not in jits or len(jits) != len(passed):
     return None
   inputs, arguments = trace_of(tracer).frame.invars, passed[jits.index(trace_of(tracer))]
-  found = [leaf for variable, leaf in zip(inputs, arguments) if variable is tracer.val]
-  return found[0] if found and len(inputs) == len(arguments) else None
+  if len(inputs) != len(arguments):
+    return None
+  return next((leaf for variable, leaf in zip(inputs, arguments) if variable is tracer.val), None)
 
 
 def transform_of(trace: Any) -> str:

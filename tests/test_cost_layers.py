@@ -71,6 +71,7 @@ ARRAYS_ONLY = [case for case in LAYERS if all(hasattr(a, "dtype") for a in case[
 
 
 @pytest.mark.grid
+@pytest.mark.filterwarnings("ignore::minilinen.errors.IdsOutsideWarning")
 @pytest.mark.parametrize("name, kwargs, args", ARRAYS_ONLY)
 def test_the_products_of_every_layer_are_counted_forward_and_backward(name, kwargs, args):
   check_products(getattr(nn, name)(**kwargs), *args)
@@ -270,6 +271,7 @@ def test_xla_counts_the_same(name, kwargs, args):
 
 
 @pytest.mark.grid
+@pytest.mark.filterwarnings("ignore::minilinen.errors.IdsOutsideWarning")
 @pytest.mark.parametrize("name, kwargs, args", ARRAYS_ONLY)
 def test_the_forward_pass_of_a_table_does_not_depend_on_the_backward_one(name, kwargs, args):
   layer = getattr(nn, name)(**kwargs)

@@ -8,7 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import KEY, equations, same
 
-pytestmark = pytest.mark.grid
+# Random arguments are now and then such as a user is warned of.
+pytestmark = [
+  pytest.mark.grid,
+  pytest.mark.filterwarnings("ignore::minilinen.errors.IdsOutsideWarning"),
+  pytest.mark.filterwarnings("ignore::minilinen.errors.KernelSizeWarning"),
+]
 
 BF16 = jnp.bfloat16
 NORMAL = jax.nn.initializers.normal()

@@ -90,7 +90,7 @@ def costs(trace: Trace, flops: bool, vjp_trace: Trace | None) -> Costs:
     CostsMissingError: if a trace does not know them.
   """
   wanted = {FLOPS: trace if flops else None, VJP_FLOPS: vjp_trace}
-  found = {key: _cost(of, key) for key, of in wanted.items() if of is not None}
+  found = {key: _cost(of, key == VJP_FLOPS and of is trace) for key, of in wanted.items() if of is not None}
   if not found:
     return Costs()
   modules: dict[tuple[int, Path], dict[str, Count]] = {}
@@ -101,11 +101,11 @@ def costs(trace: Trace, flops: bool, vjp_trace: Trace | None) -> Costs:
   return Costs((*found, SHARE), whole, modules, [*found.values()][-1].total.notes)
 
 
-def _cost(trace: Trace, key: str) -> Cost:
+def _cost(trace: Trace, needs_backward: bool) -> Cost:
   if not trace.has_equations:
     raise CostsMissingError("flops", "its code really ran, and JAX wrote no equations down")
   cost = trace.cost()
-  if key == VJP_FLOPS and cost.total.backward.bytes == 0:
+  if needs_backward and cost.total.backward.bytes == 0:
     raise CostsMissingError("vjp_flops", "there is no backward pass in it")
   return cost
 

@@ -233,19 +233,22 @@ def _parts(value: Any) -> Mapping[str, Any] | None:
   return {jax.tree_util.keystr(path, simple=True): part for path, part in leaves}
 
 
+_named = functools.lru_cache(maxsize=4096)(Opaque)  # the same initializers stand in every layer
+
+
 def _opaque(value: Any) -> Opaque:
   """A value of which only a name is kept."""
   if isinstance(value, np.dtype) or isinstance(getattr(value, "dtype", None), np.dtype):
-    return Opaque("dtype", np.dtype(value).name)
+    return _named("dtype", np.dtype(value).name)
   if isinstance(value, type) and issubclass(value, np.generic):
-    return Opaque("dtype", np.dtype(value).name)
+    return _named("dtype", np.dtype(value).name)
   if isinstance(value, (set, frozenset)):
-    return Opaque(type(value).__name__, _short("{" + ", ".join(sorted(map(repr, value))) + "}"))
+    return _named(type(value).__name__, _short("{" + ", ".join(sorted(map(repr, value))) + "}"))
   function = value.func if isinstance(value, functools.partial) else value
   name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
   if isinstance(name, str):
-    return Opaque(type(value).__name__, name)
-  return Opaque(type(value).__name__, "" if type(value).__repr__ is object.__repr__ else _short(repr(value)))
+    return _named(type(value).__name__, name)
+  return _named(type(value).__name__, "" if type(value).__repr__ is object.__repr__ else _short(repr(value)))
 
 
 def made_by(function: Any) -> Opaque:
@@ -259,7 +262,7 @@ def made_by(function: Any) -> Opaque:
     function, given = inner, {**_closed_over(inner), **given}
   name = getattr(function, "__qualname__", type(function).__qualname__)
   home = getattr(function, "__module__", None) or type(function).__module__
-  return Opaque(f"{home}.{name}", ", ".join(f"{key}={text}" for key, text in given.items()))
+  return _named(f"{home}.{name}", ", ".join(f"{key}={text}" for key, text in given.items()))
 
 
 def _closed_over(function: Any) -> dict[str, str]:
