@@ -58,7 +58,7 @@ def _parts(module: ModuleLife, known: Known) -> Any:
     if name not in _OWN and (name in fields or isinstance(value, _VALUES))
   ]
   setup = raw_method(type(module).setup)
-  used = tuple(comparable(v, known) for v in _used(setup) if again and isinstance(v, _ARRAYS))
+  used = tuple(comparable(v, known) for v in (_used(setup) if again else ()) if isinstance(v, _ARRAYS))
   doing = state.in_compact, state.setup_done, tuple(state.cursors.items())
   return type(module), tuple(attributes), used, doing
 
