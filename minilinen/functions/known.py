@@ -1,7 +1,8 @@
 """May be skipped: warnings that read the numbers of an array, where they are there already.
 
-While JAX traces there are none, and then nothing is said; nor is anybody made to wait for what is still computed. No
-equation comes of it.
+While JAX traces there are none, and then nothing is said; nor is anybody made to wait for what an accelerator still
+computes. What the CPU computes is waited for, so that the same program always says the same there. No equation comes
+of it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ def numbers_of(x: Any) -> np.ndarray | None:
   array([0, 1])
   """
   x = jax_internals.number_behind(x)
-  if isinstance(x, jax.Array) and not (x.is_fully_addressable and getattr(x, "is_ready", bool)()):
+  if x is None or isinstance(x, jax.Array) and not (x.is_fully_addressable and _is_there(x)):
     return None
-  return None if x is None else np.asarray(x)
+  return np.asarray(x)
+
+
+def _is_there(x: jax.Array) -> bool:
+  return all(device.platform == "cpu" for device in x.devices()) or getattr(x, "is_ready", bool)()
 
 
 def warn_if_full(index: Any, length: int, of: Any, name: str = "", **case: Any) -> None:
