@@ -1,7 +1,7 @@
 """Keeps the README true: runs its examples, writes down what they print, and lists the files of the code.
 
-`make docs` writes it anew; `tests/test_readme.py` fails where that would change it. The output under a block of Python
-or a command, and the list of files, are never written by hand.
+`make docs` writes it anew; `tests/house/test_readme.py` fails where that would change it. The output under a block of
+Python or a command, and the list of files, are never written by hand.
 """
 
 from __future__ import annotations

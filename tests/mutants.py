@@ -29,27 +29,33 @@ ROOT = Path(__file__).parent.parent
 
 # Floor -> the files of its tests, those first that notice soonest; of two floors that fit, the longer one is meant.
 FLOORS = {
-  "minilinen/core/": "filters core_design frozen_dict errors tree_states in_force advice_dicts trees",
-  "minilinen/core/axes_scan": "lift_scan lift_more",
-  "minilinen/core/initial": "advice_initializers order_of_inputs core_design errors",
-  "minilinen/core/lift/": "lift_scan lift_vmap lift_map_variables lift_jit_remat lift_rest lift_more lift_branches"
-  " lift_gradients jit_sharing trace_passes",
-  "minilinen/core/lifted_mistakes": "traps_lifts traps_carries traps_axes advice_axes advice_lifts advice_mapped",
-  "minilinen/core/meta": "meta spmd partitioning lift_scan",
-  "minilinen/core/nn/": "core_nn core_design",
-  "minilinen/core/spmd": "spmd partitioning sharding meta",
-  "minilinen/module/": "module_errors module_fields module_identity module_names module_running module_variables"
-  " trees errors traps_modules advice_modules tracebacks jit_setup jit_sharing",
-  "minilinen/module/profile": "cost module_names lift_passes",
-  "minilinen/tracing/": "spec paths trace_records trace_files trace_source trace_shared trace_run trace_rules caches"
-  " tracebacks check errors advice_traces viz_views",
-  "minilinen/tracing/checks/": "check check_variables advice_traces traps",
-  "minilinen/tracing/equations/": "cost reach viz_graph trace_files trace_run check cost_layers",
-  "minilinen/transforms/": "traps_carries lift_more lift_branches lift_gradients",
-  "viz/": "viz_table viz_tree viz_parts viz_views viz_costs viz_graph viz_models",
-  "viz/dot": "viz_graph viz_models",
-  "viz/flow": "viz_graph viz_models",
-  "viz/house": "viz_graph viz_models",
+  "minilinen/core/": "core/filters core/design core/frozen_dict errors/every_error tracing/tree_states"
+  " core/in_force errors/advice_dicts tracing/trees",
+  "minilinen/core/axes_scan": "lift/scan lift/streams_and_state",
+  "minilinen/core/initial": "errors/advice_initializers core/order_of_inputs core/design errors/every_error",
+  "minilinen/core/lift/": "lift/scan lift/vmap lift/map_variables lift/jit_and_remat lift/nested_lifts"
+  " lift/streams_and_state lift/branches lift/gradients lift/jit_sharing tracing/passes",
+  "minilinen/core/lifted_mistakes": "errors/traps_lifts errors/traps_carries errors/traps_axes"
+  " errors/advice_axes errors/advice_lifts errors/advice_mapped",
+  "minilinen/core/meta": "core/boxes core/logical_axes core/partitioning lift/scan",
+  "minilinen/core/nn/": "core/functional_layers core/design",
+  "minilinen/core/spmd": "core/logical_axes core/partitioning core/sharding core/boxes",
+  "minilinen/module/": "module/misuse module/fields module/identity module/naming module/running"
+  " module/variables tracing/trees errors/every_error errors/traps_modules errors/advice_modules"
+  " errors/tracebacks lift/jit_setup lift/jit_sharing",
+  "minilinen/module/profile": "tracing/cost module/naming lift/passes_of_bodies",
+  "minilinen/tracing/": "tracing/spec tracing/paths tracing/records tracing/files tracing/source"
+  " tracing/shared_bodies tracing/run tracing/rules tracing/caches errors/tracebacks tracing/check"
+  " errors/every_error errors/advice_traces viz/views",
+  "minilinen/tracing/checks/": "tracing/check tracing/check_variables errors/advice_traces"
+  " errors/traps_transforms",
+  "minilinen/tracing/equations/": "tracing/cost tracing/reach viz/graph tracing/files tracing/run"
+  " tracing/check tracing/cost_layers",
+  "minilinen/transforms/": "errors/traps_carries lift/streams_and_state lift/branches lift/gradients",
+  "viz/": "viz/table viz/tree viz/parts viz/views viz/costs viz/graph viz/models",
+  "viz/dot": "viz/graph viz/models",
+  "viz/flow": "viz/graph viz/models",
+  "viz/house": "viz/graph viz/models",
 }
 WHERE = ("minilinen/core", "minilinen/module", "minilinen/transforms", "minilinen/tracing", "viz")
 TURNED = {
@@ -181,11 +187,11 @@ def files_of(file: str) -> list[str]:
   """The examples in a file, and the tests of its floor.
 
   >>> files_of("viz/dot.py")
-  ['viz/dot.py', 'tests/test_viz_graph.py', 'tests/test_viz_models.py']
+  ['viz/dot.py', 'tests/viz/test_graph.py', 'tests/viz/test_models.py']
   >>> [file for name in FLOORS for file in files_of(name)[1:] if not (ROOT / file).exists()]
   []
   """
-  return [file, *(f"tests/test_{theme}.py" for theme in FLOORS[floor(file)].split())]
+  return [file, *(f"tests/{'/test_'.join(theme.split('/'))}.py" for theme in FLOORS[floor(file)].split())]
 
 
 class Copy:

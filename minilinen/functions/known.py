@@ -22,7 +22,7 @@ def numbers_of(x: Any) -> np.ndarray | None:
   array([0, 1])
   """
   x = jax_internals.number_behind(x)
-  if x is None or isinstance(x, jax.Array) and not (x.is_fully_addressable and _is_there(x)):
+  if x is None or (isinstance(x, jax.Array) and not (x.is_fully_addressable and _is_there(x))):
     return None
   return np.asarray(x)
 

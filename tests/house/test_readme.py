@@ -11,7 +11,7 @@ import readme
 
 import viz
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_readme_is_as_the_code_makes_it():

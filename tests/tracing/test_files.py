@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import pytest
-from test_trace_records import small_trace
+from test_records import small_trace
 
 import minilinen as nn
 import viz

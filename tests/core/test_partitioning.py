@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from oracle import KEY, X, equations, raises_as_flax, same
-from test_spmd import RULES, mesh_of_one
+from test_logical_axes import RULES, mesh_of_one
 
 import minilinen
 from minilinen import errors

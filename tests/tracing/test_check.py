@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-import test_seed
 import viz_traces
 from check_models import KEY, MLP, TRAINS, Mlp, Trains, X
 from mistakes import Case, findings_text, raises
@@ -341,13 +340,6 @@ def test_nothing_is_found_in_the_examples(name: str) -> None:
 @pytest.mark.parametrize("make", [viz_traces.resnet50, viz_traces.transformer, viz_traces.lstm])
 def test_nothing_is_found_in_traces_made_by_hand(make: Callable[[], Trace]) -> None:
   assert not make().check()
-
-
-@pytest.mark.parametrize("cell", [n for n in vars(test_seed) if n.startswith("test_")])
-def test_nothing_is_found_in_the_first_document(cell: str) -> None:
-  with jax.threefry_partitionable(False), nn.record() as trace:
-    getattr(test_seed, cell)()
-  assert not trace.check()
 
 
 def test_parameters_that_only_a_compiled_body_reads_are_read() -> None:

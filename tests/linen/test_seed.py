@@ -450,3 +450,13 @@ def test_scan():
   outer = {name: {"bias": (2,), "kernel": (2, 2)} for name in ("hf", "hg", "hi", "ho")}
   assert shapes(init_variables) == {"params": {"lstm_cell": inner | outer}}
   prints(model.apply(init_variables, xs), SCAN_OUTPUT)
+
+
+CELLS = [name for name in list(globals()) if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_check_finds_nothing_wrong_with_it(cell: str) -> None:
+  with nn.record() as trace:
+    globals()[cell]()
+  assert not trace.check()

@@ -27,7 +27,7 @@ def result() -> dict[str, Any]:
   environment = {
     **os.environ,
     "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-    "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+    "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]),
   }
   done = subprocess.run(
     [sys.executable, str(HERE / "sharded_program.py")],

@@ -87,9 +87,7 @@ def test_timeline_is_complete_and_in_order() -> None:
   assert [r["order"] for r in rows] == [record.order for record in trace]
   events = {r["event"] for r in rows}
   assert {"run", "call", "lift", "body", "create"} <= events
-  assert any(
-    "test_viz_views.py" in (r["source"] or "") or "viz_traces.py" in (r["source"] or "") for r in rows
-  )
+  assert any("test_views.py" in (r["source"] or "") or "viz_traces.py" in (r["source"] or "") for r in rows)
   assert viz.timeline(models.deep(2000)).text(width=80)
 
 

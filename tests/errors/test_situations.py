@@ -7,6 +7,7 @@ and what must not (`ADVICE`). A class that cannot have three stands here with it
 from __future__ import annotations
 
 import importlib
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ FEWER = {
 def situations() -> Counter[type[Any]]:
   """How many programs show each class, over all test files; two that are the same count once."""
   found: set[tuple[type[Any], str]] = set()
-  for file in sorted(Path(__file__).parent.glob("test_*.py")):
+  for file in sorted(Path(__file__).parents[1].glob("*/test_*.py")):
     if any(word in file.read_text() for word in ("CASES: list[Case]", "\nADVICE = [")):
+      sys.path.append(str(file.parent))  # as pytest does for the files that it collects
       module = importlib.import_module(file.stem)
       for kind, message, program in getattr(module, "CASES", ()):
         found.add((kind, f"{file.stem} {program.__name__} {message}"))

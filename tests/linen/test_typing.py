@@ -20,13 +20,13 @@ import jax.numpy as jnp
 import pytest
 from beartype import beartype
 from beartype.roar import BeartypeCallHintViolation
-from test_layers import LAYERS
+from layer_cases import LAYERS
 
 import minilinen as nn
 import viz
 from minilinen.aliases import ALIASES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # A type checker.
 

@@ -314,7 +314,7 @@ def test_a_sown_value_and_a_written_one_are_told():
   assert {("state", "count"), ("state", "pair"), ("params", "kernel")} <= reads
 
 
-# Rule 4, passes, is in test_trace_passes.py.
+# Rule 4, passes, is in test_passes.py.
 
 
 def test_a_jitted_module_called_twice_is_told_twice():

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
-from test_layers import LAYERS, arr
+from layer_cases import LAYERS, arr
 
 import minilinen as nn
 from minilinen.tracing.equations.windows import meetings

@@ -274,9 +274,7 @@ def test_replaying_takes_only_steps_that_are_some():
 
 def test_an_error_of_a_replayed_key_says_where_it_was_drawn():
   found = trace(nn.Dense(2).init)(jax.random.key(0), "f32[1,4]")
-  with pytest.raises(
-    errors.NoSuchRootKeyError, match=r"drawn in '/' \(.*test_trace_run\.py:\d+ in test_an_error"
-  ):
+  with pytest.raises(errors.NoSuchRootKeyError, match=r"drawn in '/' \(.*test_run\.py:\d+ in test_an_error"):
     replay_key(found.events(Key)[0], {})
 
 

@@ -1,7 +1,7 @@
 """The advice of every error is right for what this user did: a program, what must be said of it, and what must not.
 
-The programs of `tests/test_errors` and of the traps show whole messages; here and in the files beside it stand the
-situations in which one class must say different things, and `tests/test_situations` counts them.
+The programs of `test_every_error` and of the traps show whole messages; here and in the files beside it stand the
+situations in which one class must say different things, and `test_situations` counts them.
 """
 
 from __future__ import annotations

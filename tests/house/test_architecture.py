@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FILES = sorted([*(ROOT / "minilinen").rglob("*.py"), *(ROOT / "viz").rglob("*.py")])
 
 # From the bottom up. A file may import what stands on its own floor or below.

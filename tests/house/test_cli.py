@@ -306,7 +306,7 @@ def test_an_input_that_is_no_array_is_named_with_the_line_of_the_model(run):
   )
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "tutorials").glob("*.md"))]
 
 
