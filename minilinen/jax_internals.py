@@ -226,6 +226,7 @@ _BY_USE = {
   "while_cond": "jax.lax.while_loop",
   "fori_loop": "jax.lax.fori_loop",
 }
+_RUN_ONCE = (_BY_USE["jit"], _BY_USE["checkpoint / remat"])
 
 
 def current_trace() -> Any:
@@ -245,11 +246,34 @@ def bodies_around() -> tuple[Any, ...]:
   """
   found, trace = [], current_trace()
   while trace is not None:
-    if hasattr(trace, "frame") and transform_of(trace) not in (_BY_USE["jit"], _BY_USE["checkpoint / remat"]):
+    if hasattr(trace, "frame") and transform_of(trace) not in _RUN_ONCE:
       found.append(weakref.ref(trace))
       hash(found[-1])  # while it is there: it has a hash from now on
     trace = outer_trace(trace)
   return tuple(found)
+
+
+def repeating(value: Any, passed: Sequence[Sequence[Any]] = ()) -> str:
+  """The innermost loop or `jax.vmap` around, in each step or for each element of which a value is the same; "" if none.
+
+  Only those are looked at of which it is known that what is traced now runs in each step: not those around a branch.
+  Where only derivatives are mapped, as by `jax.jacfwd`, there is one element.
+
+  Args:
+    value: what may be a tracer: one of a transform further out is the same for all that is inside of it.
+    passed: as for `number_behind`.
+  """
+  while is_staged(value) and (outer := _argument(value, passed)) is not None:
+    value = outer
+  trace, its = current_trace(), trace_of(value)
+  while trace is not None and trace is not its:
+    kind = transform_of(trace)
+    if kind in REPEATING:
+      return kind
+    if kind == "jax.jvp" or (hasattr(trace, "frame") and kind not in _RUN_ONCE):
+      return ""
+    trace = outer_trace(trace)
+  return ""
 
 
 def trace_of(tracer: Any) -> Any:

@@ -78,7 +78,10 @@ class KeyCollisionWarning(MinilinenWarning):
 
 
 class SameKeyHint(MinilinenHint):
-  """Several runs of one model drew the same key: the same random numbers in each. It may be meant.
+  """Several runs of one model drew the same key, or one in every step of a loop: the same random numbers in each.
+
+  It may be meant. Of a run in `jax.lax.scan`, `fori_loop`, `while_loop` or `jax.vmap` it is told where its key comes
+  from outside as it is: not of a key that the body of a loop computes anew in each step, and not in a branch.
 
   Example:
     model = nn.Dropout(0.5, deterministic=False)

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from minilinen import jax_internals
-from minilinen.tracing.equations.leaves import Place, leaves_of, root_keys
+from minilinen.tracing.equations.leaves import Place, leaves_of, repeating_keys, root_keys
 from minilinen.tracing.identity import Growing, Numbers, Seen, grow, params_of
 from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import boxed, spec_of
@@ -104,7 +104,7 @@ class Arrays:
       run, time, given, is_known, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh, stacks
     )
     self.runs.append(ran)
-    run.set(roots=self._roots_of(root_keys(rngs)))
+    run.set(roots=self._roots_of(root_keys(rngs)), repeats=repeating_keys(rngs, self.passed))
     return ran
 
   def end(self, run: Any, variables: Any) -> None:

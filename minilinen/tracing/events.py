@@ -66,6 +66,8 @@ class Run(Span):
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
     roots: for each stream a number of its root key, the same for equal keys; without those of which nobody knows.
+    repeats: for each stream whose root key is the same in every step, or for every element, of a loop or `jax.vmap`
+      around the run, that transform ("jax.lax.scan").
     jitted: number of what the innermost `jax.jit` was tracing when the run began, by function, static arguments, and
       structure, shapes and dtypes of the others; 0 if there was none.
     jitted_function: number of that function, the same whatever its arguments are.
@@ -80,6 +82,7 @@ class Run(Span):
   mutable: Value = False
   streams: tuple[str, ...] = ()
   roots: dict[str, int] = field(default_factory=dict)
+  repeats: dict[str, str] = field(default_factory=dict)
   jitted: int = 0
   jitted_function: int = 0
   tree: int = 0

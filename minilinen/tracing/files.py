@@ -34,7 +34,7 @@ from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.spec import Opaque, Spec
 from minilinen.tracing.tables import Damaged, Tables, as_text
 
-FORMAT, VERSION = "minilinen.trace", 7
+FORMAT, VERSION = "minilinen.trace", 8
 _TABLES = "names", "sources", "values", "records"
 T = TypeVar("T")
 

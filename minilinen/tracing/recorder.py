@@ -118,7 +118,7 @@ class Recorder:
   def given(self, run: Draft, variables: Any, rngs: Any) -> None:
     """Notes the variables and the root keys that a run is given."""
     if self.marked is not None:
-      self.runs.append(Traced.begin(run, variables, rngs))
+      self.runs.append(Traced.begin(run, variables, rngs, self.arrays.passed))
     else:
       self.arrays.begin(run, variables, rngs)
 

@@ -137,12 +137,11 @@ def trace(fn: Callable[..., Any]) -> Callable[..., Trace]:
         with contextlib.suppress(Exception):
           error.trace = live  # type: ignore[attr-defined]
         raise
-    finished = live.now()
     jaxpr, of_runs = take_out(closed.jaxpr)
     shared = {t.run.order: t.trees for t in recorder.runs if t.run.holds and len({*t.trees}) > 1}
     marked = tuple(recorder.marked_calls())
     code = Unread(jaxpr, marked, names, results, _of_runs(recorder, of_runs, shared), shared)
-    return replace(finished, result=result, code=code)
+    return replace(live.now(), result=result, code=code)
 
   return traced
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilinen import jax_internals
-from minilinen.tracing.equations.leaves import Leaves, root_keys, write
+from minilinen.tracing.equations.leaves import Leaves, repeating_keys, root_keys, write
 from minilinen.tracing.equations.values import KnownLeaves, Values, read_top, read_values
 from minilinen.tracing.identity import Growing, Numbers, Place, Seen, grow
 from minilinen.tracing.rebuilt import leaves
@@ -39,9 +39,10 @@ class Traced:
   inside: tuple[Any, ...] = ()
 
   @staticmethod
-  def begin(run: Any, variables: Any, rngs: Any) -> Traced:
-    """Notes what a run is given, as it begins."""
+  def begin(run: Any, variables: Any, rngs: Any, passed: Sequence[Sequence[Any]] = ()) -> Traced:
+    """Notes what a run is given, as it begins, while `passed` are the arguments of each `jax.jit` that is tracing."""
     given, keys = write(variables), write(root_keys(rngs))
+    run.set(repeats=repeating_keys(rngs, passed))
     return Traced(run, given, keys=keys, inside=jax_internals.bodies_around())
 
 

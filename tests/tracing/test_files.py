@@ -29,7 +29,7 @@ def test_a_trace_reads_back_from_its_file(tmp_path: Path):
 def test_a_file_is_plain_json_with_a_line_for_each_record():
   text = small_trace().to_json()
   plain = json.loads(text)
-  assert (plain["format"], plain["version"]) == ("minilinen.trace", 7)
+  assert (plain["format"], plain["version"]) == ("minilinen.trace", 8)
   assert [r["record"] for r in plain["records"]] == [type(r).__name__ for r in small_trace()]
   assert sum(line.startswith('{"record"') for line in text.splitlines()) == len(small_trace())
   assert text.isascii()
@@ -90,7 +90,7 @@ def equations_changed(**parts: Any) -> str:
     (small_trace().to_json().replace('"Key"', "Key"), "it is damaged: Expecting value"),
     (
       changed(lambda p: p.update(version=1)),
-      "it is of an older minilinen: it is of version 1, and this one reads version 7",
+      "it is of an older minilinen: it is of version 1, and this one reads version 8",
     ),
     (changed(lambda p: p.update(version=[])), "it is of another minilinen"),
     (changed(lambda p: p.pop("names")), "its entry 'names' is missing or no list"),

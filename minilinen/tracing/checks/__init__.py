@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from minilinen.tracing.checks.finding import Findings as Findings
-from minilinen.tracing.checks.keys import colliding_keys, same_keys
+from minilinen.tracing.checks.keys import colliding_keys, repeated_keys, same_keys
 from minilinen.tracing.checks.modules import uncalled_modules
 from minilinen.tracing.checks.runs import caught_mistakes, ended_runs, retraced_runs
 from minilinen.tracing.checks.variables import compared as compared
@@ -37,7 +37,7 @@ def check(
   """
   items = tuple(items)
   found = [finding for look in _CHECKS for finding in look(items)]
-  found += same_keys(items, trees)
+  found += [*same_keys(items, trees), *repeated_keys(items)]
   if equations is not None:
     found += idle_parameters(*equations, items, trees)
   if len(trees) < 2:

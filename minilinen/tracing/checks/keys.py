@@ -1,4 +1,4 @@
-"""The same key twice: drawn by two places of a run, or by one in several runs.
+"""The same key twice: drawn by two places of a run, by one in several runs, or in every step of a loop around.
 
 Without the setting `fix_rng_separator` the names of a path run together before they are hashed, as in Flax: the
 paths ("ab", "c") and ("a", "bc") give one key.
@@ -70,6 +70,49 @@ def same_keys(items: Iterable[Record], trees: Sequence[VariableTree]) -> Iterato
         f'rngs={{"{key.served}": jax.random.fold_in(key, step)}}',
         last.tree if all(run.tree == last.tree for run, _ in keys.values()) else None,
       )
+
+
+def repeated_keys(items: Iterable[Record]) -> Iterator[Told]:
+  """Finds runs in a loop or `jax.vmap` that draw in every step, or for every element, from one key of outside.
+
+  A key that the body of a loop computes itself is not told of, though it may be the same in every step too.
+  """
+  for run in model_records(items, bodies=False):
+    if isinstance(run, Run) and run.name == "apply" and run.repeats:
+      first: dict[str, Key] = {}
+      for key in model_records(run.items, bodies=True):
+        if isinstance(key, Key) and key.stream != "params" and key.served in run.repeats:
+          first.setdefault(key.stream, key)
+      for stream, key in first.items():
+        transform = run.repeats[key.served]
+        loop, each, mend = _EACH[transform]
+        yield Told(
+          "SameKeyHint",
+          key.path,
+          run.source,
+          f"{run.module or 'A function'} runs in {loop} and draws the same keys of the stream {stream!r} for every"
+          f" {each}: the random numbers are the same in each, the masks of a dropout for one.",
+          f"a key of its own for each {each}, if they shall differ",
+          "one key for all of them, from outside of it",
+          mend.replace("STREAM", key.served),
+          run.tree,
+        )
+
+
+_EACH = {
+  "jax.vmap": ("jax.vmap", "element", "map over the keys jax.random.split(key, len(xs)) too"),
+  "jax.lax.scan": (
+    "a jax.lax.scan or map",
+    "step",
+    "loop over the keys too: (xs, jax.random.split(key, len(xs)))",
+  ),
+  "jax.lax.fori_loop": ("jax.lax.fori_loop", "step", 'rngs={"STREAM": jax.random.fold_in(key, i)}'),
+  "jax.lax.while_loop": (
+    "jax.lax.while_loop",
+    "step",
+    'rngs={"STREAM": jax.random.fold_in(key, i)}, with a counter i in what is carried',
+  ),
+}
 
 
 def _families(trees: Sequence[VariableTree]) -> dict[int, int]:

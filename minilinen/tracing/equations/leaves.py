@@ -57,6 +57,16 @@ def root_keys(rngs: Any) -> Mapping[str, Any]:
   return rngs if isinstance(rngs, Mapping) else {} if rngs is None else {"params": rngs}
 
 
+def repeating_keys(rngs: Any, passed: Sequence[Sequence[Any]]) -> dict[str, str]:
+  """The streams whose root key is the same each time that a loop or `jax.vmap` around runs, and which that is."""
+  found = {
+    str(stream): jax_internals.repeating(leaf, passed)
+    for stream, key in root_keys(rngs).items()
+    for leaf in jax.tree.leaves(key)
+  }
+  return {stream: transform for stream, transform in found.items() if transform}
+
+
 def _tell(values: Sequence[Any], leaves: Leaves, numbers: tuple[int, ...]) -> None:
   """Says of values which leaves they are, each to the transform that it belongs to."""
   traces: dict[int, tuple[Any, list[Any], list[int]]] = {}
