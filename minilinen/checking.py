@@ -67,8 +67,9 @@ def check(
   if failed is not None:
     rest = () if differences else (Told.of(failed),)
     return Findings([*differences, *rest, *called.check().without(type(failed).__name__)])
-  is_extra = any(f.kind == "ExtraVariableWarning" for f in differences)
-  return Findings([*differences, *called.check().without("UnusedVariableHint" if is_extra else "")])
+  extra = {(f.path, f.found) for f in differences if f.kind == "ExtraVariableHint"}
+  more = [f for f in called.check() if f.kind != "UnusedVariableHint" or (f.path, f.found) not in extra]
+  return Findings([*differences, *more])
 
 
 def _keys(rngs: Any) -> dict[str, Any]:
@@ -90,4 +91,4 @@ def _differences(made: Trace, variables: Any, whole: bool, state: bool) -> list[
   if not isinstance(given, dict) or not isinstance(given.get("params"), Mapping):
     return []
   found = list(compared(made.variables(), given, made.items, state))
-  return found if whole else [f for f in found if f.kind != "ExtraVariableWarning"]
+  return found if whole else [f for f in found if f.kind != "ExtraVariableHint"]

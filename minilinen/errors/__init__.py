@@ -29,7 +29,7 @@ from minilinen.errors.base import warn as warn
 from minilinen.errors.dicts import FlagNotFoundError as FlagNotFoundError
 from minilinen.errors.dicts import FrozenDictError as FrozenDictError
 from minilinen.errors.dicts import NotADictError as NotADictError
-from minilinen.errors.findings import ExtraVariableWarning as ExtraVariableWarning
+from minilinen.errors.findings import ExtraVariableHint as ExtraVariableHint
 from minilinen.errors.findings import KeyCollisionWarning as KeyCollisionWarning
 from minilinen.errors.findings import MovedNameWarning as MovedNameWarning
 from minilinen.errors.findings import RetracedWarning as RetracedWarning

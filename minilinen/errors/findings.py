@@ -9,8 +9,10 @@ from __future__ import annotations
 from minilinen.errors.base import MinilinenHint, MinilinenWarning
 
 
-class ExtraVariableWarning(MinilinenWarning):
-  """A variable was passed that the model does not have.
+class ExtraVariableHint(MinilinenHint):
+  """A variable was passed that `init` of the model does not make for these arguments.
+
+  It may be meant: others, or another method, may need it.
 
   Example:
     params = nn.Dense(4).init(key, x)["params"]
@@ -21,7 +23,8 @@ class ExtraVariableWarning(MinilinenWarning):
 class UnusedVariableHint(MinilinenHint):
   """A variable was passed, and nothing in the run read it, or what was computed from it never reached the output.
 
-  It may be meant: a pooler that this head does not ask, a parameter that only decoding or a backward pass needs.
+  It may be meant: a pooler that this head does not ask, a parameter that only decoding or a backward pass needs. What
+  the trace knows of the cause is said; it does not know what other arguments or methods of the model read.
 
   Example:
     class Unused(nn.Module):

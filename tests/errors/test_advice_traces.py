@@ -70,36 +70,41 @@ drawn = next(record for record in trace if hasattr(record, "served"))
 ADVICE = [
   # Variables that are not the model's, or that nothing needs.
   Advice(
-    errors.ExtraVariableWarning,
+    errors.ExtraVariableHint,
     """
     params = nn.Dense(4).init(key, x)["params"]
     found = nn.check(nn.Dense(4), {"params": {"kernel": params["kernel"], "bais": params["bias"]}}, x)
     """,
-    ["'bais' are not the model's. Did you mean 'bias'?"],
+    ["'bais' are none that the model makes for these arguments. Did you mean 'bias'?"],
     mended="""
     params = nn.Dense(4).init(key, x)["params"]
     found = nn.check(nn.Dense(4), {"params": {"kernel": params["kernel"], "bias": params["bias"]}}, x)
     """,
   ),
   Advice(
-    errors.ExtraVariableWarning,
+    errors.ExtraVariableHint,
     ENC
     + """
 params = Net().init(key, x)["params"]
 found = nn.check(Net(), {"params": {**params, "head": params["enc"]}}, x)
 """,
-    ["'head' are not the model's.", "expects enc", "take them out of the tree"],
+    [
+      "'head' are none that the model makes",
+      "nothing reads them",
+      "expects enc",
+      "take them out of the tree",
+    ],
     ("Did you mean", "'head/kernel'"),
     ENC + "found = nn.check(Net(), Net().init(key, x), x)",
   ),
   Advice(
-    errors.ExtraVariableWarning,
+    errors.ExtraVariableHint,
     ENC
     + """
 params = Net().init(key, x)["params"]
 found = nn.check(Net(), {"params": {"enc": {**params["enc"], "scale": jnp.ones(4)}}}, x)
 """,
-    ["'enc/scale' are not the model's.", "module /enc", "expects kernel, bias"],
+    ["'enc/scale' are none that the model makes", "module /enc", "expects kernel, bias"],
   ),
   Advice(
     errors.UnusedVariableHint,
@@ -148,7 +153,10 @@ found = nn.check(Net(), {"params": {"enc": {**params["enc"], "scale": jnp.ones(4
   Advice(
     errors.UnusedVariableHint,
     "found = nn.trace(nn.Dense(4, use_bias=False).apply)(nn.Dense(4).init(key, x), x).check()",
-    ["'bias' are passed to Dense, which never reads them", "pass the parameters of this very model"],
+    [
+      "'bias' are passed to Dense, and no apply in this trace reads them",
+      "pass the parameters of this very model",
+    ],
     ("returns",),
     "found = nn.trace(nn.Dense(4).apply)(nn.Dense(4).init(key, x), x).check()",
   ),
@@ -244,7 +252,7 @@ found = nn.check(Net((3, 4, 2)), Net((4, 2)).init(key, x), x)
     variables = Net().init(key, x, method="both")
     found = nn.trace(Net().apply)(variables, x).check()
     """,
-    ["Dense '/b' is declared in setup, and nothing calls it or reads its variables"],
+    ["Dense '/b' is declared in setup, and nothing in this trace calls it"],
     ("has no parameters",),
   ),
   # Keys that are the same.

@@ -33,12 +33,14 @@ finds = functools.partial(raises, CASES)
   """\
 Hints, of what may be meant:
 
-UnusedVariableHint: Parameters 'head' are passed to Mlp, which never reads them.
+UnusedVariableHint: Parameters 'head' are passed to Mlp, and no apply in this
+  trace reads them.
   module  /
   line    `return nn.trace(Mlp().apply)(variables, X).check()`
-  expects only parameters that the model has
+  expects a run that reads all parameters that it is given
   found   head
-  mend    take them out of the tree, or pass the parameters of this very model""",
+  mend    take them out of the tree, or pass the parameters of this very model;
+          nothing, if other arguments, fields or methods of it need them""",
 )
 def parameters_never_read() -> Any:
   variables = {"params": {**MLP["params"], "head": {"kernel": X, "bias": X}}}
@@ -73,13 +75,14 @@ def parameters_read_for_nothing() -> Any:
   """\
 Hints, of what may be meant:
 
-UncalledModuleHint: Mlp '/unused' is declared in setup, and nothing calls it or
-  reads its variables.
+UncalledModuleHint: Mlp '/unused' is declared in setup, and nothing in this
+  trace calls it or reads its variables.
   module  /unused
   line    `self.unused = Mlp()`
   expects a call of every submodule
   found   none
-  mend    call it where it belongs, or delete it from setup""",
+  mend    call it where it belongs, or delete it from setup; nothing, if another
+          method or other fields of the model call it""",
 )
 def module_never_called() -> Any:
   class Net(nn.Module):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import check_models
+import jax
 import jax.numpy as jnp
 import pytest
 from check_models import KEY, MLP, TRAINS, Mlp, Trains, X
@@ -50,7 +51,10 @@ ScopeParamNotFoundError: Parameters 'enc' are missing. Did you mean 'encoder'?
   mend    pass the parameters of this very model; if a layer was added or
           renamed, init again
 
-ExtraVariableWarning: Parameters 'encoder' are not the model's.
+Hints, of what may be meant:
+
+ExtraVariableHint: Parameters 'encoder' are none that the model makes for these
+  arguments.
 Did you mean 'enc'?
   module  /
   expects enc, BatchNorm_0
@@ -112,13 +116,17 @@ def text_for_a_parameter() -> Any:
 
 
 @finds(
-  errors.ExtraVariableWarning,
+  errors.ExtraVariableHint,
   """\
-ExtraVariableWarning: Parameters 'head' are not the model's.
+Hints, of what may be meant:
+
+ExtraVariableHint: Parameters 'head' are none that the model makes for these
+  arguments, and nothing reads them.
   module  /
   expects Dense_0, Dense_1
   found   head
-  mend    take them out of the tree, or pass the parameters of this very model""",
+  mend    take them out of the tree, or pass the parameters of this very model;
+          nothing, if other arguments or another method need them""",
 )
 def layer_too_many() -> Any:
   return nn.check(Mlp(), {"params": {**MLP["params"], "head": {"kernel": X}}}, X)
@@ -320,3 +328,114 @@ def test_a_method_may_leave_parameters_unread() -> None:
   variables = Coder().init(KEY, X)
   assert not nn.check(Coder(), variables, X, method="encode")
   assert not nn.trace(Coder().apply)(variables, X, method="encode").check()
+
+
+# What is unused, by what the trace knows of the cause.
+
+
+class Heads(nn.Module):
+  task: str = "a"
+
+  def setup(self) -> None:
+    self.encoder, self.a, self.b = nn.Dense(8), nn.Dense(3), nn.Dense(4)
+
+  def __call__(self, x: Any) -> Any:
+    return (self.a if self.task == "a" else self.b)(self.encoder(x))
+
+  def both(self, x: Any) -> Any:
+    return self.a(self.encoder(x)), self.b(self.encoder(x))
+
+
+HEADS = Heads().init(KEY, X, method="both")
+
+
+def test_a_head_that_is_not_called_is_told_once() -> None:
+  (found,) = nn.trace(Heads().apply)(HEADS, X).check()
+  assert (found.kind, str(found.path)) == ("UncalledModuleHint", "/b")
+
+
+def test_what_another_method_calls_in_the_same_trace_is_used() -> None:
+  def heads_and_one(variables: Any, x: Any) -> Any:
+    return Heads().apply(variables, x, method="both"), Heads().apply(variables, x)
+
+  assert not nn.trace(heads_and_one)(HEADS, X).check()
+  with nn.record() as trace:
+    Heads().apply(Heads().init(KEY, X, method="both"), X)
+  (found,) = trace.check()
+  assert "'b' are passed to Heads, and no apply in this trace reads them" in found.message
+
+
+class Decodes(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any, decode: bool = False) -> Any:
+    return nn.Dense(3, name="positions")(x) if decode else x
+
+
+def test_what_other_arguments_need_is_a_hint() -> None:
+  variables = Decodes().init(KEY, X, decode=True)
+  (found,) = nn.check(Decodes(), variables, X)
+  assert (found.kind, found.severity) == ("ExtraVariableHint", "hint")
+  assert found.mend.endswith("; nothing, if other arguments or another method need them")
+  (found,) = nn.trace(Decodes().apply)(variables, X).check()
+  assert (found.kind, found.severity) == ("UnusedVariableHint", "hint")
+  assert found.mend.endswith("; nothing, if other arguments, fields or methods of it need them")
+  assert not nn.check(Decodes(), variables, X, decode=True)
+
+
+class Rule(nn.Module):
+  """The backward pass of a function reads a parameter that its forward pass does not."""
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    scale = self.param("scale", nn.initializers.ones, (3,))
+    slope = self.param("slope", nn.initializers.ones, (3,))
+    scaled = jax.custom_vjp(lambda x, scale, slope: x * scale)
+    scaled.defvjp(
+      lambda x, scale, slope: (x * scale, (x, slope)),
+      lambda kept, g: (g * kept[1], (g * kept[0]).sum(0), jnp.zeros(3)),
+    )
+    return scaled(x, scale, slope)
+
+
+def test_what_a_derivative_rule_is_given_is_said_to_be_so() -> None:
+  variables = Rule().init(KEY, X)
+  (found,) = nn.trace(Rule().apply)(variables, X).check()
+  assert found.found == "variables/params/slope"
+  assert "They go into a function with a derivative rule of its own" in found.message
+  assert found.mend.endswith("; nothing, if that backward pass needs them")
+  by_input = nn.trace(lambda v, x: jax.grad(lambda x: Rule().apply(v, x).sum())(x))(variables, X).check()
+  assert [f.found for f in by_input] == ["v/params/scale"]
+
+
+@pytest.mark.parametrize("rule", [nn.relu, jax.nn.softmax, jax.nn.silu])
+def test_a_rule_that_uses_its_argument_is_no_cause(rule: Any) -> None:
+  class Wasteful(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      rule(nn.Dense(7, name="lost")(x))
+      return rule(nn.Dense(2, name="kept")(x))
+
+  (found,) = nn.check(Wasteful(), Wasteful().init(KEY, X), X)
+  assert (
+    "derivative" not in found.message and found.mend == "use what the module returns, or take the module out"
+  )
+
+
+def test_what_gradients_do_not_depend_on_may_be_right() -> None:
+  """A bias behind which all is linear has a gradient, which does not depend on it."""
+  (found,) = nn.trace(jax.grad(lambda v: Mlp().apply(v, X).sum()))(MLP).check()
+  assert found.found == "v/params/Dense_1/bias"
+  assert found.mend.endswith("; nothing, if gradients alone are asked for, and do not depend on it")
+
+
+def test_a_cache_alone_needs_no_query() -> None:
+  model = nn.MultiHeadDotProductAttention(num_heads=2, decode=True)
+  variables = model.init(KEY, jnp.ones((1, 5, 4)))
+
+  def step(variables: Any, x: Any) -> Any:
+    return model.apply(variables, x, mutable="cache")
+
+  assert not nn.trace(step)(variables, "f32[1,1,4]").check()
+  found = nn.trace(lambda v, x: step(v, x)[1])(variables, "f32[1,1,4]").check()
+  assert [str(f.path) for f in found] == ["/out", "/query"]
+  assert {f.mend for f in found} == {"use what the module returns, or take the module out"}

@@ -93,7 +93,7 @@ def test_checks_and_trees_write_odd_names_so_that_they_can_be_told_apart(odd: Tr
   wrong = {**params, "a/b": {"kernel": params["a/b"]["kernel"]}, "": {**params[""], "more": 1.0}}
   found = nn.check(Odd(), {"params": wrong}, jax.numpy.ones((1, 2)))
   assert sorted((f.kind, f.path) for f in found) == [
-    ("ExtraVariableWarning", Path(("",))),
+    ("ExtraVariableHint", Path(("",))),
     ("ScopeParamNotFoundError", Path(("a/b",))),
   ]
   rows = {row["path"] for row in viz.tree(odd).to_rows()}

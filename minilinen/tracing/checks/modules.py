@@ -4,33 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from minilinen.tracing.checks.runs import whole_runs, with_branches
+from minilinen.tracing.checks.runs import outermost_runs, whole_runs, with_branches
 from minilinen.tracing.events import Name, Path, Record, Share
 from minilinen.tracing.told import Told
 
 
 def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
-  """Finds submodules of `setup` at whose path nothing ever happens, in runs of `__call__`."""
+  """Finds submodules that whole models declare in `setup`, and at whose path nothing happens in any of their runs."""
+  for (tree, _), name in uncalled_paths(tuple(items)).items():
+    yield Told(
+      "UncalledModuleHint",
+      name.path,
+      name.source,
+      f"{name.module} {str(name.path)!r} is declared in setup, and nothing in this trace calls it or reads its"
+      " variables.",
+      "a call of every submodule",
+      "none",
+      "call it where it belongs, or delete it from setup; nothing, if another method or other fields of the model"
+      " call it",
+      tree,
+    )
+
+
+def uncalled_paths(items: tuple[Record, ...]) -> dict[tuple[int, Path], Name]:
+  """The names of such modules by tree and path."""
   declared: dict[tuple[int, Path], Name] = {}
-  used: dict[int, set[Path]] = {}
   for run, records in whole_runs(items):
     for record in records:
-      if isinstance(record, Name):
-        if record.how == "attribute":
-          declared.setdefault((run.tree, record.path), record)
-        continue
-      paths = (record.path, record.other) if isinstance(record, Share) else (record.path,)
-      used.setdefault(run.tree, set()).update(paths)
+      if isinstance(record, Name) and record.how == "attribute":
+        declared.setdefault((run.tree, record.path), record)
+  used: dict[int, set[Path]] = {}
+  for run, records in outermost_runs(items):
+    for record in records:
+      if not isinstance(record, Name):
+        paths = (record.path, record.other) if isinstance(record, Share) else (record.path,)
+        used.setdefault(run.tree, set()).update(paths)
   touched = {tree: with_branches(paths) for tree, paths in used.items()}
-  for (tree, path), name in declared.items():
-    if path not in touched.get(tree, ()):
-      yield Told(
-        "UncalledModuleHint",
-        name.path,
-        name.source,
-        f"{name.module} {str(name.path)!r} is declared in setup, and nothing calls it or reads its variables.",
-        "a call of every submodule",
-        "none",
-        "call it where it belongs, or delete it from setup",
-        tree,
-      )
+  return {place: name for place, name in declared.items() if place[1] not in touched.get(place[0], ())}

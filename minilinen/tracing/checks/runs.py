@@ -17,11 +17,17 @@ def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
 
   A run of another method than `__call__` may well leave out parts of a model.
   """
+  for run, records in outermost_runs(items):
+    called = next((item for item in run.items if isinstance(item, Call)), None)
+    if run.error is None and called is not None and called.method == "__call__" and called.path == ():
+      yield run, records
+
+
+def outermost_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
+  """The outermost runs, each with all records in it."""
   for record in model_records(items, bodies=False):
-    if isinstance(record, Run) and record.error is None:
-      called = next((item for item in record.items if isinstance(item, Call)), None)
-      if called is not None and called.method == "__call__" and called.path == ():
-        yield record, list(model_records(record.items, bodies=True))
+    if isinstance(record, Run):
+      yield record, list(model_records(record.items, bodies=True))
 
 
 def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:

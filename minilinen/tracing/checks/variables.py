@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minilinen import spelling
-from minilinen.tracing.checks.runs import whole_runs, with_branches
+from minilinen.tracing.checks.modules import uncalled_paths
+from minilinen.tracing.checks.runs import outermost_runs, whole_runs, with_branches
+from minilinen.tracing.equations.phases import BACKWARD
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.reach import Unused
 from minilinen.tracing.events import Body, Call, Lift, Path, Read, Record, Run
@@ -22,35 +24,45 @@ Leaves = dict[Place, Value]
 
 
 def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
-  """Finds parameters that were passed to a whole model, and that none of its runs read."""
+  """Finds parameters that were passed to a whole model, and that no run of it in this trace read, by any method.
+
+  Those of a module that is declared and not called are left to `uncalled_modules`, which knows why.
+  """
+  items = tuple(items)
   given: dict[int, dict[Place, Run]] = {}
-  read: dict[int, set[Place]] = {}
-  for run, records in whole_runs(items):
+  for run, _ in whole_runs(items):
     if run.name == "apply":
-      seen = read.setdefault(run.tree, set())
-      for record in records:
-        seen.update(_read_by(record))
       for place, _ in leaves(run.given.get("params", {})):
         given.setdefault(run.tree, {}).setdefault(place, run)
+  read: dict[int, set[Place]] = {}
+  for run, records in outermost_runs(items):
+    read.setdefault(run.tree, set()).update(place for record in records for place in _read_by(record))
+  uncalled = uncalled_paths(items)
   for tree, places in given.items():
     for branch, run in _branches(places, read[tree]):
-      text = Path(branch).bare
-      yield Told(
-        "UnusedVariableHint",
-        Path(branch[:-1]),
-        run.source,
-        f"Parameters {text!r} are passed to {run.module}, which never reads them.",
-        "only parameters that the model has",
-        text,
-        "take them out of the tree, or pass the parameters of this very model",
-        tree,
-      )
+      if not any((tree, branch[:end]) in uncalled for end in range(1, len(branch) + 1)):
+        text = Path(branch).bare
+        yield Told(
+          "UnusedVariableHint",
+          Path(branch[:-1]),
+          run.source,
+          f"Parameters {text!r} are passed to {run.module}, and no apply in this trace reads them.",
+          "a run that reads all parameters that it is given",
+          text,
+          "take them out of the tree, or pass the parameters of this very model; nothing, if other arguments, fields"
+          " or methods of it need them",
+          tree,
+        )
 
 
 def idle_parameters(
   program: Program, unused: Unused, items: Iterable[Record], trees: Sequence[VariableTree]
 ) -> Iterator[Told]:
-  """Finds parameters that were read, and that have no influence on what the function returned."""
+  """Finds parameters that were read, and that have no influence on what the function returned.
+
+  What is known of why is said: they go into a derivative rule only, or the trace is one of derivatives.
+  """
+  has_backward = any(e.phase == BACKWARD for e in program.equations)
   happened: dict[int, list[Record]] = {}
   for run, records in whole_runs(items):
     happened.setdefault(run.tree, []).extend(records)
@@ -58,11 +70,16 @@ def idle_parameters(
     if tree.within is None:
       of = f" of {tree}" if len(trees) > 1 else ""
       inputs = {place[1:]: program.names[number] for number, place in tree.inputs if place[0] == "params"}
-      yield from _idle(inputs, unused, happened.get(tree.number, []), of, tree.number)
+      yield from _idle(inputs, unused, happened.get(tree.number, []), of, tree.number, has_backward)
 
 
 def _idle(
-  inputs: Mapping[Place, str], unused: Unused, happened: Sequence[Record], of: str, tree: int
+  inputs: Mapping[Place, str],
+  unused: Unused,
+  happened: Sequence[Record],
+  of: str,
+  tree: int,
+  has_backward: bool,
 ) -> Iterator[Told]:
   """Those of one tree, whose parameters are these inputs."""
   idle = {place: name for place, name in inputs.items() if name in unused.inputs}
@@ -73,18 +90,35 @@ def _idle(
     # A parameter in a box is an input below its own name.
     if any(place[:end] in read for place in places for end in range(1, len(place) + 1)):
       path = branch if branch in calls else branch[:-1]
+      for_rule = all(idle[place] in unused.of_rules for place in places)
       yield Told(
         "UnusedVariableHint",
         Path(path),
         calls[path].source if path in calls else None,
-        f"Parameters {Path(branch).bare!r}{of} are read, but what is computed from them never reaches the output.",
+        f"Parameters {Path(branch).bare!r}{of} are read, but what is computed from them never reaches the output."
+        + (_FOR_RULE if for_rule else ""),
         "a result that depends on all parameters",
         name,
-        "use what the module returns, or take the module out"
-        if branch in calls
-        else "use it in what the module returns, or take it out of the module",
+        (
+          "use what the module returns, or take the module out"
+          if branch in calls
+          else "use it in what the module returns, or take it out of the module"
+        )
+        + (
+          "; nothing, if that backward pass needs them"
+          if for_rule
+          else _NOT_IN_GRADIENTS
+          if has_backward
+          else ""
+        ),
         tree,
       )
+
+
+_FOR_RULE = (
+  " They go into a function with a derivative rule of its own, whose backward pass alone may need them."
+)
+_NOT_IN_GRADIENTS = "; nothing, if gradients alone are asked for, and do not depend on it"
 
 
 def _read_by(record: Record) -> Iterator[Place]:
@@ -130,8 +164,9 @@ def compared(
   for finding, path, prefix in list(_moved(due, got, calls)):
     yield finding
     due, got = _rest(due, path, prefix), _rest(got, path, prefix)
-  yield from _missing(due, got, calls)
-  yield from _extra(due, got)
+  missing = list(_missing(due, got, calls))
+  yield from missing
+  yield from _extra(due, got, bool(missing))
   for col in expected:
     if col in given and (state or col == "params"):
       due = dict(leaves(expected[col])) if col != "params" else due
@@ -159,19 +194,21 @@ def _missing(due: Leaves, got: Leaves, calls: Mapping[Place, Call]) -> Iterator[
     )
 
 
-def _extra(due: Leaves, got: Leaves) -> Iterator[Told]:
+def _extra(due: Leaves, got: Leaves, is_wrong: bool) -> Iterator[Told]:
+  """What the model does not make: it may be for other arguments, unless something is missing."""
   for branch, _ in _branches(got, due):
     near = _beside(branch, due)
     close = _close(branch, near, got)
     yield Told(
-      "ExtraVariableWarning",
+      "ExtraVariableHint",
       Path(branch[:-1]),
       None,
-      f"Parameters {Path(branch).bare!r} are not the model's."
-      + (f" Did you mean {close[0]!r}?" if close else ""),
+      f"Parameters {Path(branch).bare!r} are none that the model makes for these arguments"
+      + (f". Did you mean {close[0]!r}?" if close else "." if is_wrong else ", and nothing reads them."),
       ", ".join(near) or "nothing",
       Path(branch).bare,
-      "take them out of the tree, or pass the parameters of this very model",
+      "take them out of the tree, or pass the parameters of this very model"
+      + ("" if is_wrong else "; nothing, if other arguments or another method need them"),
     )
 
 

@@ -40,11 +40,14 @@ class Unused:
     inputs: names of inputs of the function ("variables/params/Dense_0/kernel").
     modules: paths of modules that were called, and none of whose equations counts; of nested ones the outermost.
     results: results of loops, branches and jitted functions.
+    of_rules: those of the inputs that go into a function with a derivative rule of its own, which is used: its backward
+      pass may need them.
   """
 
   inputs: tuple[str, ...]
   modules: tuple[Path, ...]
   results: tuple[Dropped, ...]
+  of_rules: tuple[str, ...] = ()
 
   def __bool__(self) -> bool:
     return bool(self.inputs or self.modules or self.results)
@@ -57,14 +60,24 @@ def unused(program: Program, records: Sequence[Record]) -> Unused:
     program: the equations.
     records: all that happened, depth first.
   """
-  live = _live(program)
+  live = _reaching(program, program.outputs)
   used = [e for e in program.equations if any(v in live for v in e.outputs)]
-  inputs = [name for name, value in zip(program.names, program.inputs) if value not in live]
-  return Unused(tuple(inputs), _modules(program, used, records), tuple(_results(used, program, live)))
+  inputs = {name: value for name, value in zip(program.names, program.inputs) if value not in live}
+  into_rules = (
+    value for e in used if e.primitive.startswith(_RULES) for value in e.inputs if value not in live
+  )
+  for_rules = _reaching(program, into_rules)
+  of_rules = tuple(name for name, value in inputs.items() if value in for_rules)
+  return Unused(
+    tuple(inputs), _modules(program, used, records), tuple(_results(used, program, live)), of_rules
+  )
 
 
-def _live(program: Program) -> set[int]:
-  """The values that reach the output."""
+_RULES = ("custom_vjp_call", "custom_jvp_call")
+
+
+def _reaching(program: Program, goals: Iterable[int]) -> set[int]:
+  """The values that some others depend on, and these."""
   sources: dict[int, list[Sequence[int]]] = {}
   for equation in program.equations:
     for inner, outer in equation.leaves:
@@ -75,7 +88,7 @@ def _live(program: Program) -> set[int]:
       for value in equation.outputs:
         sources.setdefault(value, []).append(equation.inputs)
   live: set[int] = set()
-  waiting = list(program.outputs)
+  waiting = list(goals)
   while waiting:
     value = waiting.pop()
     if value not in live:
