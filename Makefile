@@ -21,6 +21,7 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(VERSION))
 BIN := $(VENV)/bin
 DEMO_READY := $(VENV)/installed-$(VERSION)
 TEST_READY := $(VENV)/installed-test-$(VERSION)
+BENCH_READY := $(VENV)/installed-bench-$(VERSION)
 # pytest takes more cores as they come; two are enough to finish in minutes.
 WORKERS ?= 2
 
@@ -31,7 +32,7 @@ help:
 	@echo "make demo      show real models: ResNet-50, a transformer, a CNN trained on handwritten digits"
 	@echo "make test      ruff, pyright, tests and doctests: a few minutes"
 	@echo "make test-all  the same with every case of the grids and the long tests"
-	@echo "make bench     time the same models on minilinen and on Flax"
+	@echo "make bench     time the same models on minilinen, on Flax and on its peers"
 	@echo "make mutants   put 200 faults in, one at a time, and name those that no test notices: hours"
 	@echo "make docs      write the README's outputs and pictures anew"
 	@echo "make format    put every file into the house style"
@@ -59,7 +60,7 @@ pytest: $(TEST_READY)
 	@echo "== pytest on Python $(VERSION)"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-bench: $(TEST_READY)
+bench: $(BENCH_READY)
 	@$(BIN)/python -m tests.benchmarks
 
 # Another sample, or a part: make mutants MUTANTS="--seed 1 --number 20 viz"
@@ -88,4 +89,9 @@ $(DEMO_READY): pyproject.toml Makefile
 $(TEST_READY): $(DEMO_READY)
 	@echo "== Installing what the tests need (Flax as the oracle, pytest, ruff, pyright ...) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+$(BENCH_READY): $(TEST_READY)
+	@echo "== Installing what minilinen is compared with (Haiku, Equinox) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[bench]"
 	@touch $@

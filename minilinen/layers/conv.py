@@ -248,7 +248,7 @@ class ConvTranspose(Module):
     if padding == "CIRCULAR":
       y = self._wrapped_around(y, inputs.shape, strides)
     if bias is not None:
-      y += jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+      y += lax.reshape(bias, (1,) * (y.ndim - 1) + bias.shape)
     return y if batch_shape is None else jnp.reshape(y, batch_shape + y.shape[1:])
 
   @nowrap

@@ -26,6 +26,9 @@ def canonicalize_dtype(*args: Any, dtype: Dtype | None = None, inexact: bool = T
     ValueError: if a dtype was asked for that is not inexact although it must be.
   """
   if dtype is None:
+    found = {_known(x) for x in args if x is not None}
+    if len(found) == 1 and found <= _USUAL:
+      return found.pop()
     dtype = jnp.result_type(*[jnp.asarray(x) for x in args if x is not None])
     if inexact and not jnp.issubdtype(dtype, jnp.inexact):
       dtype = jnp.promote_types(jnp.float32, dtype)
@@ -41,4 +44,22 @@ def promote_dtype(*args: Any, dtype: Dtype | None = None, inexact: bool = True) 
   ['float32', 'float32']
   """
   dtype = canonicalize_dtype(*args, dtype=dtype, inexact=inexact)
-  return [jnp.asarray(x, dtype) if x is not None else None for x in args]
+  return [as_dtype(x, dtype) if x is not None else None for x in args]
+
+
+def as_dtype(x: Any, dtype: Dtype) -> Any:
+  """`jnp.asarray(x, dtype)`, without asking JAX where nothing is to be done, as nearly always.
+
+  >>> as_dtype(1, jnp.float32).dtype
+  dtype('float32')
+  """
+  return x if _known(x) == dtype else jnp.asarray(x, dtype)
+
+
+# Those that no setting of JAX's turns into others.
+_USUAL = frozenset(map(jnp.dtype, ("float32", "bfloat16", "float16")))
+
+
+def _known(x: Any) -> Dtype:
+  """The dtype of an array, if it is a usual one and not weak; else False, which is no dtype."""
+  return isinstance(x, jax.Array) and not getattr(x, "weak_type", True) and x.dtype in _USUAL and x.dtype

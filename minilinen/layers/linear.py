@@ -60,7 +60,7 @@ class Dense(Module):
     dot_general = chosen(self.dot_general_cls, self.dot_general, lax.dot_general)
     y = dot_general(inputs, kernel, (((inputs.ndim - 1,), (0,)), ((), ())), precision=self.precision)
     if bias is not None:
-      y += jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+      y += lax.reshape(bias, (1,) * (y.ndim - 1) + bias.shape)
     return y
 
 
@@ -111,7 +111,7 @@ class DenseGeneral(Module):
     )
     if bias is not None:
       rest = tuple(inputs.shape[ax] if ax in batch_dims else 1 for ax in range(ndim) if ax not in axis)
-      out += jnp.reshape(bias, rest + features)
+      out += lax.reshape(bias, rest + features)
     return out
 
 

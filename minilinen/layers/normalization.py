@@ -8,7 +8,7 @@ from jax import lax
 
 from minilinen.functions.axes import ascending_axes
 from minilinen.functions.initializers import ones, zeros
-from minilinen.layers.dtypes import Array, Dtype, Initializer, canonicalize_dtype
+from minilinen.layers.dtypes import Array, Dtype, Initializer, as_dtype, canonicalize_dtype
 from minilinen.layers.reparametrized import SpectralNorm as SpectralNorm
 from minilinen.layers.reparametrized import WeightNorm as WeightNorm
 from minilinen.module import Module, compact, merge_param, nowrap
@@ -48,7 +48,7 @@ def compute_stats(
   dtype = jnp.result_type(x) if dtype is None else dtype
   if force_float32_reductions:
     dtype = jnp.promote_types(cast(Any, dtype), jnp.float32)
-  x = jnp.asarray(x, dtype)
+  x = as_dtype(x, dtype)
   axes = ascending_axes(axes, x.ndim)
 
   def means(*xs: Array) -> list[Array]:
@@ -90,20 +90,22 @@ class _Norm(Module):
     )
     feature_shape = [x.shape[ax] if ax in feature_axes else 1 for ax in range(x.ndim)]
     param_shape = [x.shape[ax] for ax in feature_axes]
-    mean, var = jnp.expand_dims(mean, reduction_axes), jnp.expand_dims(var, reduction_axes)
+    mean, var = lax.expand_dims(mean, reduction_axes), lax.expand_dims(var, reduction_axes)
     args = [x]
     y = x - mean
     factor = lax.rsqrt(var + layer.epsilon)
     if layer.use_scale:
-      scale = self.param("scale", layer.scale_init, param_shape, layer.param_dtype).reshape(feature_shape)
+      scale = lax.reshape(
+        self.param("scale", layer.scale_init, param_shape, layer.param_dtype), feature_shape
+      )
       factor *= scale
       args.append(scale)
     y *= factor
     if getattr(layer, "use_bias", False):
-      bias = self.param("bias", layer.bias_init, param_shape, layer.param_dtype).reshape(feature_shape)
+      bias = lax.reshape(self.param("bias", layer.bias_init, param_shape, layer.param_dtype), feature_shape)
       y += bias
       args.append(bias)
-    return jnp.asarray(y, canonicalize_dtype(*args, dtype=layer.dtype))
+    return as_dtype(y, canonicalize_dtype(*args, dtype=layer.dtype))
 
 
 class BatchNorm(_Norm):

@@ -73,7 +73,25 @@ def tracing(rounds: int) -> None:
         f"{recording[-1]:.2f}",
       )
   means = geometric_mean(plain), geometric_mean(recording)
-  table.add_row("geometric mean", "", "", _goal(means[0], 0.6), "", _goal(means[1], 0.9))
+  table.add_row("geometric mean", "", "", _goal(means[0], 0.45), "", _goal(means[1], 0.6))
+  console.print(table)
+
+
+def peers(rounds: int) -> None:
+  """`make_jaxpr(apply)` beside what a user may pick instead, and beside plain functions."""
+  try:
+    from tests.benchmarks import peers as those
+  except ModuleNotFoundError as missing:
+    console.print(f"{missing.name} is not installed; `make bench` installs what it compares with")
+    return
+  runs = {library: of() for library, of in those.LIBRARIES.items()}
+  table = _table("make_jaxpr(apply)", *runs, *(f"/ {library}" for library in runs if library != "minilinen"))
+  for model in those.INPUTS:
+    with console.status(model):
+      found = medians({library: of[model] for library, of in runs.items()}, rounds)
+    ratios = {library: found["minilinen"] / seconds for library, seconds in found.items()}
+    goals = [_goal(ratios[library], 1.0) for library in ("Haiku", "NNX", "Equinox")]
+    table.add_row(model, *map(_ms, found.values()), f"{ratios['plain']:.2f}", *goals)
   console.print(table)
 
 
@@ -222,6 +240,7 @@ def _verdict(both: tuple[str, str]) -> str:
 
 PARTS = {
   "tracing": tracing,
+  "peers": peers,
   "growth": growth,
   "eager": eager,
   "tabulate": tabulate,
