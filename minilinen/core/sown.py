@@ -7,6 +7,7 @@ gave. Which of the two it was nobody can see from the tuple, so the places of a 
 from __future__ import annotations
 
 import difflib
+import re
 import weakref
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -62,7 +63,12 @@ _ALIKE = 0.8  # a letter too much, too few or another; "stats" and "batch_stats"
 
 
 def _likeness(name: str, other: str) -> float:
-  return difflib.SequenceMatcher(None, name, other).ratio()
+  """How alike two names are; those of a row ("aux_1" and "aux_2", "losses" and "losses_b") are two, however alike."""
+  are_of_a_row = _END_OF_ROW.sub("", name) == _END_OF_ROW.sub("", other)
+  return 0.0 if are_of_a_row else difflib.SequenceMatcher(None, name, other).ratio()
+
+
+_END_OF_ROW = re.compile(r"_?\d+$|_[a-z]$", re.IGNORECASE)
 
 
 def _outermost(tree: Tree) -> Tree:

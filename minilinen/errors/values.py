@@ -37,6 +37,10 @@ class FedBackWarning(MinilinenWarning):
 class FullCacheWarning(MinilinenWarning):
   """A position is decoded for which the cache has no place.
 
+  It is told where the position is a number: as the program runs, under `jax.vmap` and `jax.grad` too. In what `jax.jit`
+  or a loop of JAX traces a position has no number yet, and nothing is said: run a few steps without, or compare
+  `cache_index` with the length in the loop.
+
   Example:
     model = nn.MultiHeadDotProductAttention(num_heads=1, decode=True)
     variables = model.init(key, x[None])
@@ -64,6 +68,10 @@ class FullCacheWarning(MinilinenWarning):
 class IdsOutsideWarning(MinilinenWarning):
   """An embedding is asked for numbers that it has no vector for.
 
+  It is told where the ids are numbers: as the program runs, under `jax.vmap` and `jax.grad` too, and where they are a
+  numpy array. In what `jax.jit` or a loop of JAX traces there are none yet, and nothing is said: run a batch without,
+  or compare the ids of the data with `num_embeddings`.
+
   Example:
     nn.Embed(3, 4).init(key, jnp.array([0, 1, 3]))
   """
@@ -85,6 +93,8 @@ class IdsOutsideWarning(MinilinenWarning):
 
 class KernelSizeWarning(MinilinenWarning):
   """A convolution slides over one axis, since its kernel size is one number, and its input has more of them.
+
+  Nothing is said of size 1 without strides, which does the same over any number of axes.
 
   Example:
     nn.Conv(8, 3).init(key, jnp.ones((1, 28, 28, 3)))

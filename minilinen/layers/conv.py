@@ -75,11 +75,17 @@ def _check_mask(mask: Array | None, kernel_shape: tuple[int, ...]) -> None:
 
 
 def _check_size(conv: Any, shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> None:
-  """Warns of a kernel size that is one number where the input has several axes to slide over."""
-  if isinstance(conv.kernel_size, int) and len(shape) > 3:
+  """Warns of a kernel size that is one number where the input has several axes to slide over, if that matters."""
+  if isinstance(conv.kernel_size, int) and len(shape) > 3 and not _is_pointwise(conv):
     errors.warn(
       errors.KernelSizeWarning(type(conv).__name__, str(conv.path), conv.kernel_size, shape, kernel_shape)
     )
+
+
+def _is_pointwise(conv: Any) -> bool:
+  """Whether a layer does the same over one axis as over several: it looks at each point for itself."""
+  steps = (*per_axis(conv.strides, 1), *per_axis(getattr(conv, "input_dilation", 1), 1))
+  return conv.kernel_size == 1 and isinstance(conv.padding, str) and all(step == 1 for step in steps)
 
 
 class _Conv(Module):
