@@ -62,7 +62,9 @@ def traces_with_vjp(
 
 
 def _shape(value: Any) -> Any:
-  return jax.ShapeDtypeStruct(value.shape, value.dtype) if is_array(value) else value
+  if not is_array(value):
+    return value
+  return jax.ShapeDtypeStruct(value.shape, value.dtype, weak_type=getattr(value, "weak_type", False))
 
 
 def _has_gradient(value: Any) -> bool:

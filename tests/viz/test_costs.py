@@ -54,6 +54,23 @@ def test_flops_of_a_module_are_those_of_everything_in_it():
   assert flops(table(Small(), X)) == {"": 528, "Dense_0": 2 * 144, "Dense_1": 240}
 
 
+class Scaled(nn.Module):
+  """Its parameter is weakly typed, so that the step keeps the type of what it scales: a scan asks for that."""
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param("scale", lambda key: jnp.asarray(2.0))
+    return jax.lax.scan(lambda c, _: (c * scale, None), x, None, length=4)[0]
+
+
+def test_the_backward_pass_has_parameters_of_the_types_that_init_gave_them():
+  x = jnp.ones((2, 3), jnp.bfloat16)
+  told = Scaled().tabulate(KEY, x, compute_flops=True, compute_vjp_flops=True)
+  assert told == Scaled().tabulate(KEY, "bf16[2,3]", compute_flops=True, compute_vjp_flops=True)
+  (row,) = table(Scaled(), x).to_rows()
+  assert row["flops"] == 4 * 6
+
+
 def test_the_flops_are_those_that_flax_shows_where_it_shows_them():
   class Theirs(flax.linen.Module):
     @flax.linen.compact
