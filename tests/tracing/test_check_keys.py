@@ -119,6 +119,11 @@ def teacher_and_student(variables: Any, key: Any, x: Any) -> Any:
   return run(teacher, key, x) + run(student, key, x)
 
 
+def two_models_without_variables(variables: Any, key: Any, x: Any) -> Any:
+  layers = [nn.Dropout(rate, deterministic=False) for rate in (0.1, 0.5)]
+  return sum(layer.apply({}, x, rngs={"dropout": key}) for layer in layers)
+
+
 def two_branches(variables: Any, key: Any, x: Any) -> Any:
   return jax.lax.cond(x.sum() > 0, lambda: run(variables, key, x), lambda: run(variables, key, -x))
 
@@ -155,6 +160,7 @@ def streams_of_their_own(variables: Any, key: Any, x: Any) -> Any:
 
 RIGHT = [
   init_and_apply, once_with_and_once_without_dropout, teacher_and_student, two_branches, three_branches,
+  two_models_without_variables,
   a_key_for_each_element, a_key_for_each_step_of_a_scan, value_and_gradient_of_what_is_computed_again,
   a_derivative_of_its_own, streams_of_their_own,
 ]  # fmt: skip
@@ -168,6 +174,16 @@ def test_nothing_is_found(see: Any, program: Callable[..., Any]) -> None:
     variables = (VARIABLES, jax.tree.map(jnp.copy, VARIABLES))
   found = see(program, variables, KEY, X).check()
   assert not found.of_kind("SameKeyHint"), found
+
+
+@BOTH
+def test_models_without_variables_are_one_if_their_fields_are_equal(see: Any) -> None:
+  def twice(key: Any, x: Any) -> Any:
+    layers = [nn.Dropout(0.5, deterministic=False) for _ in range(2)]
+    return sum(layer.apply({}, x, rngs={"dropout": key}) for layer in layers)
+
+  (found,) = see(twice, KEY, X).check()
+  assert found.message.startswith("2 runs of Dropout draw the same keys")
 
 
 @BOTH

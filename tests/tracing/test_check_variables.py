@@ -365,6 +365,24 @@ def test_what_another_method_calls_in_the_same_trace_is_used() -> None:
   assert "'b' are passed to Heads, and no apply in this trace reads them" in found.message
 
 
+class Normed(nn.Module):
+  """Asks its layer to `apply` a kernel that it has made."""
+
+  def setup(self) -> None:
+    self.layer = nn.Dense(3)
+    self.kernel = self.param("kernel", nn.initializers.ones, (3, 3))
+
+  def __call__(self, x: Any) -> Any:
+    made = {"kernel": self.kernel / 2, "bias": jnp.zeros(3)}
+    return self.layer.apply({"params": made}, x)
+
+
+def test_a_layer_that_is_applied_to_variables_made_for_it_is_called() -> None:
+  variables = Normed().init(KEY, X)
+  assert not nn.trace(Normed().apply)(variables, X).check()
+  assert not nn.check(Normed(), variables, X)
+
+
 class Decodes(nn.Module):
   @nn.compact
   def __call__(self, x: Any, decode: bool = False) -> Any:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from minilinen.tracing.events import Key, Record, Run
+from minilinen.tracing.events import Call, Key, Record, Run
 from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.rebuilt import model_records
 from minilinen.tracing.told import Told
@@ -44,15 +44,16 @@ def same_keys(items: Iterable[Record], trees: Sequence[VariableTree]) -> Iterato
   """Finds runs of one model that drew the same keys, so that a place has the same random numbers in each.
 
   It may be meant: a gradient is checked, a loss is asked for its value again. `init` and `apply` may share a key, and
-  so may two models. The keys of parameters are to be the same.
+  so may two models: what has no variables is another if its fields differ. The keys of parameters are to be the same.
   """
   family = _families(trees)
   drawn: dict[Any, dict[int, tuple[Run, Key]]] = defaultdict(dict)
   for run in model_records(items, bodies=False):
     if isinstance(run, Run) and run.name == "apply" and run.roots:
+      model = family.get(run.tree, run.tree) if run.given else _fields(run)
       for key in model_records(run.items, bodies=True):
         if isinstance(key, Key) and key.stream != "params" and key.served in run.roots:
-          what = family.get(run.tree, run.tree), run.module, run.roots[key.served], key.stream, key.steps
+          what = model, run.module, run.roots[key.served], key.stream, key.steps
           drawn[what].setdefault(run.order, (run, key))
   told: set[Any] = set()
   for (_, module, _, stream, _), keys in drawn.items():
@@ -70,6 +71,11 @@ def same_keys(items: Iterable[Record], trees: Sequence[VariableTree]) -> Iterato
         f'rngs={{"{key.served}": jax.random.fold_in(key, step)}}',
         last.tree if all(run.tree == last.tree for run, _ in keys.values()) else None,
       )
+
+
+def _fields(run: Run) -> str:
+  """The fields of the model of a run, as text."""
+  return next((str(item.fields) for item in run.items if isinstance(item, Call)), "")
 
 
 def repeated_keys(items: Iterable[Record]) -> Iterator[Told]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from minilinen.tracing.checks.runs import outermost_runs, whole_runs, with_branches
-from minilinen.tracing.events import Name, Path, Record, Share
+from minilinen.tracing.events import Name, Path, Record, Run, Share, depth_first
 from minilinen.tracing.told import Told
 
 
@@ -27,11 +27,16 @@ def uncalled_modules(items: Iterable[Record]) -> Iterator[Told]:
 
 
 def uncalled_paths(items: tuple[Record, ...]) -> dict[tuple[int, Path], Name]:
-  """The names of such modules by tree and path."""
+  """The names of such modules by tree and path.
+
+  Without those of a class that has a run of its own inside: a module may be asked for its `apply`, with variables made
+  for it.
+  """
   declared: dict[tuple[int, Path], Name] = {}
   for run, records in whole_runs(items):
+    inside = {record.module for record in depth_first(run.items) if isinstance(record, Run)}
     for record in records:
-      if isinstance(record, Name) and record.how == "attribute":
+      if isinstance(record, Name) and record.how == "attribute" and record.module not in inside:
         declared.setdefault((run.tree, record.path), record)
   used: dict[int, set[Path]] = {}
   for run, records in outermost_runs(items):
