@@ -49,7 +49,7 @@ def test_jax_speaks_of_the_users_functions(name: str) -> None:
   ]
   assert not ours
   for lift in trace.events(Lift):
-    assert lift.source is not None and Path(lift.source.file).parent.name == "tests", lift
+    assert lift.source is not None and "tests" in Path(lift.source.file).parts, lift
     assert lift.method in WRITTEN and lift.target.split(".")[-1] in WRITTEN, lift
 
 
