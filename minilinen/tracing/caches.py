@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
 import types
 import weakref
@@ -131,12 +132,19 @@ def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) ->
 
 def _numbers_of(recorder: Recorder, fun: Any, form: tuple[Any, ...]) -> tuple[int, int]:
   """Numbers for what JAX traces once, however often we do, a function with arguments of one form; and the function."""
-  known = _signatures.setdefault(recorder, {})
-  of_function = known.setdefault(id(fun), (len(known) + 1, fun))[0]
-  return known.setdefault((id(fun), form), (len(known) + 1, fun))[0], of_function
+  if recorder not in _signatures:
+    _signatures[recorder] = itertools.count(1), weakref.WeakKeyDictionary()
+  numbers, known = _signatures[recorder]
+  if fun not in known:
+    known[fun] = next(numbers), {}
+  of_function, of_form = known[fun]
+  if form not in of_form:
+    of_form[form] = next(numbers)
+  return of_form[form], of_function
 
 
-_signatures: weakref.WeakKeyDictionary[Recorder, dict[Any, tuple[int, Any]]] = weakref.WeakKeyDictionary()
+_signatures: weakref.WeakKeyDictionary[Recorder, tuple[Iterator[int], weakref.WeakKeyDictionary[Any, Any]]]
+_signatures = weakref.WeakKeyDictionary()
 
 
 def _trace_body(original: Any, fun: Any, *args: Any, **kwargs: Any) -> Any:
@@ -217,24 +225,30 @@ def _clone_of(fun: Any) -> Any:
 
 def _runs_modules(fun: Any, depth: int = 3) -> bool:
   """Whether a function may run modules: it is a user's, or one of JAX's that calls one of a user's."""
-  if isinstance(fun, weakref.ref):
-    fun = fun()
   if not callable(fun) or isinstance(fun, (type, types.BuiltinFunctionType)):
     return False
+  if isinstance(fun, weakref.ref):
+    return _runs_modules(fun(), depth)
   if isinstance(fun, functools.partial):
     return any(_runs_modules(part, depth) for part in (fun.func, *fun.args, *fun.keywords.values()))
-  module = getattr(fun, "__module__", None) or type(fun).__module__
-  if not f"{module}.".startswith(_NOT_THE_USERS):
+  if _is_the_users(getattr(fun, "__module__", None) or type(fun).__module__):
     return True
   return depth > 0 and any(_runs_modules(part, depth - 1) for part in _enclosed(fun))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_the_users(module: str) -> bool:
+  return not f"{module}.".startswith(_NOT_THE_USERS)
 
 
 def _enclosed(fun: Any) -> Iterator[Any]:
   """What a function holds in its closure."""
   for cell in getattr(fun, "__closure__", None) or ():
-    with contextlib.suppress(ValueError):
+    try:
       yield cell.cell_contents
+    except ValueError:  # it is still empty
+      continue
 
 
 def _passes_modules(args: Any, kwargs: Any) -> bool:
-  return any(map(_runs_modules, (*args, *kwargs.values())))
+  return any(_runs_modules(x) for x in (*args, *kwargs.values()) if callable(x))

@@ -13,6 +13,10 @@ from typing import Any
 
 from minilinen.tracing.events import Body, Call, Caught, Create, Lift, Record, Run, Span
 
+# Of the very many drafts of events; they stay empty.
+_NO_ITEMS: list[Draft] = []
+_NO_PASSES: dict[str, list[Draft]] = {}
+
 
 class Draft:
   """A record in the making; a span may still be told more while it is open.
@@ -24,8 +28,7 @@ class Draft:
     passes: of a lift, the passes over each body by name.
     order: the record's number, -1 as long as it has none.
     holds: whether it holds, as far as is known.
-    stands_for: of a run or call in a pass that does not hold, its like in the one that does, if it has one; else
-      itself.
+    stands_for: of a run or call in a pass that does not hold, its like in the one that does, if it has one.
   """
 
   __slots__ = ("kind", "fields", "items", "passes", "order", "holds", "stands_for")
@@ -33,11 +36,11 @@ class Draft:
   def __init__(self, kind: type[Record], fields: dict[str, Any]):
     self.kind = kind
     self.fields = fields
-    self.items: list[Draft] = []
-    self.passes: dict[str, list[Draft]] = {}
+    self.items: list[Draft] = [] if issubclass(kind, Span) else _NO_ITEMS
+    self.passes: dict[str, list[Draft]] = {} if kind is Lift else _NO_PASSES
     self.order = -1
     self.holds = True
-    self.stands_for = self
+    self.stands_for: Draft | None = None
 
   def set(self, **fields: Any) -> None:
     """Says more about the span."""
@@ -110,7 +113,7 @@ def _count_calls(drafts: list[Draft]) -> None:
         others.append(((like, number), draft))
     waiting.extend([(inner, run, asides) for inner in reversed(draft.items)])
   for like_number, draft in others:
-    draft.stands_for = held.get(like_number, draft)
+    draft.stands_for = held.get(like_number)
 
 
 def _find_bodies(drafts: list[Draft]) -> None:

@@ -89,7 +89,7 @@ class Seen:
     made: the numbers of the leaves that it handed back.
     makes: whether it makes a tree.
     is_known: whether the numbers are known, if it has leaves.
-    trees: the tree for each of `given`, in the end.
+    trees: the number of the tree for each of `given`, in the end.
   """
 
   run: Any
@@ -97,7 +97,7 @@ class Seen:
   made: Numbers
   makes: bool
   is_known: bool = True
-  trees: list[Growing] = field(default_factory=list)
+  trees: tuple[int, ...] = ()
 
   @property
   def module(self) -> str:
@@ -181,7 +181,7 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
       nothing changes while it runs.
   """
   trees: list[Growing] = []
-  runs = list(runs)
+  runs, on = list(runs), list[tuple[Seen, Growing]]()
   same = values.equal if values is not None else None
   waiting = [seen for seen in runs if not seen.is_known and not (seen.makes and later)]
   for seen in runs:
@@ -189,8 +189,8 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
       tree = None if seen.makes else _tree_of(seen, given, trees, same)
       if tree is None and later and not seen.makes:
         tree = later(seen, given, trees)
-      seen.trees.append(tree or _new(seen, trees))
-      _add(seen.trees[-1], seen, given, same)
+      on.append((seen, tree or _new(seen, trees)))
+      _add(on[-1][1], seen, given, same)
   for seen in waiting:
     alike = [tree for tree in trees if (tree.module, tree.shape) == (seen.module, seen.shape)]
     unclear = [tree for tree in alike if tree.doubtful] if len(alike) > 1 and not seen.makes else alike
@@ -198,6 +198,8 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
       unclear[0].known = unclear[0].known and seen.makes
     _add(unclear[0] if len(unclear) == 1 else _new(seen, trees), seen, {}, same)
   _number(trees, runs)
+  for seen, tree in on:
+    seen.trees = (*seen.trees, tree.number)
   _relate(trees, values)
   return trees
 

@@ -35,11 +35,9 @@ _recorders: InForce[Recorder] = InForce("recorder")
 
 def current() -> Recorder | None:
   """The recorder of this task, None if nobody records."""
-  return None if _recorders.frame() is None else _listening()
-
-
-def _listening() -> Recorder | None:
-  recorder = _recorders.innermost()
+  if (frame := _recorders.frame()) is None:
+    return None
+  recorder = _recorders.innermost() if frame.block.is_over else frame.value
   return recorder if recorder is not None and recorder.thread == threading.get_ident() else None
 
 
@@ -97,14 +95,14 @@ class Recorder:
 
   def event(self, kind: type[Record], path: Iterable[str], /, **fields: Any) -> None:
     """Adds an event."""
-    fields["path"] = Path(path)
+    fields["path"] = path if type(path) is Path else Path(path)
     fields["source"] = user_source(2)
     self.emitted += 1
     self._items().append(Draft(kind, fields))
 
   def span(self, kind: type[Span], path: Iterable[str], /, **fields: Any) -> _Opened:
     """Opens a span for the length of a `with` block; an exception closes it too, with its text."""
-    fields["path"] = Path(path)
+    fields["path"] = path if type(path) is Path else Path(path)
     fields["source"] = user_source(2)
     return _Opened(self, Draft(kind, fields))
 
@@ -136,7 +134,7 @@ class Recorder:
 
   def marked_calls(self) -> list[int]:
     """The order of the call that each mark stands for; where a pass does not hold, of its like in the one that does."""
-    return [call.stands_for.order for call in self.marked or ()]
+    return [(call.stands_for or call).order for call in self.marked or ()]
 
   def body(self, lift: Draft | None, path: Iterable[str], name: str = "body", **fields: Any) -> _Opened:
     """One pass over a body of a lift.
@@ -167,7 +165,7 @@ class Recorder:
     for draft, _ in drafts:
       if draft.kind is Run and not draft.holds:
         like = draft.stands_for
-        draft.fields["tree"] = like.fields["tree"] if like is not draft else -1
+        draft.fields["tree"] = -1 if like is None else like.fields["tree"]
     return records_of(drafts)
 
 

@@ -137,11 +137,12 @@ def spec_of(array: Any) -> Spec:
   """The spec of an array, a tracer, a `ShapeDtypeStruct` or an abstract value."""
   aval = jax.typeof(array) if isinstance(array, Tracer) else array
   sharding = getattr(aval, "sharding", None)
-  partition = tuple(getattr(sharding, "spec", None) or ())
+  partition = getattr(sharding, "spec", None) or ()
   mesh = tuple(sharding.mesh.shape.items()) if partition else ()  # type: ignore[union-attr]
   key = (aval.shape, aval.dtype, getattr(aval, "weak_type", False), partition, mesh)
   found = _interned.get(key)
   if found is None:
+    partition = tuple(partition)
     sizes = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in aval.shape)
     named = any(axes is not None for axes in partition)
     text = f"P({', '.join(map(repr, partition))})" if named else ""

@@ -79,7 +79,7 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
     seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_known))
   trees = grow(seen, values)
   for traced, each, which in zip(runs, seen, places):
-    traced.trees = tuple(each.trees[place].number for place in which)
+    traced.trees = tuple(each.trees[place] for place in which)
   for tree in trees:
     _say_origin(tree, values, names)
   _say_roots(runs, values)
