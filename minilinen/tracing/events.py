@@ -56,7 +56,7 @@ class Span(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Span):
-  """One `init` or `apply`: a scope tree from its root. What happens in a bound module stands outside of all runs.
+  """One `init` or `apply`: a scope tree from its root. What happens in a bound module stands where it is called.
 
   Attributes:
     name: "init" (also that of a `lazy_init`) or "apply".

@@ -148,8 +148,8 @@ def exchange() -> None:
     return clip(a, *bounds, **{name: value for name, value in named.items() if value is not None})
 
   jnp.clip = clipped
-  array: Any = jax.core.Tracer
-  array.split = lambda self, parts, axis=0: jnp.split(self, parts, axis)
+  for array in (jax.core.Tracer, type(jnp.ones(1))):
+    setattr(array, "split", lambda self, parts, axis=0: jnp.split(self, parts, axis))  # noqa: B010
 
 
 def cases() -> Iterator[Case]:
