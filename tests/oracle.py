@@ -4,15 +4,20 @@
       class Net(nn.Module): ...
       return Net().init(key, x)
 
-`same(program)` runs both under Flax's settings and compares what they return to the last bit, or the class names of
-what they raise. `same_model` compares a whole model: its variable tree, outputs, gradients, mutated variables and the
-equations of its jaxpr.
+`same(program)` runs both under Flax's settings and compares what they return to the last bit, and
+`same_error(program, "Name")` the class names of what they raise. As decorators of tests they are `as_flax(tree)` and
+`raises_as_flax("Name")`; `tree` says what minilinen gave, as `shown` writes it, to a reader who has no Flax.
+`same_model` compares a whole model: its variable tree, outputs, gradients, mutated variables and the equations of its
+jaxpr.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import flax
@@ -55,44 +60,69 @@ def _outcome(program: Callable[..., Any], nn: Any, *args: Any) -> Any:
 
 def same(program: Callable[..., Any], *args: Any) -> Any:
   """Asserts that both give the same to the last bit, and returns what minilinen gave."""
-  return agree(*run_both(program, *args))
+  found = agree(*run_both(program, *args))
+  assert not isinstance(found, Exception), f"both raise {found!r}"
+  return found
 
 
-def agree(theirs: Any, ours: Any) -> Any:
-  """Asserts that what both gave is the same to the last bit, or that both raised the same, and returns ours."""
+def same_or_error(program: Callable[..., Any], *args: Any, ours: str = "") -> Any:
+  """As `same`, of programs of which some raise: then both do, and it returns minilinen's error; `ours` as there."""
+  theirs, found = run_both(program, *args)
+  return agree(theirs, found, ours if isinstance(theirs, AssertionError) else "")
+
+
+def same_error(program: Callable[..., Any], name: str, ours: str = "") -> Exception:
+  """Asserts that both raise an error of this class name, and returns minilinen's.
+
+  Args:
+    program: from the namespace to what raises.
+    name: of the class that Flax raises, and minilinen too or a subclass of it.
+    ours: of the class that minilinen raises where that is another on purpose: where Flax only asserts, or stumbles,
+      minilinen says what is wrong.
+  """
+  theirs, found = run_both(program)
+  assert type(theirs).__name__ == name, f"Flax gives {theirs!r}"
+  return agree(theirs, found, ours)
+
+
+def agree(theirs: Any, ours: Any, instead: str = "") -> Any:
+  """Asserts that what both gave is the same to the last bit, or that both raised the same, and returns ours.
+
+  Args:
+    theirs: what Flax returned or raised.
+    ours: what minilinen returned or raised.
+    instead: name of the class of minilinen's error where it is none of Flax's.
+  """
   if isinstance(theirs, Exception) or isinstance(ours, Exception):
     if isinstance(ours, Exception) and not isinstance(theirs, Exception):
       raise AssertionError(f"minilinen raises, Flax returns {theirs!r}") from ours
     assert isinstance(ours, Exception), f"Flax raises {theirs!r}, minilinen returns {ours!r}"
-    # Where Flax only asserts, or stumbles over an axis that isn't there, ours says what is wrong.
-    is_told = isinstance(ours, (minilinen.errors.MinilinenError, ValueError, TypeError))
-    if is_told and (type(theirs) is AssertionError or str(theirs) == "tuple index out of range"):
-      return ours
-    names = {c.__name__ for c in type(ours).__mro__}
-    assert type(theirs).__name__ in names, f"Flax raises {theirs!r}, minilinen {ours!r}"
+    names = [c.__name__ for c in type(ours).__mro__]
+    assert (instead or type(theirs).__name__) in names, f"Flax raises {theirs!r}, minilinen {ours!r}"
+    assert not instead or type(theirs).__name__ not in names, f"{ours!r} needs no other name"
     return ours
   equal(theirs, ours)
   return ours
 
 
-def as_flax(program: Callable[..., Any]) -> Callable[[], None]:
-  """Makes a program a test: minilinen returns what Flax returns."""
-
-  def test() -> None:
-    result = same(program)
-    assert not isinstance(result, Exception), f"both raise {result!r}"
-
-  return _named(test, program)
-
-
-def raises_as_flax(name: str) -> Callable[[Callable[..., Any]], Callable[[], None]]:
-  """Makes a program a test: both libraries raise an error of this class name."""
+def as_flax(tree: Any) -> Callable[[Callable[..., Any]], Callable[[], None]]:
+  """Makes a program a test: minilinen returns what Flax returns, and `shown` that is this tree."""
 
   def decorate(program: Callable[..., Any]) -> Callable[[], None]:
     def test() -> None:
-      theirs, _ = run_both(program)
-      assert type(theirs).__name__ == name
-      same(program)
+      assert shown(same(program)) == tree
+
+    return _named(test, program)
+
+  return decorate
+
+
+def raises_as_flax(name: str, ours: str = "") -> Callable[[Callable[..., Any]], Callable[[], None]]:
+  """Makes a program a test: both libraries raise an error of this class name; see `same_error`."""
+
+  def decorate(program: Callable[..., Any]) -> Callable[[], None]:
+    def test() -> None:
+      same_error(program, name, ours)
 
     return _named(test, program)
 
@@ -143,6 +173,40 @@ def _plain(tree: Any) -> Any:
   if type(tree).__name__ in ("Partitioned", "LogicallyPartitioned"):
     return {"box": type(tree).__name__, "value": tree.value, "names": tree.names}
   return tree
+
+
+def shown(value: Any) -> Any:
+  """What a program returned, as a reader wants to see it in a test: a literal that needs no Flax.
+
+  Of an array that is its shape; of one number that is whole, and of a few signed or truth values, the numbers, for
+  they count steps or say which. A jaxpr's `equations` are how many of each primitive. All else is itself.
+
+  >>> shown({"w": np.ones((4, 3)), "step": np.float32(2), "mask": np.array([True, False]), "loss": np.float32(0.3)})
+  {'w': (4, 3), 'step': 2, 'mask': [True, False], 'loss': ()}
+  >>> shown(minilinen.Partitioned(jnp.ones((2, 3)), ("in", "out")))
+  {'box': 'Partitioned', 'value': (2, 3), 'names': ('in', 'out')}
+  >>> shown(equations(jax.make_jaxpr(lambda x: jnp.sin(x) + jnp.sin(2 * x))(1.0)))
+  {'add': 1, 'mul': 1, 'sin': 2}
+  """
+  value = _plain(value)
+  if isinstance(value, dict):
+    return {k: shown(v) for k, v in value.items()}
+  if isinstance(value, list) and str(value[-1:]).startswith("[\"('out', "):
+    return dict(sorted(Counter(equation.split("'")[1] for equation in value[:-1]).items()))
+  if isinstance(value, (list, tuple)):
+    return type(value)(*map(shown, value)) if hasattr(value, "_fields") else type(value)(map(shown, value))
+  if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+    return value
+  if isinstance(value, jax.ShapeDtypeStruct) or jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    return value.shape
+  numbers = np.asarray(value)
+  if numbers.ndim == 0 and (numbers.dtype.kind in "bi" or numbers == np.round(numbers)):
+    return numbers.item() if numbers.dtype.kind in "bi" else int(numbers)
+  return (
+    numbers.tolist()
+    if numbers.ndim == 1 and numbers.dtype.kind in "bi" and numbers.size <= 8
+    else value.shape
+  )
 
 
 def _shapes(tree: Any) -> Any:
@@ -200,7 +264,36 @@ def same_model(
   return found
 
 
-_NAMES = {"name", "metadata", "debug", "source_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd", "num_consts", "out_trees", "call", "symbolic_zeros"}  # fmt: skip  # noqa: E501
+# Names, and functions that stand for what an equation's jaxpr says or its derivative will.
+_NAMES = {"jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd", "out_trees"}
+
+
+def function(value: Any) -> Any:
+  """What a function is, as plain data: where it is written and what it does, and so whatever it was made of.
+
+  The policy of a remat is one; a name alone would be the same of all that `save_from_both_policies` returns.
+  """
+  if isinstance(value, FunctionType):
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    known = [value.__code__, cells, value.__defaults__, value.__kwdefaults__]
+    return [f"{value.__module__}.{value.__qualname__}", *map(function, known)]
+  if isinstance(value, CodeType):
+    return [value.co_firstlineno, value.co_names, value.co_code, function(value.co_consts)]
+  if isinstance(value, MethodType):
+    return [function(value.__self__), function(value.__func__)]
+  if isinstance(value, functools.partial):
+    return [function(value.func), function(value.args), function(value.keywords)]
+  if isinstance(value, dict):
+    return [[function(k), function(v)] for k, v in value.items()]
+  if isinstance(value, (tuple, list)):
+    return [function(v) for v in value]
+  if isinstance(value, (set, frozenset)):
+    return sorted(map(repr, map(function, value)))
+  if isinstance(value, ModuleType):
+    return "module"
+  if type(value).__repr__ is object.__repr__:
+    return [type(value).__name__, function(vars(value) if hasattr(value, "__dict__") else None)]
+  return str(value)
 
 
 def equations(closed: Any) -> list[Any]:
@@ -222,15 +315,14 @@ def equations(closed: Any) -> list[Any]:
       return equations(value)
     if isinstance(value, (tuple, list)):
       return [param(v) for v in value]
-    if callable(value) and not isinstance(value, type):
-      return getattr(value, "__name__", type(value).__name__)
-    return str(value)
+    return function(value)
 
   for v in [*jaxpr.constvars, *jaxpr.invars]:
     atom(v)
   out = []
   for eqn in live(jaxpr):
-    params = {k: param(v) for k, v in eqn.params.items() if k not in _NAMES}
+    left_out = _NAMES | {"name"} if {"jaxpr", "call_jaxpr"} & set(eqn.params) else _NAMES
+    params = {k: param(v) for k, v in eqn.params.items() if k not in left_out}
     out.append(
       (eqn.primitive.name, [atom(v) for v in eqn.invars], params, [str(v.aval) for v in eqn.outvars])
     )

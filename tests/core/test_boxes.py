@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from oracle import KEY, equal, flax_settings, same
+from oracle import KEY, equal, flax_settings, same, same_error
 
 import minilinen
 import minilinen.core
@@ -142,8 +142,12 @@ def test_parameters_in_boxes() -> None:
   assert specs["params"] == {"kernel": PartitionSpec("in", "out"), "bias": PartitionSpec()}
 
 
-@pytest.mark.parametrize("axis", [0, 1, -1])
-def test_lifted_transforms_tell_boxes_of_their_axis(axis: int) -> None:
+@pytest.mark.parametrize(
+  "axis, names",
+  [(0, ("layers", "in", "out")), (1, ("in", "layers", "out")), (-1, None)],
+  ids=["0", "1", "-1"],
+)
+def test_lifted_transforms_tell_boxes_of_their_axis(axis: int, names: tuple[str, ...] | None) -> None:
   def program(nn: Any) -> Any:
     stacked = nn.vmap(
       nn.Dense, in_axes=0, out_axes=0, variable_axes={"params": axis}, split_rngs={"params": True},
@@ -153,7 +157,10 @@ def test_lifted_transforms_tell_boxes_of_their_axis(axis: int) -> None:
     variables = stacked.init(KEY, x)
     return variables, stacked.apply(variables, x)
 
-  same(program)
+  if names is None:  # counted from the end, an axis is another one with it and without
+    same_error(program, "AssertionError")
+  else:
+    assert same(program)[0]["params"]["kernel"].names == names
 
 
 def test_boxes_under_the_functional_core() -> None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import KEY, equations, same, same_model
+from oracle import KEY, equations, same, same_error, same_model
 
 import minilinen
 
@@ -30,13 +30,20 @@ def test_values_and_equations(call):
 
 @pytest.mark.parametrize(
   "call",
-  [lambda B: B(lambda x: x)(jnp.ones(3)), lambda B: B(lambda: 1)(), lambda B: B(lambda x: x.sum())(X)],
+  [
+    lambda B: B(lambda x: x)(jnp.ones(3)),
+    lambda B: B(lambda: 1)(),
+    lambda B: B(lambda *x: x)(jnp.ones(3), 1.0),
+  ],
 )
-def test_mistakes(call):
-  assert isinstance(same(lambda nn: call(nn.BatchApply)), Exception)
-  assert "ndim >= 2: the shapes are (3,), ()" in str(
-    same(lambda nn: nn.BatchApply(lambda *x: x)(jnp.ones(3), 1.0))
-  )
+def test_nothing_with_axes_to_merge(call):
+  assert "ndim >= 2" in str(same_error(lambda nn: call(nn.BatchApply), "ValueError"))
+
+
+def test_mistakes():
+  same_error(lambda nn: nn.BatchApply(lambda x: x.sum())(X), "TypeError")
+  told = same_error(lambda nn: nn.BatchApply(lambda *x: x)(jnp.ones(3), 1.0), "ValueError")
+  assert "ndim >= 2: the shapes are (3,), ()" in str(told)
 
 
 def test_of_modules():

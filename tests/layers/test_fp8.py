@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from oracle import KEY, KEY2, as_flax, core, equations, same
+from oracle import KEY, KEY2, as_flax, core, equations, same, same_error, shown
 
 import minilinen
 from minilinen.layers import fp8_ops
@@ -91,7 +91,8 @@ def test_operator_in_odd_cases(op, fields, x, options):
 
 
 def test_operators_take_three_arguments_by_position():
-  assert isinstance(same(lambda nn: nn.Fp8DotGeneralOp().init(KEY, X, W, dimension_numbers=DIMS)), Exception)
+  by_name = lambda nn: nn.Fp8DotGeneralOp().init(KEY, X, W, dimension_numbers=DIMS)  # noqa: E731
+  same_error(by_name, "AssertionError", "ValueError")
   assert minilinen.Fp8DotGeneral is minilinen.Fp8DirectDotGeneralOp
   assert issubclass(minilinen.NANOOFp8DotGeneralOp, minilinen.Fp8DotGeneralOp)
 
@@ -197,18 +198,14 @@ def test_transposed_products(shapes, preferred):
   assert jnp.allclose(ours, jax.grad(lambda x: jax.lax.dot_general(x, y, dims).sum())(x), atol=1e-4)
 
 
-@as_flax
+@as_flax({"highest": 1, "bfloat16": 1, "none": 0})
 def test_ignored_precision_is_told(nn):
-  told = []
-  for fn in (
-    lambda: nn.fp8_ops.dot_general_with_precision(X, W, DIMS, "highest"),
-    lambda: nn.fp8_ops.dot_general_with_precision(X, W, DIMS, None, BF16),
-    lambda: nn.fp8_ops.dot_general_with_precision(X, W, DIMS),
-  ):
+  told = {}
+  for name, options in {"highest": ("highest",), "bfloat16": (None, BF16), "none": ()}.items():
     with warnings.catch_warnings(record=True) as caught:
       warnings.simplefilter("always")
-      fn()
-    told.append(len(caught))
+      nn.fp8_ops.dot_general_with_precision(X, W, DIMS, *options)
+    told[name] = len(caught)
   return told
 
 
@@ -237,18 +234,24 @@ def test_in_a_layer(layer, op):
   same(program)
 
 
-@as_flax
-def test_one_operator_of_ones_own_in_setup(nn):
-  class Net(nn.Module):
-    def setup(self):
-      self.product = nn.Fp8DirectDotGeneralOp(amax_history_length=2)
-      self.kernel = self.param("kernel", nn.initializers.normal(), (8, 5))
+def test_one_operator_of_ones_own_in_setup():
+  def program(nn):
+    class Net(nn.Module):
+      def setup(self):
+        self.product = nn.Fp8DirectDotGeneralOp(amax_history_length=2)
+        self.kernel = self.param("kernel", nn.initializers.normal(), (8, 5))
 
-    def __call__(self, x):
-      return self.product(x, self.kernel, DIMS)
+      def __call__(self, x):
+        return self.product(x, self.kernel, DIMS)
 
-  variables = Net().init(KEY, X)
-  return [variables, all_of(lambda v: squares(Net().apply(v, X)), variables)]
+    variables = Net().init(KEY, X)
+    return [variables, all_of(lambda v: squares(Net().apply(v, X)), variables)]
+
+  variables, (_, gradients, *_) = shown(same(program))
+  product = {f"{name}_amax_history": (2,) for name in ("input", "kernel", "output_grad")}
+  product |= {f"{name}_scale": (1,) for name in ("input", "kernel", "output_grad")}
+  assert variables == {"params": {"kernel": (8, 5)}, "_overwrite_with_gradient": {"product": product}}
+  assert gradients == (variables,)
 
 
 class Block:
@@ -332,13 +335,13 @@ def shared(nn, dtype):
   return jax.jit(jax.grad(loss, (0, 1, 2))), (X, SCALE, HISTORY)
 
 
-@as_flax
+@as_flax([((4, 8), (1,), (3,)), {"jit": 1}])
 def test_shared_values_take_the_maximum(nn):
   fn, args = shared(nn, "fm32")
   return [fn(*args), equations(jax.make_jaxpr(fn)(*args))]
 
 
-@as_flax
+@as_flax([((4, 8), (8, 5), (1,), (3,)), {"jit": 1}])
 def test_product_with_shared_values(nn):
   def loss(x, w, s, h):
     s, h = (jax.lax.convert_element_type(v, nn.fp8_ops.fm32) for v in (s, h))
@@ -352,19 +355,35 @@ def test_product_with_shared_values(nn):
   return [fn(*args), equations(jax.make_jaxpr(fn)(*args))]
 
 
-@as_flax
+@as_flax(
+  {
+    "names": ("fp8_meta32", "fp8_meta32", "fp8_meta32", "fp8_meta16"),
+    "is itself": (True, True),
+    "is a kind of": (True, True),
+    "tangents are too": True,
+    "lies in memory as": "float32[]",
+    "from float32 and bfloat16": [True, False],
+    "to float32 and bfloat16": [True, False],
+    "zero": {"to_edtype": 1},
+    "full": {"broadcast_in_dim": 1, "to_edtype": 1},
+  }
+)
 def test_meta_dtype(nn):
   f = nn.fp8_ops
   fm32 = f.fm32
   rules = f.Fp8MetaTyRules
   f32, bf16 = jnp.dtype("float32"), jnp.dtype("bfloat16")
-  return [
-    str(fm32), repr(fm32), fm32.name, fm32 == f.fp8_meta_dtype_wrapper(f32), f.fp8_meta_dtype_wrapper(bf16).name,
-    f.fp32_max_grad == fm32, jnp.issubdtype(fm32, f.fp8_meta_dtype), jnp.issubdtype(fm32, jax.dtypes.extended),
-    rules.tangent_dtype(fm32) == fm32, str(rules.physical_element_aval(fm32)),
-    [rules.convert_from(fm32, d) for d in (f32, bf16)], [rules.convert_to(d, fm32) for d in (f32, bf16)],
-    str(jax.make_jaxpr(lambda: rules.zero(fm32))()), str(jax.make_jaxpr(lambda: rules.full((2,), 3.0, fm32))()),
-  ]  # fmt: skip
+  return {
+    "names": (str(fm32), repr(fm32), fm32.name, f.fp8_meta_dtype_wrapper(bf16).name),
+    "is itself": (fm32 == f.fp8_meta_dtype_wrapper(f32), f.fp32_max_grad == fm32),
+    "is a kind of": (jnp.issubdtype(fm32, f.fp8_meta_dtype), jnp.issubdtype(fm32, jax.dtypes.extended)),
+    "tangents are too": rules.tangent_dtype(fm32) == fm32,
+    "lies in memory as": str(rules.physical_element_aval(fm32)),
+    "from float32 and bfloat16": [rules.convert_from(fm32, d) for d in (f32, bf16)],
+    "to float32 and bfloat16": [rules.convert_to(d, fm32) for d in (f32, bf16)],
+    "zero": equations(jax.make_jaxpr(lambda: rules.zero(fm32))()),
+    "full": equations(jax.make_jaxpr(lambda: rules.full((2,), 3.0, fm32))()),
+  }
 
 
 def test_meta_values_stay_under_jit():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, KEY2, X, as_flax, core, equations, raises_as_flax, same
+from oracle import KEY, KEY2, X, as_flax, core, equations, raises_as_flax, same, shown
 
 import minilinen
 
 pytestmark = pytest.mark.grid
 
+DENSE = {"kernel": (4, 4), "bias": (4,)}
 KEYS = {"params": KEY, "noise": KEY2, "kept": jax.random.PRNGKey(5)}
 
 
@@ -58,7 +59,9 @@ def choosing(nn, **options):
 @pytest.mark.parametrize("options", [{}, {"variables": ["params", "state"]}, {"rngs": ["noise"]}], ids=str)
 @pytest.mark.parametrize("flip", [True, False])
 def test_cond(flip, options):
-  assert not isinstance(same(lambda nn: outcome(choosing(nn, **options), X, flip)), Exception)
+  found = same(lambda nn: outcome(choosing(nn, **options), X, flip))
+  counted = {"count": 1 if flip else 0}
+  assert shown(found[1]) == {"params": {"dense": DENSE, "other": DENSE}, "state": counted}
 
 
 @raises_as_flax("TypeError")
@@ -74,7 +77,7 @@ def test_branches_that_create_different_variables(nn):
   return Net().init(KEY, X, True)
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"scale": (4,)}}))
 def test_cond_in_a_compact_method(nn):
   class Net(nn.Module):
     @nn.compact
@@ -89,7 +92,7 @@ def test_cond_in_a_compact_method(nn):
   return Net().init_with_output(KEY, X, True)
 
 
-@as_flax
+@as_flax([{"Dense_0": DENSE, "Dense_1": {"kernel": (4, 2), "bias": (2,)}}] * 2)
 def test_layers_made_in_branches(nn):
   class Net(nn.Module):
     @nn.compact
@@ -100,13 +103,7 @@ def test_layers_made_in_branches(nn):
       y = nn.cond(flip, branch, branch, self, x)
       return nn.Dense(2)(y)
 
-  def init(flip):
-    try:
-      return Net().init(KEYS, X, flip)
-    except Exception as error:
-      return type(error).__name__
-
-  return init(True), init(False)
+  return [Net().init(KEYS, X, flip)["params"] for flip in (True, False)]
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 7])
@@ -132,7 +129,8 @@ def test_switch(index):
 
     return outcome(Net(), X, index)
 
-  assert not isinstance(same(program), Exception)
+  layers = {"layers_0": DENSE, "layers_1": DENSE, "layers_2": DENSE}
+  assert shown(same(program)[1]) == {"params": layers, "state": {"count": min(index, 2)}}
 
 
 def looping(nn, **options):
@@ -183,7 +181,11 @@ def test_while_loop(options):
 
     return y, variables, apply(variables, X), equations(jax.make_jaxpr(apply)(variables, X))
 
-  assert not isinstance(same(program), Exception)
+  assert shown(same(program)[1]) == {
+    "params": {"dense": DENSE},
+    "state": {"count": 3},
+    "constants": {"scale": 1},
+  }
 
 
 @raises_as_flax("ModifyScopeVariableError")
@@ -202,7 +204,7 @@ def test_while_loop_without_carried_state(nn):
   return Net().init(KEY, X)
 
 
-@as_flax
+@as_flax((((3, 4), 5), {"params": {"k": (4,)}, "state": {"count": 5}}))
 def test_core_branches_and_loops(nn):
   lift = core(nn).lift
 

@@ -257,8 +257,7 @@ def test_as_flax_to_the_bit(name: str):
     variables = model.init(RNGS, X)
     return variables, list(map(equations, jaxprs(model, variables)))
 
-  found = same(program)
-  assert not isinstance(found, Exception), f"both raise {found!r}"
+  same(program)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -6,7 +6,15 @@ import jax
 from oracle import KEY, X, as_flax
 
 
-@as_flax
+@as_flax(
+  {
+    "params": {
+      "Dense_0": {"kernel": (4, 4), "bias": (4,)},
+      "Map_variablesDense_0": {"kernel": (4, 3), "bias": (3,)},
+    },
+    "outputs": ((3, 4), (3, 4), (3, 3)),
+  }
+)
 def test_transposed_and_scaled(nn):
 
   class T(nn.Module):
@@ -31,4 +39,4 @@ def test_transposed_and_scaled(nn):
 
   m = T()
   v = m.init(KEY, X)
-  return (v, m.apply(v, X))
+  return {**v, "outputs": m.apply(v, X)}

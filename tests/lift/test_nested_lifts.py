@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, KEY2, X, as_flax, core, raises_as_flax, same, same_model
+from oracle import KEY, KEY2, X, as_flax, core, raises_as_flax, same, same_model, shown
 
 import minilinen
 from minilinen.tracing import Passing
@@ -17,7 +17,8 @@ STREAMS = ("params", "dropout")
 
 @pytest.mark.parametrize("lengths", [(2,), (2, 3), (2, 1, 2)])
 def test_remat_scan(lengths):
-  same_model(lambda nn: nn.remat_scan(nn.Dense, lengths=lengths)(4), X)
+  found = same_model(lambda nn: nn.remat_scan(nn.Dense, lengths=lengths)(4), X)
+  assert shown(found["variables"]) == {"params": {"kernel": (*lengths, 4, 4), "bias": (*lengths, 4)}}
 
 
 def test_remat_scan_design():
@@ -47,10 +48,12 @@ def test_remat_scan_options(options):
 
     return nn.remat_scan(Block, lengths=(2, 2), **options)()
 
-  same_model(build, X, streams=STREAMS)
+  found = same_model(build, X, streams=STREAMS)
+  kernel = {"policy": (2, 2, 4, 4), "variable_broadcast": (4, 4), "variable_axes": (4, 2, 2, 4)}
+  assert found["variables"]["params"]["Dense_0"]["kernel"].shape == kernel[next(iter(options))]
 
 
-@as_flax
+@as_flax(((3, 4), {"state": {"count": 6}}))
 def test_remat_scan_carries(nn):
   class Block(nn.Module):
     @nn.compact
@@ -61,9 +64,7 @@ def test_remat_scan_carries(nn):
 
   deep = nn.remat_scan(Block, lengths=(2, 3), variable_carry="state", variable_axes={"params": 0})()
   params = {"Dense_0": {"kernel": jnp.ones((2, 3, 4, 4)), "bias": jnp.zeros((2, 3, 4))}}
-  y, state = deep.apply({"params": params, "state": {"count": jnp.zeros(())}}, X, mutable=["state"])
-  assert state["state"]["count"] == 6
-  return y, state
+  return deep.apply({"params": params, "state": {"count": jnp.zeros(())}}, X, mutable=["state"])
 
 
 def test_no_lengths():
@@ -93,7 +94,9 @@ def test_fold_rngs(options):
 
     return Net()
 
-  same_model(build, X, streams=STREAMS)
+  layer = {"Dense_0": {"kernel": (4, 4), "bias": (4,)}}
+  found = same_model(build, X, streams=STREAMS)
+  assert shown(found["variables"]) == {"params": {"Fold_rngsNoisy_0": layer, "Fold_rngsNoisy_1": layer}}
 
 
 def test_folded_keys_are_replayed():
@@ -107,11 +110,15 @@ def test_folded_keys_are_replayed():
   assert len({tuple(map(int, key)) for key in drawn}) == len(drawn)
 
 
-AXES = [{"params": 0}, {"params": 1}, {"params": 0, "state": 1}]
+AXES = [
+  ({"params": 0}, (("layers", "in", "out"), ("a", "b"))),
+  ({"params": 1}, (("in", "layers", "out"), ("a", "b"))),
+  ({"params": 0, "state": 1}, (("layers", "in", "out"), ("a", "layers", "b"))),
+]
 
 
-@pytest.mark.parametrize("axes", AXES, ids=str)
-def test_add_metadata_axis(axes):
+@pytest.mark.parametrize("axes, names", AXES, ids=[str(axes) for axes, _ in AXES])
+def test_add_metadata_axis(axes, names):
   def build(nn):
     class Boxed(nn.Module):
       @nn.compact
@@ -127,10 +134,12 @@ def test_add_metadata_axis(axes):
     variables = model.init(KEY, X)
     return variables, model.apply(variables, X), model.apply(variables, X, mutable=["state"])
 
-  same(program)
+  variables = same(program)[0]
+  kernel, state = variables["params"]["Dense_0"]["kernel"], variables["state"]["s"]
+  assert (kernel.names, state.names) == names
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"deep": {"layer": {"w": (2, 2, 4, 4)}}}}))
 def test_remat_scan_of_the_core(nn):
   def block(scope, x):
     return scope.child(lambda s, x: x @ s.param("w", jax.nn.initializers.normal(), (4, 4)), "layer")(x)
@@ -152,7 +161,7 @@ def test_fold_rngs_of_the_core():
   assert (plain != folded).any()
 
 
-@as_flax
+@as_flax(((2.0, 1.0), {"one": {"n": 1.0}, "two": {"n": 7.0}}))
 def test_swap_collection_of_the_core(nn):
   """Both names are another's inside: what is read, and what is written."""
 
@@ -163,10 +172,7 @@ def test_swap_collection_of_the_core(nn):
 
   lib = core(nn)
   swapped = lib.apply(lib.lift.swap_collection(f, "one", "two"), mutable=["one", "two"])
-  seen, after = swapped({"one": {"n": 1.0}, "two": {"n": 2.0}})
-  assert seen == (2.0, 1.0)
-  assert (after["one"]["n"], after["two"]["n"]) == (1.0, 7.0)
-  return seen, after
+  return swapped({"one": {"n": 1.0}, "two": {"n": 2.0}})
 
 
 def mixed(nn, order):
@@ -197,19 +203,21 @@ def mixed(nn, order):
   return lifted()
 
 
-@pytest.mark.parametrize(
-  "order",
-  [
-    ("remat", "remat_scan"),
-    ("jit", "vmap"),
-    ("fold_rngs", "remat"),
-    ("vmap", "remat_scan"),
-    ("remat_scan", "jit"),
-  ],
-  ids="-".join,
-)
+# Lifts, from the inside out, and the axes that they give a parameter.
+ORDERS = {
+  ("remat", "remat_scan"): (2,),
+  ("jit", "vmap"): (3,),
+  ("fold_rngs", "remat"): (),
+  ("vmap", "remat_scan"): (2, 3),
+  ("remat_scan", "jit"): (2,),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_lifts_in_lifts(order):
-  same_model(lambda nn: mixed(nn, order), X, streams=STREAMS)
+  found = same_model(lambda nn: mixed(nn, order), X, streams=STREAMS)
+  axes = ORDERS[order]
+  assert shown(found["variables"]) == {"params": {"Dense_0": {"kernel": (*axes, 4, 4), "bias": (*axes, 4)}}}
 
 
 def scopes_of(fn, *args):
@@ -234,7 +242,10 @@ def test_named_call(on, force):
     with nn.override_named_call(on):
       return scopes_of(Net().apply, variables, X)
 
-  assert not isinstance(same(program), Exception)
+  found = same(program)
+  layer = "Net/Dense_0" if on else ""
+  part = "Net/Net.part/Net.part" if on else "Net.part" if force else ""
+  assert found == [("dot_general", layer), ("reshape", layer), ("add", layer), ("sin", part)]
 
 
 @raises_as_flax("NotImplementedError")

@@ -8,7 +8,7 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, KEY2, X, as_flax, equal, flax_settings, raises_as_flax, same
+from oracle import KEY, KEY2, X, as_flax, equal, flax_settings, raises_as_flax, same, shown
 
 import minilinen
 
@@ -23,7 +23,18 @@ def partitioned_step(nn):
   return Step
 
 
-@as_flax
+@as_flax(
+  {
+    "alone": {"kernel": {"box": "Partitioned", "value": (4, 3), "names": ("a", "b")}, "bias": (3,)},
+    "output": (3, 3),
+    "scanned": {
+      "Dense_0": {
+        "kernel": {"box": "Partitioned", "value": (2, 4, 4), "names": ("l", "a", "b")},
+        "bias": (2, 4),
+      }
+    },
+  }
+)
 def test_boxes_get_the_axis_name(nn):
   d = nn.Dense(3, kernel_init=nn.with_partitioning(nn.initializers.ones_init(), ("a", "b")))
   v = d.init(KEY, X)
@@ -34,7 +45,7 @@ def test_boxes_get_the_axis_name(nn):
     length=2,
     metadata_params={nn.PARTITION_NAME: "l"},
   )
-  return (v, d.apply(v, X), L().init(KEY, X, None))
+  return {"alone": v["params"], "output": d.apply(v, X), "scanned": L().init(KEY, X, None)["params"]}
 
 
 @raises_as_flax("PartitioningUnspecifiedError")
@@ -43,7 +54,19 @@ def test_boxes_without_metadata_params(nn):
   return L().init(KEY, X, None)
 
 
-@as_flax
+LSTM = {
+  **{gate: {"kernel": (3, 4)} for gate in ("ii", "if", "ig", "io")},
+  **{gate: {"kernel": (4, 4), "bias": (4,)} for gate in ("hi", "hf", "hg", "ho")},
+}
+
+
+@as_flax(
+  {
+    "params": {"ScanLSTMCell_0": LSTM},
+    "outputs": (((2, 4), (2, 4)), (2, 5, 4)),
+    "gradient": {"ScanLSTMCell_0": LSTM},
+  }
+)
 def test_recurrent_cell(nn):
 
   class N(nn.Module):
@@ -63,10 +86,22 @@ def test_recurrent_cell(nn):
   def f(p):
     return (m.apply({"params": p}, xs)[1] ** 2).sum()
 
-  return (v, m.apply(v, xs), jax.grad(f)(v["params"]))
+  return {**v, "outputs": m.apply(v, xs), "gradient": jax.grad(f)(v["params"])}
 
 
-@as_flax
+@as_flax(
+  (
+    {
+      "params": {
+        "BatchNorm_0": {"scale": (4, 3), "bias": (4, 3)},
+        "Dense_0": {"kernel": (4, 3, 4), "bias": (4, 3)},
+      },
+      "batch_stats": {"BatchNorm_0": {"mean": (3, 4), "var": (3, 4)}},
+    },
+    ((3, 4), (3,)),
+    {"batch_stats": {"BatchNorm_0": {"mean": (3, 4), "var": (3, 4)}}, "intermediates": {"h": ((3, 3, 4),)}},
+  )
+)
 def test_every_collection_stacked_in_reverse_unrolled(nn):
 
   class Step(nn.Module):
@@ -78,24 +113,19 @@ def test_every_collection_stacked_in_reverse_unrolled(nn):
       self.sow("intermediates", "h", c)
       return (c, c.sum())
 
-  class N(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-      return nn.scan(
-        Step,
-        variable_axes={"params": 1, "batch_stats": 0, "intermediates": 0},
-        split_rngs={"params": True, "dropout": True},
-        length=3,
-        reverse=True,
-        unroll=2,
-      )()(x, None)
-
-  m = N()
-  v = m.init({"params": KEY, "dropout": KEY2}, X)
-  return (v, m.apply(v, X, rngs={"dropout": KEY}, mutable=["batch_stats", "intermediates"]))
+  m = nn.scan(
+    Step,
+    variable_axes={"params": 1, "batch_stats": 0, "intermediates": 0},
+    split_rngs={"params": True, "dropout": True},
+    length=3,
+    reverse=True,
+    unroll=2,
+  )()
+  v = m.init({"params": KEY, "dropout": KEY2}, X, None)
+  return (v, *m.apply(v, X, None, rngs={"dropout": KEY}, mutable=["batch_stats", "intermediates"]))
 
 
-@as_flax
+@as_flax((((3, 4), (3,)), {"state": {"ScanStep_0": {"n": 3}}}))
 def test_carried_collection(nn):
 
   class Step(nn.Module):
@@ -129,6 +159,7 @@ def test_carried_collection(nn):
 
 @raises_as_flax("TypeError")
 def test_carried_collection_at_init(nn):
+  """What goes round must be there before the first step, which creates it here."""
 
   class Step(nn.Module):
     @nn.compact
@@ -154,7 +185,17 @@ def test_broadcast_parameter_that_depends_on_the_carry(nn):
   )
 
 
-@as_flax
+@as_flax(
+  (
+    {
+      "params": {
+        "Dense_0": {"kernel": (4, 4), "bias": (4,)},
+        "ScanW_0": {"Dense_0": {"kernel": (4, 4), "bias": (4,)}},
+      }
+    },
+    (3, 4),
+  )
+)
 def test_module_from_outside_is_shared(nn):
 
   class N(nn.Module):
@@ -197,7 +238,9 @@ def test_a_module_from_outside_of_the_body_is_made_when_its_parameters_are_share
     return Loop().init_with_output(KEY, jnp.ones((2, 3)))
 
   with flax_settings():
-    equal(program(minilinen, looped=False), program(minilinen))
+    found = program(minilinen)
+    equal(program(minilinen, looped=False), found)
+    assert shown(found) == ((2, 3), {"params": {"outside": {"kernel": (3, 3), "bias": (3,)}}})
   try:
     program(flax.linen)
   except jax.errors.UnexpectedTracerError:

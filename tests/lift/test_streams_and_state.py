@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import KEY, KEY2, X, as_flax, same, same_model
+from oracle import KEY, KEY2, X, as_flax, same, same_model, shown
 
 import minilinen
 
@@ -25,33 +25,42 @@ def stack(nn, features=4, **options):
   return nn.scan(Step, **{"variable_axes": {"params": 0}, "split_rngs": {"params": True}, **options})
 
 
+# Of three steps of `stack`, one Dense each.
+STACKED = {"params": {"Dense_0": {"kernel": (3, 4, 4), "bias": (3, 4)}}}
+
+
 def test_vmap_design():
   def build(nn):
     return nn.vmap(nn.Dense, variable_axes={"params": 1}, split_rngs={"params": True})(2)
 
-  variables = build(minilinen).init(KEY, X)
-  assert jax.tree.map(jnp.shape, variables.unfreeze()) == {"params": {"kernel": (4, 3, 2), "bias": (2, 3)}}
-  same_model(build, X)
+  assert shown(same_model(build, X)["variables"]) == {"params": {"kernel": (4, 3, 2), "bias": (2, 3)}}
 
 
 @pytest.mark.parametrize(
-  "options",
+  "options, kernel",
   [
-    {"length": 3},
-    {"length": 3, "reverse": True},
-    {"length": 3, "unroll": 3},
-    {"length": 3, "_split_transpose": True},
-    {"variable_axes": {"params": 1}, "length": 2},
-    {"variable_axes": {}, "variable_broadcast": "params", "split_rngs": {"params": False}, "length": 2},
+    ({"length": 3}, (3, 4, 4)),
+    ({"length": 3, "reverse": True}, (3, 4, 4)),
+    ({"length": 3, "unroll": 3}, (3, 4, 4)),
+    ({"length": 3, "_split_transpose": True}, (3, 4, 4)),
+    ({"variable_axes": {"params": 1}, "length": 2}, (4, 2, 4)),
+    (
+      {"variable_axes": {}, "variable_broadcast": "params", "split_rngs": {"params": False}, "length": 2},
+      (4, 4),
+    ),
   ],
 )
-def test_scan_options(options):
-  same_model(lambda nn: stack(nn, **options)(), X, None)
+def test_scan_options(options, kernel):
+  found = same_model(lambda nn: stack(nn, **options)(), X, None)
+  assert found["variables"]["params"]["Dense_0"]["kernel"].shape == kernel
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_scan_axes(axis):
-  same_model(lambda nn: stack(nn, in_axes=axis, out_axes=0)(), X, jnp.ones((3, 3)))
+  found = same_model(
+    lambda nn: stack(nn, in_axes=axis, out_axes=0)(), X, jnp.ones((3, 2) if axis == 0 else (2, 3))
+  )
+  assert shown(found["variables"]) == STACKED
 
 
 def test_scan_broadcast_input():
@@ -66,21 +75,25 @@ def test_scan_broadcast_input():
       Step, variable_axes=axes, split_rngs={"params": True}, in_axes=(0, nn.broadcast), length=3
     )()
 
-  same_model(build, X, jnp.arange(3.0), jnp.float32(2.0))
+  found = same_model(build, X, jnp.arange(3.0), jnp.float32(2.0))
+  assert shown(found["variables"]) == STACKED
+  assert shown(found["apply"]) == ((3, 4), (3,))
 
 
 def test_scan_data_transform():
   def double(values):
     return jax.tree.map(lambda v: v * 2, values)
 
-  same_model(lambda nn: stack(nn, length=2, data_transform=lambda c, xs: (double(c), xs))(), X, None)
+  found = same_model(lambda nn: stack(nn, length=3, data_transform=lambda c, xs: (double(c), xs))(), X, None)
+  assert shown(found["variables"]) == STACKED
 
 
 def test_scan_without_constancy_check():
-  same_model(lambda nn: stack(nn, length=2, check_constancy_invariants=False)(), X, None, grad=False)
+  found = same_model(lambda nn: stack(nn, length=3, check_constancy_invariants=False)(), X, None, grad=False)
+  assert shown(found["variables"]) == STACKED
 
 
-@as_flax
+@as_flax(((3, 4), {"state": {"n": (3,)}}))
 def test_in_and_out_axes(nn):
   import flax.core.lift
 
@@ -110,7 +123,8 @@ def test_streams_before_inside_and_after():
 
     return Net()
 
-  same_model(build, X, streams=("params", "dropout", "noise"), grad=False)
+  found = same_model(build, X, streams=("params", "dropout", "noise"), grad=False)
+  assert shown(found["apply"]) == ((2,), (3, 4), (3, 4), (2,), (3, 4))
 
 
 @pytest.mark.parametrize("lift", ["remat", "jit", "vmap", "scan"])
@@ -132,7 +146,12 @@ def test_sow_and_state_in_a_lift(lift):
     return getattr(nn, lift)(Net)()
 
   args = (X, None) if lift == "scan" else (X,)
-  same_model(build, *args, mutable=["state", "intermediates"], grad=False)
+  found = same_model(build, *args, mutable=["state", "intermediates"], grad=False)
+  axes, count, after = {"vmap": ((3,), (3,), (3,)), "scan": ((2,), (2,), (2,))}.get(lift, ((), 1, 2))
+  dense = {"kernel": (*axes, 4, 4), "bias": (*axes, 4)}
+  assert shown(found["variables"]) == {"params": {"Dense_0": dense}, "state": {"n": count}}
+  sown = (2, 3, 4) if lift == "scan" else (3, 4)
+  assert shown(found["apply"][1]) == {"state": {"n": after}, "intermediates": {"x": (sown,)}}
 
 
 @pytest.mark.parametrize("lift", ["remat", "jit"])
@@ -153,7 +172,9 @@ def test_shared_module_in_a_lift(lift):
 
     return Net()
 
-  same_model(build, X)
+  found = same_model(build, X)
+  dense, inner = {"kernel": (4, 4), "bias": (4,)}, {"jit": "JitInner_0", "remat": "CheckpointInner_0"}[lift]
+  assert shown(found["variables"]) == {"params": {"Dense_0": dense, inner: {"Dense_0": dense}}}
 
 
 @pytest.mark.parametrize("name", ["static_argnums", "static_argnames"])
@@ -173,7 +194,8 @@ def test_jit_static_arguments(name):
 
     return Outer()
 
-  same_model(build, X, streams=("params", "dropout"))
+  found = same_model(build, X, streams=("params", "dropout"))
+  assert shown(found["variables"]) == {"params": {"JitNet_0": {"Dense_0": {"kernel": (4, 4), "bias": (4,)}}}}
 
 
 def test_jit_leaves_the_random_numbers_alone():
@@ -191,7 +213,13 @@ def test_jit_leaves_the_random_numbers_alone():
     np.testing.assert_array_equal(plain, jitted)
 
 
-@as_flax
+@as_flax(
+  {
+    "params": {"enc": {"kernel": (4, 2), "bias": (2,)}, "dec": {"kernel": (2, 4), "bias": (4,)}},
+    "encode": (3, 2),
+    "call": (3, 4),
+  }
+)
 def test_lift_of_several_methods(nn):
   class Auto(nn.Module):
     def setup(self):
@@ -208,7 +236,11 @@ def test_lift_of_several_methods(nn):
 
   model = nn.remat(Auto, methods=["encode", "decode"])()
   variables = model.init(KEY, X)
-  return variables, model.apply(variables, X, method="encode"), model.apply(variables, X)
+  return {
+    **variables,
+    "encode": model.apply(variables, X, method="encode"),
+    "call": model.apply(variables, X),
+  }
 
 
 @pytest.mark.parametrize("kind", ["share_scope", "name_scope"])
@@ -234,7 +266,11 @@ def test_scopes_in_a_lift(kind):
     model = Shared(nn.Dense(3)) if kind == "share_scope" else nn.remat(Named)()
     return model.init_with_output(KEY, X)
 
-  same(program)
+  dense = {"kernel": (4, 3), "bias": (3,)}
+  assert shown(same(program)) == (
+    (3, 3),
+    {"params": {"share_scope": dense, "name_scope": {"up": {"Dense_0": dense}}}[kind]},
+  )
 
 
 # The order in which scopes cross: that of the arguments and results of the program, and of gradients by scope.
@@ -309,10 +345,17 @@ ORDERS = ["fields", "fields of fields", "dict", "setup", "keywords", "function",
 @pytest.mark.parametrize("how", ORDERS)
 @pytest.mark.parametrize("kind", ["jit", "remat", "fold_rngs"])
 def test_scopes_cross_in_the_order_of_their_names(kind, how):
-  same_model(lambda nn: scope_orders(nn, getattr(nn, kind), how), X, streams=("params", "dropout"))
+  found = same_model(lambda nn: scope_orders(nn, getattr(nn, kind), how), X, streams=("params", "dropout"))
+  leaves = {"Leaf_0": {"w": (1, 1, 1)}, "Leaf_1": {"w": (2, 1, 1)}}
+  if how == "fields of fields":
+    leaves["Leaf_2"] = {"w": (3, 1, 1)}
+  if how == "setup":
+    prefix = {"jit": "Jit", "remat": "Checkpoint", "fold_rngs": "Fold_rngs"}[kind]
+    leaves[f"{prefix}SetUp_0"] = {"b_c": {"w": (3, 1, 1)}}
+  assert shown(found["variables"]) == {"params": leaves}
 
 
-@as_flax
+@as_flax(([{"w": (2, 1, 1)}, {"w": (1, 1, 1)}], (3, 4)))
 def test_gradients_of_several_scopes_come_in_the_order_of_their_names(nn):
   class Leaf(nn.Module):
     n: int

@@ -22,7 +22,7 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, X, as_flax, core, same
+from oracle import KEY, X, as_flax, core, same, shown
 
 import minilinen
 import minilinen.core
@@ -226,7 +226,7 @@ def test_one_transform_for_modules_and_scopes():
     assert getattr(minilinen, name) is getattr(minilinen.core.lift, name), name
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"b": {"bias": 1}, "c": {"bias": 1}}}))
 def test_core_names_of_arguments(nn):
   lift = core(nn).lift
 
@@ -318,6 +318,11 @@ assert viz.mine
 # nn.tabulate, named calls, kw_only_dataclasses.
 
 
+def named_in(jaxpr):
+  """The scopes of names in a program, in the order in which they first come."""
+  return list(dict.fromkeys(str(equation.source_info.name_stack) for equation in jaxpr.eqns))
+
+
 def test_tabulate():
   model = minilinen.Sequential([minilinen.Dense(3), minilinen.Dense(2)])
   assert minilinen.tabulate(model, KEY)(X) == model.tabulate(KEY, X)
@@ -329,7 +334,16 @@ def test_tabulate():
   )
 
 
-@as_flax
+@as_flax(
+  {
+    "at first": ["Net/Dense_0"],
+    "disabled": [""],
+    "disabled, but here": ["Net/Dense_0"],
+    "disabled, after that": [""],
+    "enabled, but not here": [""],
+    "enabled": ["Net/Dense_0"],
+  }
+)
 def test_named_calls(nn):
   class Net(nn.Module):
     @nn.compact
@@ -340,21 +354,19 @@ def test_named_calls(nn):
   variables = model.init(KEY, X)
 
   def names():
-    return [
-      str(e.source_info.name_stack) for e in jax.make_jaxpr(lambda x: model.apply(variables, x))(X).eqns
-    ]
+    return named_in(jax.make_jaxpr(lambda x: model.apply(variables, x))(X))
 
-  told = [names()]
+  told = {"at first": names()}
   try:
     nn.disable_named_call()
-    told.append(names())
+    told["disabled"] = names()
     with nn.override_named_call():
-      told.append(names())
-    told.append(names())
+      told["disabled, but here"] = names()
+    told["disabled, after that"] = names()
     nn.enable_named_call()
     with nn.override_named_call(False):
-      told.append(names())
-    told.append(names())
+      told["enabled, but not here"] = names()
+    told["enabled"] = names()
   finally:
     nn.enable_named_call()
   return told
@@ -364,8 +376,19 @@ def by_name(module, x):
   return module(x) * 2
 
 
-@as_flax
+@as_flax(
+  [
+    ["net/inner.by_name/inner/inner/Dense_0", "net/inner.by_name/inner/inner/inner.grow/inner.grow"]
+    + ["net/inner.by_name", "net/net.again", "net/dense/dense"],
+    ["inner.by_name/inner", "inner.by_name/inner/inner.grow", "inner.by_name", "net.again", "dense"],
+    ["net/inner.by_name/inner/inner/Dense_0", "net/inner.by_name/inner/inner/inner.grow/inner.grow"]
+    + ["net/inner.by_name", "net/net.again", "net/dense/dense"],
+    ["inner", "inner/inner.grow", "", "net.again", "dense"],
+  ]
+)
 def test_named_call(nn):
+  """With `force` and without, each while every call is named and while none is."""
+
   class Inner(nn.Module):
     @nn.compact
     @nn.named_call
@@ -399,8 +422,8 @@ def test_named_call(nn):
       variables = model.init(KEY, X)
       with nn.override_named_call(enabled):
         jaxpr = jax.make_jaxpr(lambda v, m=model: m.apply(v, X))(variables)
-      told.append([variables, [str(e.source_info.name_stack) for e in jaxpr.eqns]])
-  told.append(nn.named_call(lambda module, x: x)(Net(), 1))
+      told.append(named_in(jaxpr))
+  assert nn.named_call(lambda module, x: x)(Net(), 1) == 1
   return told
 
 
@@ -409,7 +432,15 @@ def test_named_call_takes_a_module():
     minilinen.named_call(by_name)(X, X)
 
 
-@as_flax
+@as_flax(
+  [
+    {"a": 1, "b": 2},
+    {"a": 1, "b": 3, "c": 2, "d": 4},
+    {"a": 1, "b": 4, "c": 2, "d": 3},
+    {"x": 1, "y": 5, "z": 7},
+    {"x": 1, "y": 2, "z": 3},
+  ]
+)
 def test_kw_only_dataclasses(nn):
   kw = nn.kw_only_dataclasses
 
@@ -437,5 +468,6 @@ def test_kw_only_dataclasses(nn):
 
 
 def test_parent_and_name_are_passed_by_name():
-  same(lambda nn: nn.Dense(3, name="a", parent=None).init(KEY, X))
+  dense = same(lambda nn: nn.Dense(3, name="a", parent=None).init(KEY, X))
+  assert shown(dense) == {"params": {"kernel": (4, 3), "bias": (3,)}}
   assert jnp.issubdtype(minilinen.Dense(3).param_dtype, jnp.floating)

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from oracle import KEY, X, as_flax, raises_as_flax
 
+PARTS = {
+  "w": (2,),
+  "l_0": {"kernel": (4, 2), "bias": (2,)},
+  "l_1": {"kernel": (4, 3), "bias": (3,)},
+  "d_a": {"kernel": (4, 2), "bias": (2,)},
+  "d_b_0": {"kernel": (4, 3), "bias": (3,)},
+  "d_b_1_0": {"kernel": (4, 4), "bias": (4,)},
+  "t_0": {"kernel": (4, 1), "bias": (1,)},
+}
 
-@as_flax
+
+@as_flax((((3, 2), (3, 3), (3, 2), (3, 3), (3, 4), (3, 1), (2,)), {"params": PARTS}))
 def test_containers_of_submodules_in_setup(nn):
 
   class C(nn.Module):
@@ -29,7 +39,16 @@ def test_containers_of_submodules_in_setup(nn):
   return C().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(
+  {
+    "output": (3, 5),
+    "params": {"Dense_1": {"kernel": (4, 3), "bias": (3,)}, "Dense_0": {"kernel": (3, 5), "bias": (5,)}},
+    "params by default": {
+      "Dense_1": {"kernel": (4, 3), "bias": (3,)},
+      "Dense_0": {"kernel": (3, 2), "bias": (2,)},
+    },
+  }
+)
 def test_subclass_adds_fields_and_calls_super(nn):
 
   class A(nn.Module):
@@ -46,23 +65,24 @@ def test_subclass_adds_fields_and_calls_super(nn):
     def __call__(self, x):
       return nn.Dense(self.m)(super().__call__(x))
 
-  return (B(3).init_with_output(KEY, X), B(3, m=5).init(KEY, X))
+  y, variables = B(3, m=5).init_with_output(KEY, X)
+  return {"output": y, **variables, "params by default": B(3).init(KEY, X)["params"]}
 
 
-@as_flax
+@as_flax((2, 6))
 def test_keyword_only_fields(nn):
 
   class A(nn.Module, kw_only=True):
     a: int = 1
     b: int
 
-    def __call__(self, x):
-      return x * self.a * self.b
+    def __call__(self):
+      return self.a * self.b
 
-  return (A(b=2).apply({}, X), A(a=3, b=2).apply({}, X))
+  return (A(b=2).apply({}), A(a=3, b=2).apply({}))
 
 
-@as_flax
+@as_flax(6)
 def test_attribute_set_before_post_init(nn):
 
   class A(nn.Module):
@@ -72,10 +92,10 @@ def test_attribute_set_before_post_init(nn):
       self.b = self.a * 2
       super().__post_init__()
 
-    def __call__(self, x):
-      return x * self.b
+    def __call__(self):
+      return self.b
 
-  return A(3).apply({}, X)
+  return A(3).apply({})
 
 
 @raises_as_flax("IncorrectPostInitOverrideError")
@@ -92,22 +112,27 @@ def test_post_init_without_super(nn):
   return A().apply({}, X)
 
 
-@as_flax
+@as_flax(
+  {
+    "cloned wider": {"kernel": (4, 3), "bias": (3,)},
+    "copied": {"kernel": (4, 2), "bias": (2,)},
+    "as the clone": (True, True),
+  }
+)
 def test_clone_copy_equality_and_hash(nn):
   m = nn.Dense(2)
-  return (
-    m.clone(features=3).init(KEY, X),
-    m.copy(name="z").init(KEY, X),
-    m.copy().features,
-    m == m.clone(),
-    hash(m) == hash(m.clone()),
-  )
+  return {
+    "cloned wider": m.clone(features=3).init(KEY, X)["params"],
+    "copied": m.copy(name="z").init(KEY, X)["params"],
+    "as the clone": (m == m.clone(), hash(m) == hash(m.clone())),
+  }
 
 
-@as_flax
-def test_instance_is_frozen(nn):
+@as_flax({"kernel": (4, 3), "bias": (3,)})
+def test_an_instance_that_is_not_bound_takes_another_field(nn):
   m = nn.Dense(2)
   m.features = 3
+  return m.init(KEY, X)["params"]
 
 
 @raises_as_flax("SetAttributeInModuleSetupError")
@@ -137,7 +162,7 @@ def test_module_is_frozen_in_compact(nn):
   return C().init(KEY, X)
 
 
-@as_flax
+@as_flax(((3, 2), {"params": {"d": {"kernel": (4, 2), "bias": (2,)}}}))
 def test_property_reaches_setup(nn):
 
   class C(nn.Module):

@@ -6,8 +6,10 @@ from typing import Any
 
 from oracle import KEY, X, as_flax, raises_as_flax
 
+DENSE = {"kernel": (4, 4), "bias": (4,)}  # what `nn.Dense(4)` makes for X
 
-@as_flax
+
+@as_flax(((3, 4), {"params": {"Dense_0": DENSE, "Dense_1": DENSE}}))
 def test_instance_called_twice_is_one(nn):
 
   class C(nn.Module):
@@ -20,7 +22,15 @@ def test_instance_called_twice_is_one(nn):
   return C().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(
+  {
+    "one": {"params": {"a": DENSE}},
+    "twice the same": {"params": {"a": DENSE}},
+    "two": {"params": {"a": DENSE, "b": DENSE}},
+    "in two": {"params": {"a": {"a": DENSE}}},
+    "in a list": {"params": {"a": {"layers_0": DENSE, "layers_3": {"kernel": (4, 3), "bias": (3,)}}}},
+  }
+)
 def test_modules_passed_as_fields(nn):
 
   class C(nn.Module):
@@ -32,16 +42,17 @@ def test_modules_passed_as_fields(nn):
       return self.b(self.a(x)) if self.b else self.a(x)
 
   d = nn.Dense(4)
-  return (
-    C(d).init(KEY, X),
-    C(d, d).init(KEY, X),
-    C(nn.Dense(4, name="q"), nn.Dense(4)).init(KEY, X),
-    C(C(d), C(d)).init(KEY, X),
-    C(nn.Sequential([d, nn.relu, d, nn.Dense(3)])).init(KEY, X),
-  )
+  models = {
+    "one": C(d),
+    "twice the same": C(d, d),
+    "two": C(nn.Dense(4, name="q"), nn.Dense(4)),
+    "in two": C(C(d), C(d)),
+    "in a list": C(nn.Sequential([d, nn.relu, d, nn.Dense(3)])),
+  }
+  return {name: model.init(KEY, X) for name, model in models.items()}
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"Dense_0": DENSE, "Dense_1": DENSE, "C_2": {"a": DENSE}, "zz": DENSE}}))
 def test_modules_passed_on_in_compact(nn):
 
   class C(nn.Module):
@@ -74,7 +85,7 @@ def test_explicit_name_twice(nn):
   return C().init(KEY, X)
 
 
-@as_flax
+@as_flax({"params": {"a": {"kernel": (4, 2), "bias": (2,)}}})
 def test_submodule_named_as_nothing_else(nn):
 
   class C(nn.Module):
@@ -112,17 +123,17 @@ def test_variable_name_twice(nn):
   return C().init(KEY, X)
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"up": {"Dense_0": DENSE}, "down": {"Dense_0": DENSE}}}))
 def test_compact_name_scopes(nn):
 
   class C(nn.Module):
     @nn.compact_name_scope
     def up(self, x):
-      return nn.Dense(3)(x)
+      return nn.Dense(4)(x)
 
     @nn.compact_name_scope
     def down(self, x):
-      return nn.Dense(3)(x)
+      return nn.Dense(4)(x)
 
     def __call__(self, x):
       return self.up(x) + self.down(x)
@@ -130,22 +141,27 @@ def test_compact_name_scopes(nn):
   return C().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"up": {"Dense_0": DENSE}, "Dense_0": DENSE}}))
 def test_compact_name_scope_beside_compact(nn):
 
   class C(nn.Module):
     @nn.compact_name_scope
     def up(self, x):
-      return nn.Dense(3)(x)
+      return nn.Dense(4)(x)
 
     @nn.compact
     def __call__(self, x):
-      return self.up(x) + nn.Dense(3)(x) + self.up(x)
+      return self.up(x) + nn.Dense(4)(x) + self.up(x)
 
   return C().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(
+  (
+    (3, 3),
+    {"params": {"Dense_0": {"kernel": (4, 5), "bias": (5,)}, "Dense_1": {"kernel": (5, 3), "bias": (3,)}}},
+  )
+)
 def test_two_compact_methods(nn):
 
   class C(nn.Module):
@@ -155,12 +171,17 @@ def test_two_compact_methods(nn):
 
     @nn.compact
     def __call__(self, x):
-      return self.a(nn.Dense(4)(x))
+      return self.a(nn.Dense(5)(x))
 
   return C().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(
+  {
+    "with its child": ((3, 2), {"params": {"Dense_0": {"kernel": (4, 2), "bias": (2,)}}}),
+    "and one of its own": ((3, 3), {"params": {"w": (1,), "kernel": (4, 3), "bias": (3,)}}),
+  }
+)
 def test_share_scope_in_setup(nn):
 
   class D(nn.Module):
@@ -176,14 +197,6 @@ def test_share_scope_in_setup(nn):
     def __call__(self, x):
       return self.d(x)
 
-  class E(nn.Module):
-    a: Any
-
-    @nn.compact
-    def __call__(self, x):
-      self.param("w", nn.initializers.ones, (1,))
-      return self.a(x)
-
   class F(nn.Module):
     a: Any
 
@@ -195,10 +208,13 @@ def test_share_scope_in_setup(nn):
       self.param("w", nn.initializers.ones, (1,))
       return self.a(x)
 
-  return (C().init_with_output(KEY, X), F(nn.Dense(3)).init_with_output(KEY, X))
+  return {
+    "with its child": C().init_with_output(KEY, X),
+    "and one of its own": F(nn.Dense(3)).init_with_output(KEY, X),
+  }
 
 
-@as_flax
+@as_flax(((3, 2), {"params": {"d": {"kernel": (4, 2), "bias": (2,)}}}))
 def test_one_module_as_two_attributes(nn):
 
   class A(nn.Module):
@@ -212,7 +228,7 @@ def test_one_module_as_two_attributes(nn):
   return A().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(((3, 2), {"params": {"foo": {"kernel": (4, 2), "bias": (2,)}}}))
 def test_explicit_name_in_setup(nn):
 
   class A(nn.Module):
@@ -225,7 +241,7 @@ def test_explicit_name_in_setup(nn):
   return A().init_with_output(KEY, X)
 
 
-@as_flax
+@as_flax(((3, 4), {"params": {"b": DENSE}}))
 def test_unused_setup_submodule_makes_nothing(nn):
 
   class A(nn.Module):

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 
 import flax.errors
 import flax.linen
 import jax
 import jax.numpy as jnp
 import pytest
-from oracle import KEY, X, as_flax, core
+from oracle import KEY, X, as_flax, core, same, shown
 
 import minilinen
 
+ENCODER_DECODER = {"params": {"e": {"kernel": (4, 2), "bias": (2,)}, "d": {"kernel": (2, 4), "bias": (4,)}}}
 
-@as_flax
+
+@as_flax(
+  {
+    "init": ENCODER_DECODER,
+    "init by encode": {"params": {"e": {"kernel": (4, 2), "bias": (2,)}}},
+    "encode": [(3, 2), (3, 2), (3, 2)],
+    "a lambda": (3, 4),
+    "bound": ((3, 2), (3, 2), ENCODER_DECODER),
+    "bound and unbound": [{"params": {"kernel": (4, 2), "bias": (2,)}}] * 2,
+  }
+)
 def test_method_by_name_function_and_lambda(nn):
 
   class AE(nn.Module):
@@ -33,45 +45,46 @@ def test_method_by_name_function_and_lambda(nn):
 
   m = AE()
   v = m.init(KEY, X)
-  return (
-    v,
-    m.apply(v, X, method="encode"),
-    m.apply(v, X, method=AE.encode),
-    m.apply(v, X, method=m.encode),
-    m.init(KEY, X, method=AE.encode),
-    m.apply(v, X, method=lambda s, x: s.d(s.e(x))),
-    m.bind(v).encode(X),
-    m.bind(v).e(X),
-    m.bind(v).variables,
-    m.bind(v).e.variables,
-    m.bind(v).e.unbind()[1],
-  )
+  bound = m.bind(v)
+  return {
+    "init": v,
+    "init by encode": m.init(KEY, X, method=AE.encode),
+    "encode": [m.apply(v, X, method=method) for method in ("encode", AE.encode, m.encode)],
+    "a lambda": m.apply(v, X, method=lambda s, x: s.d(s.e(x))),
+    "bound": (bound.encode(X), bound.e(X), bound.variables),
+    "bound and unbound": [bound.e.variables, bound.e.unbind()[1]],
+  }
 
 
-@as_flax
+@as_flax(
+  {
+    "output": (3, 3),
+    "params": {"layers_0": {"kernel": (4, 2), "bias": (2,)}, "layers_1": {"kernel": (2, 3), "bias": (3,)}},
+    "log": ["Sequential.__call__", "inner", "Dense.__call__", "inner", "Dense.__call__", "inner"],
+  }
+)
 def test_interceptors_nest(nn):
   log = []
 
   def f(next_fun, args, kwargs, ctx):
-    log.append((type(ctx.module).__name__, ctx.method_name))
+    log.append(f"{type(ctx.module).__name__}.{ctx.method_name}")
     y = next_fun(*args, **kwargs)
     return y * 2 if isinstance(ctx.module, nn.Dense) and ctx.method_name == "__call__" else y
 
   def g(next_fun, args, kwargs, ctx):
-    log.append("g")
+    log.append("inner")
     return next_fun(*args, **kwargs)
 
   with nn.intercept_methods(f), nn.intercept_methods(g):
-    r = nn.Sequential([nn.Dense(2), nn.Dense(3)]).init_with_output(KEY, X)
-  return (r, [str(l) for l in log])
+    y, variables = nn.Sequential([nn.Dense(2), nn.Dense(3)]).init_with_output(KEY, X)
+  return {"output": y, **variables, "log": log}
 
 
-@pytest.mark.filterwarnings(
-  "ignore::minilinen.errors.DroppedValueWarning"
-)  # "intermediates" stop at scan and vmap
-@as_flax
-def test_interceptors_see_the_body_behind_a_boundary_as_any_call(nn):
-  """Flax tells besides of calls of modules that it makes and throws away; those have no path, or are of `setup`."""
+def bodies_behind_boundaries(nn):
+  """What an interceptor sees of each lift, and what is captured there.
+
+  Flax tells besides of calls of modules that it makes and throws away; those have no path, or are of `setup`.
+  """
 
   class Set(nn.Module):
     def setup(self):
@@ -134,12 +147,51 @@ def test_interceptors_see_the_body_behind_a_boundary_as_any_call(nn):
 
   with nn.intercept_methods(listen):
     v = Net().init(KEY, X)
+    at_init = len(log)
     Net().apply(v, X)
   _, captured = Net().apply(v, X, capture_intermediates=lambda module, name: name in ("__call__", "helper"))
-  return [repr(line) for line in log], captured
+  return {"init": log[:at_init], "apply": log[at_init:], "captured": captured["intermediates"]}
 
 
-@as_flax
+# "intermediates" stop at scan and vmap.
+@pytest.mark.filterwarnings("ignore::minilinen.errors.DroppedValueWarning")
+def test_interceptors_see_the_body_behind_a_boundary_as_any_call():
+  found = same(bodies_behind_boundaries)
+  calls = Counter(line.split()[-1] for line in found["apply"] if "__call__" in line)
+  assert {name: n for name, n in calls.items() if "/" not in name} == {
+    "ScanSet_0": 2,
+    "VmapSet_0": 1,
+    "CheckpointSet_0": 1,
+    "CheckpointJitSet_0": 1,
+    "CheckpointSet_1": 1,
+    "ScanCompact_0": 2,
+    "VmapCompact_0": 1,
+    "CheckpointCompact_0": 1,
+    "CheckpointJitCompact_0": 1,
+    "Jitted_0": 1,
+    "Dense_0": 7,
+    "Dense_1": 1,
+  }
+  assert {name: sorted(sown) for name, sown in found["captured"].items() if name != "__call__"} == {
+    "CheckpointSet_0": ["__call__", "d", "helper"],
+    "CheckpointSet_1": ["__call__", "d", "helper"],
+    "CheckpointJitSet_0": ["__call__", "d", "helper"],
+    "CheckpointCompact_0": ["Dense_0", "__call__"],
+    "CheckpointJitCompact_0": ["Dense_0", "__call__"],
+    "Jitted_0": ["Dense_0", "__call__"],
+    "Dense_0": ["__call__"],
+  }
+  assert shown(found["captured"]["Dense_0"]["__call__"]) == ((3, 4),) * 5
+
+
+@as_flax(
+  {
+    "init": {"params": {"kernel": (4, 3), "bias": (3,)}},
+    "apply": (3, 3),
+    "init_with_output": ((3, 3), {"params": {"kernel": (4, 3), "bias": (3,)}}),
+    "mutable": ((3, 3), {}),
+  }
+)
 def test_functional_init_and_apply(nn):
 
   def f(m, x):
@@ -147,10 +199,17 @@ def test_functional_init_and_apply(nn):
 
   m = nn.Dense(3)
   v = nn.init(f, m)(KEY, X)
-  return (v, nn.apply(f, m)(v, X), nn.init_with_output(f, m)(KEY, X), nn.apply(f, m, mutable=["a"])(v, X))
+  return {
+    "init": v,
+    "apply": nn.apply(f, m)(v, X),
+    "init_with_output": nn.init_with_output(f, m)(KEY, X),
+    "mutable": nn.apply(f, m, mutable=["a"])(v, X),
+  }
 
 
-@as_flax
+@as_flax(
+  {"params": {"layers_0": {"kernel": (3, 2), "bias": (2,)}, "layers_1": {"kernel": (2, 3), "bias": (3,)}}}
+)
 def test_lazy_init(nn):
   return nn.Sequential([nn.Dense(2), nn.Dense(3)]).lazy_init(KEY, jax.ShapeDtypeStruct((2, 3), jnp.float32))
 
@@ -172,7 +231,7 @@ def test_lazy_init_that_needs_values():
     assert not jnp.any(program(flax.linen)["params"]["w"])
 
 
-@as_flax
+@as_flax(({"": "C", "Sequential_0": "Sequential", "Dense_0": "Dense", "Dense_1": "Dense"}, ()))
 def test_module_paths(nn):
 
   class C(nn.Module):
@@ -183,7 +242,7 @@ def test_module_paths(nn):
   return ({k: type(v).__name__ for k, v in C().module_paths(KEY, X).items()}, C().bind(C().init(KEY, X)).path)
 
 
-@as_flax
+@as_flax(((3, 4), {"batch_stats": {"mean": (4,), "var": (4,)}, "params": {"scale": (4,), "bias": (4,)}}))
 def test_bind_with_mutable(nn):
   m = nn.BatchNorm(use_running_average=False)
   v = m.init(KEY, X)
@@ -192,13 +251,22 @@ def test_bind_with_mutable(nn):
   return (y, b.variables)
 
 
-@as_flax
+@as_flax(
+  {
+    "all but params": ((3, 4), {"batch_stats": {"mean": (4,), "var": (4,)}}),
+    "a set": ((3, 4), {"batch_stats": {"mean": (4,), "var": (4,)}}),
+    "everything at init": {
+      "batch_stats": {"mean": (4,), "var": (4,)},
+      "params": {"scale": (4,), "bias": (4,)},
+    },
+  }
+)
 def test_mutable_as_deny_list_set_and_true(nn):
   D = core(nn).DenyList
   m = nn.BatchNorm(use_running_average=False)
   v = m.init(KEY, X)
-  return (
-    m.apply(v, X, mutable=D("params")),
-    m.apply(v, X, mutable={"batch_stats", "x"}),
-    m.init(KEY, X, mutable=True),
-  )
+  return {
+    "all but params": m.apply(v, X, mutable=D("params")),
+    "a set": m.apply(v, X, mutable={"batch_stats", "x"}),
+    "everything at init": m.init(KEY, X, mutable=True),
+  }

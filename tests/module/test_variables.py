@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from oracle import KEY, KEY2, X, as_flax, raises_as_flax
 
 
-@as_flax
+@as_flax([{"counter": {"count": 0}}] + [(1, {"counter": {"count": 1}})] * 3)
 def test_counter_forms_of_mutable(nn):
 
   class C(nn.Module):
@@ -20,7 +20,7 @@ def test_counter_forms_of_mutable(nn):
       return c.value
 
   v = C().init(KEY)
-  return (v, C().apply(v, mutable=["counter"]), C().apply(v, mutable=True), C().apply(v, mutable="counter"))
+  return [v, *(C().apply(v, mutable=mutable) for mutable in (["counter"], True, "counter"))]
 
 
 @raises_as_flax("ModifyScopeVariableError")
@@ -35,33 +35,39 @@ def test_write_to_an_immutable_collection(nn):
   return C().apply({"counter": {"count": jnp.zeros(())}})
 
 
-@as_flax
+DRAWN = {"a": (2,), "b": (2,), "none named": (2,), "dropout": (3, 4), "dropout by a": (3, 4), "has b": False}
+
+
+@as_flax(
+  {
+    "a given": {**DRAWN, "has a": True},
+    "dropout given": {**DRAWN, "has a": False},
+    "one key, of params": {**DRAWN, "has a": False},
+    "typed keys": {**DRAWN, "a": (), "b": (), "none named": (), "has a": True},
+  }
+)
 def test_streams_and_their_fallback(nn):
 
   class C(nn.Module):
     @nn.compact
     def __call__(self, x):
-      a = self.make_rng("a")
-      d = nn.Dropout(0.5, deterministic=False)(x)
-      b = self.make_rng("b")
-      p = self.make_rng()
-      return (
-        a,
-        d,
-        b,
-        p,
-        nn.Dropout(0.5, deterministic=False, rng_collection="a")(x),
-        self.has_rng("b"),
-        self.has_rng("zz"),
-      )
+      return {
+        "a": self.make_rng("a"),
+        "dropout": nn.Dropout(0.5, deterministic=False)(x),
+        "b": self.make_rng("b"),
+        "none named": self.make_rng(),
+        "dropout by a": nn.Dropout(0.5, deterministic=False, rng_collection="a")(x),
+        "has a": self.has_rng("a"),
+        "has b": self.has_rng("b"),
+      }
 
   m = C()
-  return (
-    m.init_with_output({"params": KEY, "a": KEY2}, X),
-    m.apply({}, X, rngs={"params": KEY, "dropout": KEY2}),
-    m.apply({}, X, rngs=KEY),
-    m.apply({}, X, rngs={"a": jax.random.key(0), "params": jax.random.key(1)})[0],
-  )
+  return {
+    "a given": m.init_with_output({"params": KEY, "a": KEY2}, X)[0],
+    "dropout given": m.apply({}, X, rngs={"params": KEY, "dropout": KEY2}),
+    "one key, of params": m.apply({}, X, rngs=KEY),
+    "typed keys": m.apply({}, X, rngs={"a": jax.random.key(0), "params": jax.random.key(1)}),
+  }
 
 
 @raises_as_flax("InvalidRngError")
@@ -69,7 +75,22 @@ def test_missing_stream(nn):
   return nn.Dropout(0.5, deterministic=False).apply({}, X, rngs={"a": KEY})
 
 
-@as_flax
+TWICE = ((3, 4), (3, 4))  # what two calls left
+
+
+@as_flax(
+  {
+    "init": {"params": {"Dense_0": {"kernel": (4, 4), "bias": (4,)}}, "s": {"sum": (3, 4)}},
+    "nothing mutable": ((3, 4), False),
+    "intermediates": (((3, 4), True), {"intermediates": {"h": TWICE}}),
+    "s": (((3, 4), False), {"s": {"sum": (3, 4)}}),
+    "all captured": (
+      ((3, 4), True),
+      {"intermediates": {"Dense_0": {"__call__": TWICE}, "h": TWICE, "__call__": (((3, 4), True),)}},
+    ),
+    "of Dense": (((3, 4), True), {"intermediates": {"Dense_0": {"__call__": TWICE}, "h": TWICE}}),
+  }
+)
 def test_sow_and_captured_intermediates(nn):
 
   class C(nn.Module):
@@ -84,19 +105,28 @@ def test_sow_and_captured_intermediates(nn):
 
   m = C()
   v = m.init(KEY, X)
-  return (
-    v,
-    m.apply(v, X),
-    m.apply(v, X, mutable=["intermediates"]),
-    m.apply(v, X, mutable=["s"]),
-    m.apply(v, X, capture_intermediates=True),
-    m.apply(
-      v, X, capture_intermediates=lambda md, n: type(md).__name__ == "Dense", mutable=["intermediates"]
-    ),
-  )
+  dense_alone = lambda module, name: type(module).__name__ == "Dense"  # noqa: E731
+  return {
+    "init": v,
+    "nothing mutable": m.apply(v, X),
+    "intermediates": m.apply(v, X, mutable=["intermediates"]),
+    "s": m.apply(v, X, mutable=["s"]),
+    "all captured": m.apply(v, X, capture_intermediates=True),
+    "of Dense": m.apply(v, X, capture_intermediates=dense_alone, mutable=["intermediates"]),
+  }
 
 
-@as_flax
+@as_flax(
+  {
+    "variables": {
+      "params": {"Dense_0": {"kernel": (4, 4), "bias": (4,)}, "Dense_1": {"kernel": (4, 2), "bias": (2,)}},
+      "perturbations": {"h": (3, 4)},
+    },
+    "loss": (),
+    "without perturbations": (),
+    "gradient": {"h": (3, 4)},
+  }
+)
 def test_perturb_gives_the_gradient_of_an_intermediate(nn):
 
   class C(nn.Module):
@@ -109,7 +139,8 @@ def test_perturb_gives_the_gradient_of_an_intermediate(nn):
   m = C()
   v = m.init(KEY, X)
   g = jax.grad(lambda p: m.apply({"params": v["params"], "perturbations": p}, X))(v["perturbations"])
-  return (v, m.apply(v, X), m.apply({"params": v["params"]}, X), g)
+  loss, alone = m.apply(v, X), m.apply({"params": v["params"]}, X)
+  return {"variables": v, "loss": loss, "without perturbations": alone, "gradient": g}
 
 
 @raises_as_flax("ValueError")
@@ -123,7 +154,7 @@ def test_perturbation_of_another_name(nn):
   return C().apply({"perturbations": {"z": X}}, X)
 
 
-@as_flax
+@as_flax({"params": {"a": (1,)}, "st": {"a": 1.0}})
 def test_one_name_in_two_collections(nn):
 
   class C(nn.Module):
@@ -136,7 +167,7 @@ def test_one_name_in_two_collections(nn):
   return C().init(KEY, X)
 
 
-@as_flax
+@as_flax(({"params": {"t": {"a": (2,), "b": ((1,),)}}}, (2,)))
 def test_parameter_that_is_a_tree(nn):
 
   class A(nn.Module):
