@@ -17,7 +17,7 @@ from minilinen import errors
 from minilinen.core.filters import CollectionFilter
 from minilinen.module import Module
 from minilinen.tracing import Trace, abstract, describe
-from minilinen.tracing.checks import Findings, compared
+from minilinen.tracing.checks import Findings
 from minilinen.tracing.recording import trace
 from minilinen.tracing.told import Told
 
@@ -90,5 +90,7 @@ def _differences(made: Trace, variables: Any, whole: bool, state: bool) -> list[
   given = describe(abstract(variables))
   if not isinstance(given, dict) or not isinstance(given.get("params"), Mapping):
     return []
+  from minilinen.tracing.checks.variables import compared
+
   found = list(compared(made.variables(), given, made.items, state))
   return found if whole else [f for f in found if f.kind != "ExtraVariableHint"]

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 from jax import api_util, core
-from jax.extend import core as extend_core
-from jax.extend import linear_util, source_info_util
+from jax._src import core as inner_core  # `jax.extend` has these too, and imports Pallas
+from jax._src import linear_util, source_info_util
 from jax.interpreters import ad, batching, mlir, partial_eval
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def witness(name: str, tell: Callable[..., None]) -> Callable[..., None]:
   Returns:
     A function of a transform that is under way, of values that belong to it, and of the parameters.
   """
-  primitive = extend_core.Primitive(name)
+  primitive = inner_core.Primitive(name)
   nothing = np.False_
 
   def partly(trace: Any, *values: Any, **params: Any) -> Any:
@@ -231,7 +231,7 @@ _RUN_ONCE = (_BY_USE["jit"], _BY_USE["checkpoint / remat"])
 
 def current_trace() -> Any:
   """The innermost transform that is under way; eager evaluation counts as one."""
-  return extend_core.find_top_trace(())
+  return inner_core.find_top_trace(())
 
 
 def outer_trace(trace: Any) -> Any:

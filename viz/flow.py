@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from minilinen.tracing import Trace
-from minilinen.tracing.equations.program import FORWARD, Equation, owners_of
+from minilinen.tracing.equations.phases import FORWARD
+from minilinen.tracing.equations.program import Equation, owners_of
 from minilinen.tracing.paths import Path
 from minilinen.tracing.spec import Spec
 

@@ -2,8 +2,9 @@
 
 It is frozen data and holds specs in the place of arrays, so it can be kept, compared, pickled and saved. What can be
 asked of it is computed from its fields when somebody asks: models (`models.py`), costs (`equations/`), mistakes
-(`checks/`), its file (`files.py`). `recording` makes it; the trace of a recording that still
-runs (`recording.Live`) shows at each look what is there so far. All views of `viz` are functions of it.
+(`checks/`), its file (`files.py`); what only few ask for is imported then. `recording` makes it; the trace of a
+recording that still runs (`recording.Live`) shows at each look what is there so far. All views of `viz` are functions
+of it.
 """
 
 from __future__ import annotations
@@ -14,18 +15,12 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-from minilinen.tracing import checks, files, rebuilt
+from minilinen.tracing import errors, rebuilt
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
-from minilinen.tracing.equations.cost import Cost, cost_of
+from minilinen.tracing.equations.cost import Cost
 from minilinen.tracing.equations.program import Equation, Program, Unread
 from minilinen.tracing.equations.reach import Unused, unused
-from minilinen.tracing.errors import (
-  NoEquationsError,
-  NoSuchPathError,
-  SharedEquationError,
-  UnknownEquationError,
-)
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, depth_first, nested
 from minilinen.tracing.globs import matches
 from minilinen.tracing.identity import VariableTree, implied_trees
@@ -133,7 +128,7 @@ class Trace:
     by_path = self._calls_by_path
     calls = by_path.get(Path.of(path))
     if calls is None:
-      raise NoSuchPathError.of(Path.of(path).bare, self.paths)
+      raise errors.NoSuchPathError.of(Path.of(path).bare, self.paths)
     return calls
 
   @cached_property
@@ -221,7 +216,7 @@ class Trace:
   def _reading(self) -> tuple[Program, dict[int, list[int]]]:
     """The program, and for the `id` of each of JAX's equations the numbers of ours."""
     if self.code is None:
-      raise NoEquationsError()
+      raise errors.NoEquationsError()
     return self.code.read(self.records) if isinstance(self.code, Unread) else (self.code, {})
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
@@ -254,10 +249,10 @@ class Trace:
       places = (program.equations[i].owner for i in numbers.get(id(equation), ()))
       found = {(owner.run, owner.path): owner for owner in places}
       if not found:
-        raise UnknownEquationError(primitive=getattr(equation, "primitive", repr(equation)))
+        raise errors.UnknownEquationError(primitive=getattr(equation, "primitive", repr(equation)))
       if len(found) > 1:
         owners = ", ".join(sorted(path.bare for _, path in found))
-        raise SharedEquationError(primitive=equation.primitive.name, owners=owners)
+        raise errors.SharedEquationError(primitive=equation.primitive.name, owners=owners)
       (owner,) = found.values()
     else:
       owner = equation.owner
@@ -269,6 +264,8 @@ class Trace:
     Raises:
       NoEquationsError: if the code really ran: then JAX wrote no equations down.
     """
+    from minilinen.tracing.equations.accounts import cost_of
+
     return cost_of(self.name, self.program.equations, self.models)
 
   def unused(self) -> Unused:
@@ -286,8 +283,10 @@ class Trace:
     whose use never reaches the output, modules that were not called, runs that ended in an exception or were traced
     again and again. `nn.check` asks more: whether variables are those of a model.
     """
+    from minilinen.tracing.checks import every
+
     known = self.has_equations and self.error is None
-    return checks.check(self.items, self.trees, (self.program, self.unused()) if known else None)
+    return every.check(self.items, self.trees, (self.program, self.unused()) if known else None)
 
   def at(self, **dimensions: int) -> Trace:
     """The trace with numbers in the place of symbolic dimensions, as if it had been made with these.
@@ -310,6 +309,8 @@ class Trace:
 
   def to_json(self) -> str:
     """The trace as JSON text, one record a line; `files` says how it is built."""
+    from minilinen.tracing import files
+
     return files.dumps(self._plain(), self.records)
 
   @staticmethod
@@ -319,6 +320,8 @@ class Trace:
     Raises:
       TraceFileError: if the text is no trace, is cut off, or is of another version.
     """
+    from minilinen.tracing import files
+
     return files.loads(Trace, text)
 
   def save(self, file: str | os.PathLike[str]) -> None:
@@ -334,6 +337,8 @@ class Trace:
     Raises:
       TraceFileError: if the file holds no trace, is cut off, or is of another version.
     """
+    from minilinen.tracing import files
+
     return files.load(Trace, file)
 
   def __eq__(self, other: object) -> bool:

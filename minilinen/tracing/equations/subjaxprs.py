@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minilinen import jax_internals
-from minilinen.tracing.equations.work import Count, is_known
+from minilinen.tracing.equations.formula import Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ def subjaxprs_of(equation: Any) -> list[SubJaxpr]:
       ]
     case "shard_map":
       return [SubJaxpr(jax_internals.bodies(equation)[0], ins, outs, times=params["mesh"].size)]
+  from minilinen.tracing.equations.rules import is_known
+
   inner = jax_internals.bodies(equation)
   is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
   return [SubJaxpr(inner[0], ins, outs)] if is_call else []
