@@ -5,11 +5,10 @@ If a new JAX moves one of them, this is the only file to mend.
 
 from __future__ import annotations
 
-import os
 import sys
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -90,18 +89,15 @@ def name_stack(equation: Any) -> Any:
   return equation.source_info.name_stack
 
 
-def frames(equation: Any) -> list[tuple[types.CodeType, int]]:
+def frames(equation: Any) -> Iterable[tuple[types.CodeType, int]]:
   """The frames in which an equation was traced, innermost first: the code of each, and where it was in it."""
   traceback = equation.source_info.traceback
-  return list(zip(*traceback.raw_frames())) if traceback is not None else []
+  return zip(*traceback.raw_frames()) if traceback is not None else ()
 
 
-def begins_jaxpr(code: types.CodeType) -> bool:
-  """Whether a frame is where JAX began to write down a body: further out is whoever asked for it first."""
-  return code.co_name.startswith("trace_to_jaxpr") and code.co_filename.endswith(_PARTIAL_EVAL)
-
-
-_PARTIAL_EVAL = f"interpreters{os.sep}partial_eval.py"
+def passed_over(file: str) -> None:
+  """Takes a file of ours out of the lines that JAX tells equations and profiles to come from."""
+  source_info_util.register_exclusion(file)
 
 
 def bodies(equation: Any) -> list[Any]:

@@ -26,6 +26,7 @@ import jax
 from minilinen import jax_internals
 from minilinen.tracing.recorder import Recorder, current
 
+jax_internals.passed_over(__file__)
 _PLACES = jax_internals.tracing_functions()
 _NOT_THE_USERS = ("jax.", "jaxlib.", "numpy.", "minilinen.core.initial.")
 

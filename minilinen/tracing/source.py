@@ -90,7 +90,7 @@ def source_at(frame: types.FrameType, line: int) -> Source | None:
 def source_of_frames(frames: Iterable[CodePlace]) -> Source | None:
   """The first frame of the user's, innermost first, or None."""
   for code, place in frames:
-    if _is_users(code):
+    if not _internal.get(code.co_filename) and _is_users(code):
       where = (code.co_filename, code.co_qualname, code.co_firstlineno, place)
       found = _places.get(where)
       if found is None:

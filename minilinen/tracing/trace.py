@@ -217,7 +217,9 @@ class Trace:
     """The program, and for the `id` of each of JAX's equations the numbers of ours."""
     if self.code is None:
       raise errors.NoEquationsError()
-    return self.code.read(self.records) if isinstance(self.code, Unread) else (self.code, {})
+    from minilinen.tracing.equations import reading
+
+    return reading.read(self.code, self.records) if isinstance(self.code, Unread) else (self.code, {})
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
     """The equations in order, also those in loops, branches and jitted functions.

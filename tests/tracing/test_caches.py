@@ -276,3 +276,16 @@ def test_without_these_places_each_recording_has_caches_of_its_own(monkeypatch: 
       jitted(X)
     assert len(trace.calls()) == len(nn.trace(jitted)(X).calls()) == 1
     assert places() == before
+
+
+def test_what_is_traced_while_somebody_records_tells_no_line_of_ours() -> None:
+  """JAX keeps the bodies of its own functions: what is compiled later shows the user's lines in a profile."""
+
+  @jax.jit
+  def own(x: Any) -> Any:
+    return jax.nn.hard_swish(x) + jnp.nanmedian(x)
+
+  with nn.record():
+    own(X)
+  text = jax.jit(lambda x: own(x) * 2).lower(X).as_text(debug_info=True)
+  assert __file__ in text and "caches.py" not in text

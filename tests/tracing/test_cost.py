@@ -347,6 +347,30 @@ def test_a_line_of_the_users_owns_what_it_led_to():
   assert lines[1] == ["sin", "cos", "mul", "mul", "mul"] and "add" in lines[2]
 
 
+def here(fun, x):
+  return fun(x)
+
+
+def there(fun, x):
+  return fun(x)
+
+
+@pytest.mark.parametrize(
+  "fun",
+  [
+    jax.nn.relu, jax.nn.softmax, jnp.linalg.norm, jnp.median, jax.jit(jax.nn.gelu), jax.checkpoint(jax.nn.silu),
+    lambda x: jax.lax.map(jax.nn.relu, x), jax.grad(lambda x: jax.nn.logsumexp(x)),
+  ],
+)  # fmt: skip
+def test_what_jax_traced_once_is_of_the_line_that_calls_it(fun):
+  """JAX keeps the bodies of its own functions, from one trace to the next too; no line is told that called before."""
+  trace(lambda x: here(fun, x))("f32[3]")
+  both = trace(lambda x: (here(fun, x), there(fun, x)))("f32[3]").equations()
+  assert {e.source.file for e in both} == {__file__}
+  first, second = ([e.primitive for e in both if e.source.function == f.__name__] for f in (here, there))
+  assert first == second and (first or "<lambda>" in {e.source.function for e in both})
+
+
 def test_a_jitted_module_that_is_called_again_stands_in_the_call_that_is_there():
   class Twice(nn.Module):
     @nn.compact

@@ -154,7 +154,7 @@ class OfRun:
 
 @dataclass(frozen=True, eq=False)
 class Unread:
-  """The equations of a trace as JAX wrote them down, until somebody asks for the program.
+  """The equations of a trace as JAX wrote them down, until somebody asks for the program; `reading` reads them.
 
   Attributes:
     jaxpr: without its constants.
@@ -170,13 +170,3 @@ class Unread:
   results: tuple[str, ...]
   of_runs: Mapping[int, Sequence[OfRun]] = field(default_factory=dict)
   shared: Mapping[int, Sequence[int]] = field(default_factory=dict)
-
-  def read(self, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
-    """The program, and for the `id` of each of JAX's equations the numbers of ours.
-
-    Args:
-      records: all that happened, depth first.
-    """
-    from minilinen.tracing.equations import reading
-
-    return reading.read(self, records)

@@ -1,6 +1,6 @@
 """May be skipped: reads what JAX wrote down, with the bodies of loops, branches and functions, into one flat list.
 
-`program.Unread` asks for it when somebody asks a trace for its equations.
+`Trace.program` asks for it when somebody asks for the equations.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class _Reader:
     self.equations: list[Equation] = []
     self.values: list[Value] = []
     self.origins: dict[int, list[int]] = {}
+    self.places: dict[tuple[Any, int], tuple[_Around, _Around]] = {}
     self.works: dict[int, tuple[Work, str | None]] = {}
 
   def bind(self, jaxpr: Any) -> dict[Any, int]:
@@ -107,8 +108,8 @@ class _Reader:
         outputs.append(names[variable])
       number = len(self.equations)
       self.origins.setdefault(id(equation), []).append(number)
-      self.equations.append(self.equation(equation, here, inputs, tuple(outputs)))
       bodies = subjaxprs_of(equation)
+      self.equations.append(self.equation(equation, here, inputs, tuple(outputs), bool(bodies)))
       if bodies:
         self.enter(equation, bodies, number, here)
     for of_run in waiting:
@@ -127,6 +128,12 @@ class _Reader:
     names = jax_internals.name_stack(equation)
     if not names.stack:
       return around
+    known = self.places.get((names.stack, id(around)))
+    if known is None:
+      known = self.places[names.stack, id(around)] = self.place_by_names(names, around), around
+    return known[0]
+
+  def place_by_names(self, names: Any, around: _Around) -> _Around:
     found = self.known.get(names.stack)
     if found is None:
       found = (self.marked[mark] for mark in marks.calls_of(names.stack))
@@ -154,21 +161,18 @@ class _Reader:
   def source(self, equation: Any, around: int) -> Source | None:
     """The user's line: in the body that the equation stands in, or that of the equation whose body it is.
 
-    A function of JAX's own has been traced for whoever called it first, so further out is not looked.
+    A function of JAX's own has no line of its own: JAX traces it once, for whoever calls it first, and keeps only the
+    frames inside of it.
     """
-    frames = jax_internals.frames(equation)
-    here = itertools.takewhile(lambda frame: not jax_internals.begins_jaxpr(frame[0]), frames)
-    found = source_of_frames(here)
-    if found is None:
-      found = source_of_frames(frames) if around < 0 else self.equations[around].source
-    return found
+    found = source_of_frames(jax_internals.frames(equation))
+    return self.equations[around].source if found is None and around >= 0 else found
 
   def equation(
-    self, equation: Any, here: _Around, inputs: tuple[int, ...], outputs: tuple[int, ...]
+    self, equation: Any, here: _Around, inputs: tuple[int, ...], outputs: tuple[int, ...], has_bodies: bool
   ) -> Equation:
     """An equation as if it had no body."""
     if id(equation) not in self.works:
-      self.works[id(equation)] = (NOTHING, None) if subjaxprs_of(equation) else work_of(equation)
+      self.works[id(equation)] = (NOTHING, None) if has_bodies else work_of(equation)
     work, note = self.works[id(equation)]
     taken = here.notes if note is None else (*here.notes, note)
     if here.owner.run in self.trees and here.owner.tree < 0:

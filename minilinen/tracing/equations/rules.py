@@ -13,6 +13,7 @@ as `exp` are counted apart. Where they differ:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -83,7 +84,12 @@ def size(shape: tuple[Count, ...]) -> Count:
 
 
 def _nbytes(aval: Any) -> Count:
-  return size(aval.shape) * itemsize(str(aval.dtype)) if hasattr(aval, "shape") else 0
+  return size(aval.shape) * _itemsize(aval.dtype) if hasattr(aval, "shape") else 0
+
+
+@functools.lru_cache(maxsize=256)
+def _itemsize(dtype: Any) -> int:
+  return itemsize(str(dtype))
 
 
 def _in(equation: Any, index: int = 0) -> Count:
