@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minilinen.tracing.events import Body, Call, Caught, Create, Lift, Record, Run, Span
+from minilinen.tracing.uncollected import uncollected
 
 # Of the very many drafts of events; they stay empty.
 _NO_ITEMS: list[Draft] = []
@@ -52,6 +53,7 @@ class Draft:
     return self.fields["path"], self.fields.get("collection"), self.fields.get("name")
 
 
+@uncollected()
 def settled(drafts: list[Draft]) -> list[tuple[Draft, int]]:
   """All drafts depth first, each with the number of the span around it; it is decided now which of them hold."""
   aside = _aside(drafts)
@@ -68,6 +70,7 @@ def settled(drafts: list[Draft]) -> list[tuple[Draft, int]]:
   return numbered
 
 
+@uncollected()
 def records_of(numbered: list[tuple[Draft, int]]) -> tuple[Record, ...]:
   """Records of drafts that are settled."""
   inside: dict[int, list[Record]] = {}

@@ -14,12 +14,10 @@ is saved raises VERSION.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -33,6 +31,7 @@ from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, neste
 from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.spec import Opaque, Spec
 from minilinen.tracing.tables import Damaged, Tables, as_text
+from minilinen.tracing.uncollected import uncollected
 
 FORMAT, VERSION = "minilinen.trace", 8
 _TABLES = "names", "sources", "values", "records"
@@ -48,20 +47,8 @@ def loads(kind: type[T], text: str, file: str = "the text") -> T:
   Raises:
     TraceFileError: if it holds none that can be read.
   """
-  with _uncollected():
+  with uncollected():
     return _loads(kind, text, file)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-  """Without Python's garbage collector, which looks at all that is alive again and again, here in vain."""
-  enabled = gc.isenabled()
-  gc.disable()
-  try:
-    yield
-  finally:
-    if enabled:
-      gc.enable()
 
 
 def _loads(kind: type[T], text: str, file: str) -> T:
@@ -106,7 +93,7 @@ def _why_no_json(text: str, error: Exception) -> dict[str, str]:
 
 def dumps(trace: Any, records: tuple[Record, ...]) -> str:
   """A trace, whose equations are read, as JSON text, with a line for each of its records; they stand last."""
-  with _uncollected():
+  with uncollected():
     return _dumps(trace, records)
 
 

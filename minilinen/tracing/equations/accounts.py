@@ -12,6 +12,7 @@ from minilinen.tracing.equations.program import EITHER, Equation
 from minilinen.tracing.equations.work import COUNTS, Count, Work
 from minilinen.tracing.events import Path
 from minilinen.tracing.spec import Spec
+from minilinen.tracing.uncollected import uncollected
 
 
 class Module(Protocol):
@@ -28,6 +29,7 @@ class Module(Protocol):
   def counts(self, collection: str, name: str) -> bool: ...
 
 
+@uncollected()
 def cost_of(name: str, equations: Iterable[Equation], models: Iterable[Iterable[Module]]) -> Cost:
   """The costs of a function.
 

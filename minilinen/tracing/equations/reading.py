@@ -29,8 +29,10 @@ from minilinen.tracing.equations.work import NOTHING, Count, Work
 from minilinen.tracing.events import Record
 from minilinen.tracing.source import Source, source_of_frames
 from minilinen.tracing.spec import Opaque, Value, spec_of
+from minilinen.tracing.uncollected import uncollected
 
 
+@uncollected()
 def read(code: Unread, records: Sequence[Record]) -> tuple[Program, dict[int, list[int]]]:
   """The program, and for the `id` of each of JAX's equations the numbers of ours.
 
