@@ -43,14 +43,25 @@ FLOORS = {
   "minilinen/module/": "module/misuse module/fields module/identity module/naming module/running"
   " module/variables tracing/trees errors/every_error errors/traps_modules errors/advice_modules"
   " errors/tracebacks lift/jit_setup lift/jit_sharing",
+  "minilinen/module/arguments": "errors/advice_beginners errors/advice errors/every_error",
+  "minilinen/module/foreign": "errors/advice errors/advice_beginners errors/advice_values errors/traps_values"
+  " errors/tracebacks errors/every_error",
+  "minilinen/module/mistakes": "errors/advice_asked errors/advice_beginners errors/advice_modules"
+  " errors/traps_modules module/misuse errors/every_error",
   "minilinen/module/profile": "tracing/cost module/naming lift/passes_of_bodies",
   "minilinen/tracing/": "tracing/spec tracing/paths tracing/records tracing/files tracing/source"
   " tracing/shared_bodies tracing/run tracing/rules tracing/caches errors/tracebacks tracing/check"
   " errors/every_error errors/advice_traces viz/views",
+  "minilinen/tracing/arrays": "tracing/tree_states tracing/trees tracing/rules errors/lookalikes",
   "minilinen/tracing/checks/": "tracing/check tracing/check_variables errors/advice_traces"
   " errors/traps_transforms",
-  "minilinen/tracing/equations/": "tracing/cost tracing/reach viz/graph tracing/files tracing/run"
-  " tracing/check tracing/cost_layers",
+  "minilinen/tracing/draft": "tracing/records tracing/shared_bodies tracing/passes lift/passes_of_bodies",
+  "minilinen/tracing/equations/": "tracing/cost tracing/reach viz/graph tracing/files tracing/shared_bodies"
+  " tracing/run tracing/check tracing/cost_layers lift/passes_of_bodies",
+  "minilinen/tracing/models": "tracing/models tracing/paths tracing/trees viz/tree",
+  "minilinen/tracing/recorder": "tracing/records errors/tracebacks tracing/shared_bodies tracing/run tracing/passes",
+  "minilinen/tracing/statements": "errors/advice_beginners errors/traps_modules errors/every_error",
+  "minilinen/tracing/tracebacks": "errors/tracebacks",
   "minilinen/transforms/": "errors/traps_carries lift/streams_and_state lift/branches lift/gradients",
   "viz/": "viz/table viz/tree viz/parts viz/views viz/costs viz/graph viz/models",
   "viz/dot": "viz/graph viz/models",

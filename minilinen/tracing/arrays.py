@@ -82,7 +82,7 @@ class Arrays:
     for array in jax.live_arrays() if looks else ():
       self._number(array, 0)
 
-  def begin(self, run: Any, variables: Any, rngs: Any) -> Ran:
+  def begin(self, run: Any, variables: Any, rngs: Any) -> None:
     """Notes the variables and the root keys that a run is given."""
     time = len(self.runs) + 1
     gone = {number for number in self._living if not _is_there(self._used[number])}
@@ -100,12 +100,9 @@ class Arrays:
     traces = {id(trace): trace for _, leaf in given_leaves for trace in jax_internals.traces_behind(leaf)}
     names = {jax_internals.transform_of(trace) for trace in traces.values()}
     numbers = frozenset(map(self._number_of_trace, traces.values()))
-    ran = Ran(
-      run, time, given, is_known, numbers, not names.isdisjoint(("jax.grad", "jax.jvp")), fresh, stacks
-    )
-    self.runs.append(ran)
+    is_differentiated = not names.isdisjoint(("jax.grad", "jax.jvp"))
+    self.runs.append(Ran(run, time, given, is_known, numbers, is_differentiated, fresh, stacks))
     run.set(roots=self._roots_of(root_keys(rngs)), repeats=repeating_keys(rngs, self.passed))
-    return ran
 
   def end(self, run: Any, variables: Any) -> None:
     """Notes the variables that a run hands back."""

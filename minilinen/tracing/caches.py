@@ -50,7 +50,6 @@ def opened(recorder: Recorder) -> Iterator[None]:
   finally:
     _hooks.close(recorder)
     _clones.pop(recorder, None)
-    _signatures.pop(recorder, None)
 
 
 class _Hooks:

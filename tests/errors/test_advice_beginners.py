@@ -171,6 +171,7 @@ ADVICE = [
       _drops("m.apply(v, x, True, rngs={'dropout': key})"),
     )
     for given in ("key", "jax.random.PRNGKey(0)", "dropout=key", "dropout_rng=key", "rng={'dropout': key}")
+    + ("{'params': key, 'dropout': key}",)
   ),
   Advice(
     errors.ArgumentsError,
@@ -283,6 +284,17 @@ ADVICE = [
     ['right name=f"layer_{i}"', "made once, before the loop"],
     ("give one of the two",),
     _loop('nn.Dense(3, name=f"layer_{i}")'),
+  ),
+  Advice(
+    errors.NameInUseError,
+    "import functools\n"
+    + _net(
+      "@nn.compact\ndef __call__(self, x):\n"
+      "  for layer in map(functools.partial(nn.Dense, name='layer'), (3, 4)): x = layer(x)\n  return x",
+      "Net().init(key, x)",
+    ),
+    ['right name=f"layer_{i}"', "made once, before the loop"],
+    ("give one of the two",),
   ),
   Advice(
     errors.NameInUseError,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,15 @@ def test_a_notebooks_traceback_keeps_the_frames_and_says_which_are_hidden() -> N
   hidden = [frame for frame in frames if frame.f_locals.get("__tracebackhide__")]
   assert any(frame.f_code.co_filename.endswith("minilinen/core/run.py") for frame in hidden)
   assert not any(frame.f_code.co_filename == __file__ for frame in hidden)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_only_where_ipython_runs_it_is_left_to_hide_frames(runs: bool, monkeypatch: Any) -> None:
+  shell = types.SimpleNamespace(get_ipython=lambda: object() if runs else None)
+  monkeypatch.setitem(sys.modules, "IPython", shell)
+  frames = [frame for frame, _ in traceback.walk_tb(failure(FAILING["own"][0]).__traceback__)]
+  ours = [frame for frame in frames if frame.f_code.co_filename.endswith("minilinen/core/run.py")]
+  assert bool(ours) == runs and all(frame.f_locals.get("__tracebackhide__") for frame in ours)
 
 
 def test_the_text_of_an_exception_is_the_users_affair() -> None:

@@ -318,6 +318,29 @@ def one_key_for_all_steps_of_a_scan() -> Any:
   return compact(lambda self, x: Loop()(x, None)).init(KEY, X)
 
 
+def test_what_fails_deep_inside_is_looked_into_by_one_lift() -> None:
+  """To see whether a carry changes a scan runs its body again; the scans around it need not, each twice as often."""
+  runs = []
+
+  class Block(nn.Module):
+    depth: int
+
+    @nn.compact
+    def __call__(self, x: Any, _: Any = None) -> Any:
+      if self.depth:
+        return nn.scan(Block, length=2)(self.depth - 1)(x, None)
+      runs.append(x)
+      raise TypeError("the user's own")
+
+  def times(depth: int) -> int:
+    runs.clear()
+    with pytest.raises(TypeError, match="the user's own"):
+      Block(depth).apply({}, X)
+    return len(runs)
+
+  assert [times(depth) for depth in range(4)] == [1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2].__name__)
 def test_message(case: Case) -> None:
   run(case)

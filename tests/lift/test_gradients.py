@@ -12,7 +12,7 @@ import pytest
 from oracle import KEY, KEY2, X, as_flax, core, equal, equations, raises_as_flax, same, shown
 
 import minilinen
-from minilinen.tracing import Passing
+from minilinen.tracing import Lift, Passing
 
 pytestmark = pytest.mark.grid
 
@@ -187,6 +187,11 @@ def signed(nn, grad_vars: Any = "params", nondiff=False):
       return lifted(nn.Dense(3), x, factor)
 
   return Signed()
+
+
+def test_a_trace_says_which_arguments_of_a_custom_gradient_have_none():
+  trace = minilinen.trace(signed(minilinen, nondiff=True).init)(KEYS, X)
+  assert [lift.static for lift in trace.events(Lift) if lift.kind == "custom_vjp"] == [(2,)]
 
 
 @pytest.mark.parametrize("nondiff", [False, True])

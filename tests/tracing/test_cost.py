@@ -526,6 +526,7 @@ def test_a_cost_in_words():
   text = repr(trace(Block().init)(KEY, "f32[b,t,64]").cost())
   assert text.startswith(f"<Cost of init: 49,984 parameters, {formula} FLOPs, init ")
   assert f"forward {formula}, " in text and ", estimated (equations: " in text
+  assert repr(trace(jnp.sort)(x).cost()).endswith(", estimated (equations: 1)>")
 
 
 # What is not there.

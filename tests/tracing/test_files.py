@@ -109,6 +109,8 @@ def equations_changed(**parts: Any) -> str:
     (record_changed(value=[999]), "its field 'value': there is no value 999"),
     (record_changed(value=[1, 2]), "its field 'value': there is no value [1, 2]"),
     (record_changed(initializer=[0]), "is no Opaque"),
+    (record_changed(keys=[0]), "its record 5 names keys that are none"),
+    (record_changed(keys=[99]), "its record 5 names keys that are none"),
     (value_changed({"Spec": [3]}), "its value 1 is damaged ([3] is no Spec)"),
     (value_changed({"tuple": [[1]]}), "its value 1 is damaged (there is no value 1)"),
     (value_changed({"matrix": 1}), "its value 1 is damaged (a value of the unknown kind 'matrix')"),

@@ -145,10 +145,13 @@ def test_describing_never_raises_and_ends():
 
   circle: list[Any] = [1]
   circle.append(circle)
+  pair: tuple[Any, ...] = (1, [])
+  pair[1].append(pair)
   config = Config("c")
   config.inner = [config, config]
   assert describe(Angry()) == Opaque("Angry")
   assert describe(circle) == [1, Opaque("list", "itself")]
+  assert describe(pair) == (1, [Opaque("tuple", "itself")])
   assert describe(config) == Node("Config", {"name": "c", "inner": [Opaque("Config", "itself")] * 2})
 
 

@@ -192,6 +192,33 @@ def test_data_goes_through_the_module_that_calls_one_that_is_not_its_own():
   }
 
 
+def test_what_comes_from_two_places_goes_on_to_another_module_in_one_arrow():
+  """An input and the output of a layer, through a caller to what it calls."""
+
+  class Times(nn.Module):
+    def __call__(self, x, y):
+      return x * y
+
+  class Caller(nn.Module):
+    times: nn.Module
+
+    def __call__(self, x, y):
+      return self.times(x, y)
+
+  class Net(nn.Module):
+    def setup(self):
+      self.first, self.times = nn.Dense(4), Times()
+      self.caller = Caller(self.times)
+
+    def __call__(self, x):
+      return self.caller(x, self.first(x))
+
+  view = graph(Net(), jnp.ones((2, 4)))
+  drawn = [(arrow.start, arrow.end) for arrow in view.network.arrows]
+  assert len(drawn) == len(set(drawn)) == 6
+  assert {("args[0]", "caller"), ("first", "caller"), ("caller", "times")} <= arrows(view)
+
+
 def test_depth_closes_modules():
   view = graph(ResNet(), "f32[1,224,224,3]", depth=1)
   assert boxes(view, "frame") == ["ResNet"]
