@@ -32,13 +32,19 @@ FLOORS = {
   "minilinen/core/": "core/filters core/design core/frozen_dict errors/every_error tracing/tree_states"
   " core/in_force errors/advice_dicts tracing/trees",
   "minilinen/core/axes_scan": "lift/scan lift/streams_and_state",
+  "minilinen/core/home": "errors/traps_lifts errors/advice_lifts errors/traps_carries errors/every_error",
   "minilinen/core/initial": "errors/advice_initializers core/order_of_inputs core/design errors/every_error",
   "minilinen/core/lift/": "lift/scan lift/vmap lift/map_variables lift/jit_and_remat lift/nested_lifts"
   " lift/streams_and_state lift/branches lift/gradients lift/jit_sharing tracing/passes",
   "minilinen/core/lifted_mistakes": "errors/traps_lifts errors/traps_carries errors/traps_axes"
   " errors/advice_axes errors/advice_lifts errors/advice_mapped",
   "minilinen/core/meta": "core/boxes core/logical_axes core/partitioning lift/scan",
+  "minilinen/core/mistakes": "errors/advice errors/every_error errors/traps_modules errors/traps_lifts"
+  " errors/traps_derivatives errors/advice_lifts",
   "minilinen/core/nn/": "core/functional_layers core/design",
+  "minilinen/core/run": "core/design errors/advice errors/every_error core/in_force module/running",
+  "minilinen/core/sown": "errors/advice_silent errors/lookalikes errors/traps_lifts errors/traps_values"
+  " errors/advice_lifts",
   "minilinen/core/spmd": "core/logical_axes core/partitioning core/sharding core/boxes",
   "minilinen/module/": "module/misuse module/fields module/identity module/naming module/running"
   " module/variables tracing/trees errors/every_error errors/traps_modules errors/advice_modules"

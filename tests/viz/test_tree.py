@@ -75,6 +75,13 @@ def test_a_pattern_that_fits_nothing() -> None:
   assert "mend" in text and '"**" for any number' in text
 
 
+@pytest.mark.parametrize(("count", "named"), [(4, "c, params/d."), (5, "c, params/d and 1 more.")])
+def test_a_pattern_that_fits_nothing_is_told_of_four_variables(count: int, named: str) -> None:
+  with pytest.raises(viz.NoMatchError) as caught:
+    viz.tree({"params": dict.fromkeys("abcde"[:count], jnp.ones(2))}, "zzz")
+  assert f"There: params/a, params/b, params/{named}" in " ".join(str(caught.value).split())
+
+
 class Carry(NamedTuple):
   c: jax.Array
   h: jax.Array
