@@ -65,7 +65,7 @@ def explained(error: Exception, crossing: Crossed) -> Exception | None:
     if trap is not None:
       kept["trap"] = trap
       error.add_note(str(trap))
-  elif isinstance(error, TypeError) and crossing.again is not None and "crossed" not in kept:
+  elif isinstance(error, TypeError) and crossing.again is not None and not kept.get("crossed"):
     kept["crossed"] = True
     better = _CHANGED.get(crossing.boundary.kind, _carry_error)
     with contextlib.suppress(Exception), recording(Recorder()):  # whoever records has seen it
