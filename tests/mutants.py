@@ -50,6 +50,7 @@ FLOORS = {
   " module/variables tracing/trees errors/every_error errors/traps_modules errors/advice_modules"
   " errors/tracebacks lift/jit_setup lift/jit_sharing",
   "minilinen/module/arguments": "errors/advice_beginners errors/advice errors/every_error",
+  "minilinen/module/backward": "viz/costs",
   "minilinen/module/foreign": "errors/advice errors/advice_beginners errors/advice_values errors/traps_values"
   " errors/tracebacks errors/every_error",
   "minilinen/module/mistakes": "errors/advice_asked errors/advice_beginners errors/advice_modules"
