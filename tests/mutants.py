@@ -65,7 +65,7 @@ FLOORS = {
   "minilinen/tracing/draft": "tracing/records tracing/shared_bodies tracing/passes lift/passes_of_bodies",
   "minilinen/tracing/equations/": "tracing/cost tracing/reach viz/graph tracing/files tracing/shared_bodies"
   " tracing/run tracing/check tracing/cost_layers lift/passes_of_bodies",
-  "minilinen/tracing/models": "tracing/models tracing/paths tracing/trees viz/tree",
+  "minilinen/tracing/models": "tracing/model_handles tracing/paths tracing/trees viz/tree",
   "minilinen/tracing/recorder": "tracing/records errors/tracebacks tracing/shared_bodies tracing/run tracing/passes",
   "minilinen/tracing/statements": "errors/advice_beginners errors/traps_modules errors/every_error",
   "minilinen/tracing/tracebacks": "errors/tracebacks",
