@@ -53,6 +53,10 @@ def _goal(found: float, goal: float) -> str:
   return f"{found:.2f} [{'green' if found <= goal else 'red'}](goal {goal})[/]"
 
 
+def _within(found: float, goal: float) -> str:
+  return f"[{'green' if found <= goal else 'red'}]{found:.2f}[/]"
+
+
 def tracing(rounds: int) -> None:
   """`eval_shape(init)` and `make_jaxpr(apply)` of five models, with and without recording."""
   table = _table("tracing", "Flax", "minilinen", "ratio", "recording", "ratio")
@@ -85,12 +89,14 @@ def peers(rounds: int) -> None:
     console.print(f"{missing.name} is not installed; `make bench` installs what it compares with")
     return
   runs = {library: of() for library, of in those.LIBRARIES.items()}
-  table = _table("make_jaxpr(apply)", *runs, *(f"/ {library}" for library in runs if library != "minilinen"))
+  table = _table(
+    "apply (goal of ratios 1.0)", *runs, *(f"/ {library}" for library in runs if library != "minilinen")
+  )
   for model in those.INPUTS:
     with console.status(model):
       found = medians({library: of[model] for library, of in runs.items()}, rounds)
     ratios = {library: found["minilinen"] / seconds for library, seconds in found.items()}
-    goals = [_goal(ratios[library], 1.0) for library in ("Haiku", "NNX", "Equinox")]
+    goals = [_within(ratios[library], 1.0) for library in ("Haiku", "NNX", "Equinox")]
     table.add_row(model, *map(_ms, found.values()), f"{ratios['plain']:.2f}", *goals)
   console.print(table)
 
