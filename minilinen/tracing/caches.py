@@ -251,4 +251,4 @@ def _enclosed(fun: Any) -> Iterator[Any]:
 
 
 def _passes_modules(args: Any, kwargs: Any) -> bool:
-  return any(_runs_modules(x) for x in (*args, *kwargs.values()) if callable(x))
+  return any(map(_runs_modules, (*args, *kwargs.values())))

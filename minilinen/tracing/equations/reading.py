@@ -130,6 +130,7 @@ class _Reader:
     names = jax_internals.name_stack(equation)
     if not names.stack:
       return around
+    # With what it is around, so that no other gets its `id`.
     known = self.places.get((names.stack, id(around)))
     if known is None:
       known = self.places[names.stack, id(around)] = self.place_by_names(names, around), around

@@ -79,8 +79,9 @@ def subjaxprs_of(equation: Any) -> list[SubJaxpr]:
       ]
     case "shard_map":
       return [SubJaxpr(jax_internals.bodies(equation)[0], ins, outs, times=params["mesh"].size)]
+  inner = jax_internals.bodies(equation)
+  if len(inner) != 1 or len(inner[0].invars) != len(ins):
+    return []
   from minilinen.tracing.equations.rules import is_known
 
-  inner = jax_internals.bodies(equation)
-  is_call = len(inner) == 1 and len(inner[0].invars) == len(ins) and not is_known(equation.primitive)
-  return [SubJaxpr(inner[0], ins, outs)] if is_call else []
+  return [] if is_known(equation.primitive) else [SubJaxpr(inner[0], ins, outs)]
