@@ -15,6 +15,7 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import jax
 import pytest
 from hypothesis import settings
 
@@ -36,6 +37,17 @@ def default_settings():
   yield
   for name, value in before.items():
     minilinen.config.update(name, value)
+
+
+_tests = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_programs():
+  """A process can only map so many pieces of memory (65,530 on Linux); each program that JAX keeps has some."""
+  yield
+  if next(_tests) % 200 == 0:
+    jax.clear_caches()
 
 
 def pytest_configure(config: pytest.Config) -> None:
