@@ -21,6 +21,8 @@ from minilinen import errors
 from minilinen.core import initial_mistakes
 from minilinen.core.initial_mistakes import Asked
 from minilinen.core.rng import LazyRng
+from minilinen.core.run_span import within
+from minilinen.core.tree import Tree
 from minilinen.jax_internals import copied_in, is_staged
 from minilinen.tracing.paths import Path
 from minilinen.tracing.recorder import current, initializing
@@ -106,9 +108,9 @@ def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
       raise errors.SymbolicParamError(name, str(path), shape, dimension)
 
 
-def position() -> int:
-  """Where somebody records, how far the record has come: before a variable is made."""
-  return 0 if (recorder := current()) is None else recorder.position()
+def position(tree: Tree) -> int:
+  """Where somebody records, how far the record of the run on a tree has come: before a variable is made."""
+  return 0 if (recorder := current()) is None else within(recorder, tree).position()
 
 
 def how_made(since: int, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -7,22 +7,19 @@ user passes, runs the function in it, and hands back the collections that were m
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
 from minilinen import errors
 from minilinen.core import mistakes, sown
-from minilinen.core.filters import CollectionFilter, filter_in_words, in_filter
+from minilinen.core.filters import CollectionFilter, in_filter
 from minilinen.core.frozen_dict import unfreeze
 from minilinen.core.rng import LazyRng, is_key
+from minilinen.core.run_span import RunSpan
 from minilinen.core.scope import Scope
 from minilinen.jax_internals import DependsOnInput, known_outputs
-from minilinen.tracing import events
-from minilinen.tracing.recorder import current
-from minilinen.tracing.spec import describe
 from minilinen.tracing.tracebacks import entry
 
 
@@ -77,15 +74,16 @@ def apply(
 
   @entry
   def run(variables: Mapping[str, Any], *args: Any, rngs: Any = None, **kwargs: Any) -> Any:
-    with _run_span(fn, variables, rngs, mutable, flags) as done:
+    with RunSpan(fn, variables, rngs, mutable, flags) as record:
       streams = _streams(rngs, fn, needed="initializing" in (flags or {}))
       with _root(variables, streams, mutable, flags).temporary() as root:
+        record.on(root.tree)
         y = _called(fn, root, args, kwargs)
       if mutable is False:
         return y
       mutated = root.mutable_variables()
       sown.warn_of_misspelt(root.tree, mutated)
-      done(y, mutated)
+      record.gave(y, mutated)
       return y, mutated
 
   return run
@@ -146,35 +144,6 @@ def lazy_init(
       raise errors.LazyInitError(error.leaf, error.path) from None
 
   return run_lazy_init
-
-
-@contextlib.contextmanager
-def _run_span(
-  fn: Callable[..., Any], variables: Any, rngs: Any, mutable: CollectionFilter, flags: Any
-) -> Iterator[Callable[[Any, Any], None]]:
-  recorder = current()
-  if recorder is None:
-    yield lambda y, mutated: None
-    return
-  with recorder.span(
-    events.Run,
-    (),
-    name="init" if (flags or {}).get("initializing") else "apply",
-    module=getattr(fn, "module_name", ""),
-    given=describe(variables),
-    mutable=filter_in_words(mutable),
-    jitted=recorder.jitted[0],
-    jitted_function=recorder.jitted[1],
-    streams=tuple(rngs) if isinstance(rngs, Mapping) else ("params",) * (rngs is not None),
-  ) as draft:
-    recorder.given(draft, variables, rngs)
-
-    def done(y: Any, mutated: Any) -> None:
-      draft.set(result=describe(mutated))
-      recorder.made(draft, mutated)
-      recorder.returned(draft, y)
-
-    yield done
 
 
 def _check_variables(variables: Any) -> None:

@@ -17,6 +17,7 @@ from minilinen.core.filters import CollectionFilter, in_filter  # noqa: F401 (Fl
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.place import Place
 from minilinen.core.rng import LazyRng
+from minilinen.core.run_span import within
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import boxed, describe
@@ -65,7 +66,9 @@ class Scope(Place):
     if value is _MISSING:
       return default
     if (recorder := current()) is not None:
-      recorder.event(events.Read, self.path, collection=col, name=name, value=describe(value))
+      within(recorder, self.tree).event(
+        events.Read, self.path, collection=col, name=name, value=describe(value)
+      )
     return value
 
   def put_variable(self, col: str, name: str, value: Any) -> None:
@@ -81,7 +84,8 @@ class Scope(Place):
       mistakes.warn_of_leak(self.tree, self.path, col, name, value)
     if (recorder := current()) is not None:
       before = describe(self.tree.read(col, self.path).get(name))
-      recorder.event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
+      event = within(recorder, self.tree).event
+      event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
     self.tree.store(col, self.path, name, value)
 
   def _create(self, col: str, name: str, value: Any, since: int, made: tuple[Any, Any, Any]) -> None:
@@ -91,7 +95,8 @@ class Scope(Place):
     if (recorder := current()) is not None:
       content, axes = boxed(describe(meta.laid_out(value)))
       how = initial.how_made(since, *made)
-      recorder.event(events.Create, self.path, collection=col, name=name, value=content, axes=axes, **how)
+      event = within(recorder, self.tree).event
+      event(events.Create, self.path, collection=col, name=name, value=content, axes=axes, **how)
 
   def variable(
     self, col: str, name: str, init_fn: Callable[..., Any] | None = None, *init_args: Any, unbox: bool = True,
@@ -116,7 +121,7 @@ class Scope(Place):
           raise mistakes.collection_not_found(self.tree, self.path, col, name, init_fn is not None)
         here = self.tree.read(col, self.path)
         raise errors.ScopeVariableNotFoundError(name, col, self.path_text, here, init_fn is not None)
-      since, made = initial.position(), (init_fn, init_args, init_kwargs)
+      since, made = initial.position(self.tree), (init_fn, init_args, init_kwargs)
       self._create(col, name, initial.first_value(name, self.path, *made), since, made)
     return Variable(self, col, name, unbox=unbox)
 
@@ -139,7 +144,7 @@ class Scope(Place):
     self.reserve(name, "params")
     value = self.get_variable("params", name, _MISSING)
     if value is _MISSING:
-      since, made = initial.position(), (init_fn, init_args, init_kwargs)
+      since, made = initial.position(self.tree), (init_fn, init_args, init_kwargs)
       value = self._new_parameter(name, *made)
       self._create("params", name, value, since, made)
     else:
@@ -194,7 +199,7 @@ class Scope(Place):
     self.rng_counters[served] = counter
     drawn = LazyRng.create(streams[served], *self.key_path, counter)
     if (recorder := current()) is not None:
-      recorder.event(
+      within(recorder, self.tree).event(
         events.Key, self.path, stream=name, served=served, counter=counter, steps=drawn.derivation(),
         value=describe(drawn.rng),
       )  # fmt: skip

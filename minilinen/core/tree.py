@@ -42,11 +42,12 @@ class Tree:
     path: where the root is, in names from the top of the model.
     behind: the boundary that it is behind; None for the tree of a whole run.
     over: the paths of the scopes that are over, with all below them.
+    module: class of the module at its root, "" for a function of a scope; of the tree of a whole run.
   """
 
   __slots__ = (
-    "variables", "rngs", "mutable", "flags", "path", "behind", "over", "_may_write", "_branches", "_trace",
-    "__weakref__",
+    "variables", "rngs", "mutable", "flags", "path", "behind", "over", "module", "_may_write", "_branches",
+    "_trace", "__weakref__",
   )  # fmt: skip
 
   def __init__(
@@ -65,9 +66,18 @@ class Tree:
     self.path = path
     self.behind = behind
     self.over: list[Path] = []
+    self.module = ""
     self._may_write: dict[str, bool] = {}
     self._branches: dict[tuple[str, Path], Mapping[str, Any]] = {}
     self._trace = weakref.ref(jax_internals.current_trace())
+
+  @property
+  def whole(self) -> Tree:
+    """The tree of the whole run, outside of all boundaries."""
+    tree = self
+    while tree.behind is not None:
+      tree = tree.behind.outer
+    return tree
 
   def is_over(self, path: Path) -> bool:
     """Whether the run that a place belongs to is over."""

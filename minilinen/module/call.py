@@ -20,6 +20,7 @@ import jax
 
 from minilinen import errors
 from minilinen.configurations import config
+from minilinen.core.run_span import within
 from minilinen.module import mistakes
 from minilinen.module.base import ModuleBase
 from minilinen.module.context import captures, hide_frames_outside, interceptors, running
@@ -276,7 +277,7 @@ def _span(
   """The `with` block of the call's span in the trace."""
   cls, scope = type(self), self.scope
   assert scope is not None
-  return recorder.span(
+  return within(recorder, scope.tree).span(
     events.Call, scope.path, module=cls.__name__, qualname=f"{cls.__module__}.{cls.__qualname__}",
     method=fun.__name__, fields=_describe_fields(self), args=tuple(map(describe, args)), kwargs=describe(kwargs),
   )  # fmt: skip

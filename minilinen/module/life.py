@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from minilinen import errors
 from minilinen.configurations import config
+from minilinen.core.run_span import within
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Tree
 from minilinen.module import mistakes
@@ -271,7 +272,9 @@ def record_name(module: ModuleLife, how: str) -> None:
   """Notes in the trace that a submodule got its name."""
   if (recorder := current()) is not None and module.scope is not None:
     parent = describe(module.parent)
-    recorder.event(events.Name, module.scope.path, module=type(module).__name__, how=how, parent=parent)
+    within(recorder, module.scope.tree).event(
+      events.Name, module.scope.path, module=type(module).__name__, how=how, parent=parent
+    )
 
 
 def _in_use(collections: Iterable[str | None]) -> str:
@@ -305,7 +308,7 @@ def share_scope(module: ModuleLife, other: ModuleLife) -> None:
     module.parent._state.children.pop(module.name or "", None)
   module._state.children = other._state.children
   if (recorder := current()) is not None:
-    recorder.event(events.Share, before, other=scope.path)
+    within(recorder, scope.tree).event(events.Share, before, other=scope.path)
   for field in module._fields():
     for child in modules_in(getattr(module, field)):
       if child.parent is module and child.scope is not None:

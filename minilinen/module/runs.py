@@ -135,7 +135,9 @@ class ModuleRuns(ModuleVariables):
       mutable: the collections that may change; read them from the bound module's `variables`.
     """
     check_instance(self, "bind")
-    return self.clone(parent=core.bind(variables, rngs=rngs, mutable=mutable), _deep_clone=True)
+    scope = core.bind(variables, rngs=rngs, mutable=mutable)
+    scope.tree.module = type(self).__name__
+    return self.clone(parent=scope, _deep_clone=True)
 
   @entry
   def unbind(self) -> tuple[Self, Mapping[str, Any]]:

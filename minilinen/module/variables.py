@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from minilinen import errors
 from minilinen.core import sown
+from minilinen.core.run_span import within
 from minilinen.core.scope import Variable
 from minilinen.module import mistakes
 from minilinen.module.life import ModuleLife
@@ -158,7 +159,7 @@ class ModuleVariables(ModuleLife):
     scope = self._bound("store variables")
     accepted = scope.is_mutable_collection(col)
     if (recorder := current()) is not None:
-      recorder.event(
+      within(recorder, scope.tree).event(
         events.Sow, scope.path, collection=col, name=name, value=describe(value), accepted=accepted
       )
     if not accepted:
@@ -193,7 +194,7 @@ class ModuleVariables(ModuleLife):
       scope.put_variable(collection, name, jax.tree.map(jnp.zeros_like, value))
     accepted = collection in scope.tree.variables
     if (recorder := current()) is not None:
-      recorder.event(
+      within(recorder, scope.tree).event(
         events.Perturb, scope.path, collection=collection, name=name, value=describe(value), accepted=accepted
       )
     if not accepted:

@@ -56,10 +56,10 @@ class Span(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Span):
-  """One `init` or `apply`: a scope tree from its root. What happens in a bound module stands where it is called.
+  """One run on a variable tree from its root: an `init`, an `apply`, or what happens in a bound module in a row.
 
   Attributes:
-    name: "init" (also that of a `lazy_init`) or "apply".
+    name: "init" (also that of a `lazy_init`), "apply", or "bind" for a bound module, which stands where it is used.
     module: class name of the root module, "" for a function of a scope.
     given: the variables passed in, collection -> nested dict of specs.
     result: the variables handed back, in the same form.

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from minilinen.tracing.equations.cost import Cost
 from minilinen.tracing.equations.program import Equation
 from minilinen.tracing.errors import NoSuchModuleError
-from minilinen.tracing.events import Call, Create, Key, Lift, Path, Read, Record, Run, Span, Variable, Write
+from minilinen.tracing.events import Call, Create, Key, Lift, Path, Read, Record, Run, Span, Write
 from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.paths import ROOT
 from minilinen.tracing.rebuilt import leaves, put, variable_tree
@@ -211,27 +211,22 @@ def variables_of(tree: VariableTree, items: Iterable[Record]) -> dict[str, Any]:
   return variables
 
 
-def trees_with_records(trace: Recorded) -> list[tuple[VariableTree, tuple[Run, ...], tuple[Record, ...]]]:
-  """Each tree with its runs and the records of these; records that stand in no run make a tree together."""
-  found = []
-  for tree in trace.trees:
-    runs = tuple(run for run in (trace.records[order] for order in tree.runs) if isinstance(run, Run))
-    found.append((tree, runs, runs))
-  loose = tuple(item for item in trace.items if not isinstance(item, Run))
-  first = next((item for item in loose if isinstance(item, (Call, Variable))), None)
-  if first is not None:
-    module = first.module if isinstance(first, Call) else ""
-    found.append((VariableTree(len(found), module, (), known=False), (), loose))
-  return found
+def trees_with_runs(trace: Recorded) -> list[tuple[VariableTree, tuple[Run, ...]]]:
+  """Each tree with the runs on it."""
+  records = trace.records
+  return [
+    (tree, tuple(run for order in tree.runs if isinstance(run := records[order], Run)))
+    for tree in trace.trees
+  ]
 
 
 def models_of(trace: Recorded) -> tuple[Model, ...]:
   """The models of a trace, in the order they first ran."""
   models = []
-  for tree, runs, records in trees_with_records(trace):
-    model = Model(trace, tree, runs, variables_of(tree, records))
-    for number, items in enumerate([run.items for run in runs] or [records]):
-      _enter(model, items, again=number > 0)
+  for tree, runs in trees_with_runs(trace):
+    model = Model(trace, tree, runs, variables_of(tree, runs))
+    for number, run in enumerate(runs):
+      _enter(model, run.items, again=number > 0)
     _place(model, {Path(place): value for place, value in leaves(model.variables) if value != {}})
     for key in model.keys:
       if key.path in model.nodes:

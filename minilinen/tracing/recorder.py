@@ -60,6 +60,7 @@ class Recorder:
 
   If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
   the program with the names of its inputs. `emitted` grows with each event and span.
+  `tree` is what the innermost run that is open is on, as the core has it.
   `jitted` has the numbers of what `jax.jit` is tracing, by function and arguments, and of the function; 0 if it traces
   nothing.
   """
@@ -76,11 +77,12 @@ class Recorder:
     self.arrays = Arrays(looks=not marking)
     self.program: tuple[Any, Sequence[str]] = (None, ())
     self.trees: tuple[VariableTree, ...] = ()
-    self._open: list[Draft] = []
+    self.tree: Any = None
+    self._open: list[_Opened] = []
 
   def innermost(self) -> Draft:
     """The span that is open and has no open span in it."""
-    return self._open[-1]
+    return self._open[-1].draft
 
   def keys_since(self, position: int) -> tuple[Draft, ...]:
     """The keys that were drawn in the innermost span since it had so many items."""
@@ -90,8 +92,13 @@ class Recorder:
     """How many items the innermost span has."""
     return len(self._items())
 
+  def leave_bound(self) -> None:
+    """Closes the run of a bound module if it is the innermost span: the next record is not of that module."""
+    if self._open and (last := self._open[-1]).draft.kind is Run and last.draft.fields["name"] == "bind":
+      last.__exit__(None, None, None)
+
   def _items(self) -> list[Draft]:
-    return self._open[-1].items if self._open else self.items
+    return self._open[-1].draft.items if self._open else self.items
 
   def event(self, kind: type[Record], path: Iterable[str], /, **fields: Any) -> None:
     """Adds an event."""
@@ -172,7 +179,7 @@ class Recorder:
 class _Opened:
   """The `with` block of a span. A class, since a generator would add frames to every exception."""
 
-  __slots__ = ("recorder", "draft")
+  __slots__ = ("recorder", "draft", "_around")
 
   def __init__(self, recorder: Recorder, draft: Draft):
     self.recorder = recorder
@@ -181,15 +188,17 @@ class _Opened:
   def __enter__(self) -> Draft:
     self.recorder.emitted += 1
     self.recorder._items().append(self.draft)
-    self.recorder._open.append(self.draft)
+    self.recorder._open.append(self)
+    self._around = self.recorder.tree
     return self.draft
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
     if error is not None:
       self.draft.fields["error"] = in_words(error)
     still_open = self.recorder._open
-    while still_open and still_open.pop() is not self.draft:
+    while still_open and still_open.pop() is not self:
       pass
+    self.recorder.tree = self._around
 
 
 def in_words(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from minilinen.tracing.equations.reach import Unused, unused
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, depth_first, nested
 from minilinen.tracing.globs import matches
 from minilinen.tracing.identity import VariableTree, implied_trees
-from minilinen.tracing.models import Model, models_of, trees_with_records, variables_of
+from minilinen.tracing.models import Model, models_of, trees_with_runs, variables_of
 from minilinen.tracing.plain import same, with_numbers
 from minilinen.tracing.rebuilt import Found
 from minilinen.tracing.spec import Value
@@ -187,8 +187,8 @@ class Trace:
   def _found(self) -> tuple[Found, ...]:
     return tuple(
       found
-      for known, _, records in trees_with_records(self)
-      for found in rebuilt.found_variables(records, variables_of(known, records), known.number)
+      for known, runs in trees_with_runs(self)
+      for found in rebuilt.found_variables(runs, variables_of(known, runs), known.number)
     )
 
   # The equations.
@@ -360,8 +360,8 @@ class Trace:
     records = self.records
     modules = {
       (known.number, r.path)
-      for known, _, items in trees_with_records(self)
-      for r in rebuilt.model_records(items, bodies=True)
+      for known, runs in trees_with_runs(self)
+      for r in rebuilt.model_records(runs, bodies=True)
       if isinstance(r, (Call, Name))
     }
     keys = sum(isinstance(r, Key) and r.holds for r in records)

@@ -456,8 +456,9 @@ def test_a_trace_is_alive_while_it_records():
   with contextlib.suppress(RuntimeError), record() as trace:
     recorder = current()
     assert recorder is not None and len(trace) == 0
-    with call(recorder, ("a",)):
-      assert (len(trace), trace["a"][0].result) == (1, None)
+    with recorder.span(Run, (), name="init") as run, call(recorder, ("a",)):
+      recorder.given(run, {}, None)
+      assert (len(trace), trace["a"][0].result) == (2, None)
       create(recorder, ("a",))
       assert "still recording" in repr(trace)
       assert [f.name for f in trace.find()] == ["kernel"]
@@ -465,9 +466,9 @@ def test_a_trace_is_alive_while_it_records():
       assert [f.name for f in trace.find()] == ["kernel", "bias"]
       raise RuntimeError("stop")
   assert current() is None
-  assert len(trace) == 3
+  assert len(trace) == 4
   assert trace.error == trace["a"][0].error == "RuntimeError: stop"
-  assert repr(trace) == "<Trace: 1 module, 2 variables, 0 keys, ended by RuntimeError: stop>"
+  assert repr(trace) == "<Trace of init: 1 module, 2 variables, 0 keys, ended by RuntimeError: stop>"
 
 
 def test_an_inner_recording_takes_its_events():

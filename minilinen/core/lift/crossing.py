@@ -41,6 +41,7 @@ from minilinen.core.lift.carriers import carrier_of
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.meta import laid_out
+from minilinen.core.run_span import within
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
@@ -104,7 +105,8 @@ class Crossing:
     if recorder is not None:
       b, (args, kwargs) = self.boundary, self.given
       module = b.target.base.__name__ if b.target.base is not None else self.carrier.class_name
-      self._span = recorder.span(
+      tree = self.tops[0].tree if self.tops else None
+      self._span = within(recorder, tree).span(
         events.Lift, self.path, kind=b.kind, target=b.target.name, module=module,
         method=getattr(b.target.fn, "__name__", ""), collections=taking(b.collections),
         streams=taking(b.streams), options=describe(b.options), args=describe(args), kwargs=describe(kwargs),

@@ -1,0 +1,313 @@
+"""Bound modules: what happens in one is in a run of its own, whoever's code it stands in, and on whichever tree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import minilinen as nn
+import viz
+from minilinen import core
+from minilinen.tracing import Call, Read, Record, Run, Span, Trace
+from minilinen.tracing.rebuilt import leaves
+
+KEY = jax.random.key(0)
+X = jnp.ones((2, 3))
+
+
+class Encoder(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    return nn.Dense(4, name="inner")(x)
+
+
+class TwoMethods(nn.Module):
+  def setup(self) -> None:
+    self.up = nn.Dense(4)
+    self.down = nn.Dense(3)
+
+  def __call__(self, x: Any) -> Any:
+    return self.down(self.up(x))
+
+  def encode(self, x: Any) -> Any:
+    return self.up(x)
+
+
+class Counting(nn.Module):
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    count = self.variable("state", "count", lambda: jnp.zeros(()))
+    count.value = count.value + 1
+    self.sow("intermediates", "seen", x)
+    return nn.Dropout(0.5, deterministic=False)(x)
+
+
+class Head(nn.Module):
+  """Calls a module from outside before a layer of its own."""
+
+  before: Any
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    return nn.Dense(5)(self.before(x))
+
+
+def bound(module: Any = Encoder(), **kwargs: Any) -> Any:
+  variables = module.init({"params": KEY, "dropout": KEY}, X)
+  return module.bind(variables, **kwargs)
+
+
+def size_of(trace: Trace) -> list[tuple[str, int]]:
+  """Of each model its class and how many parameters it has."""
+  return [
+    (model.module, sum(math.prod(spec.shape) for _, spec in leaves(model.variables["params"])))
+    for model in trace.models
+  ]
+
+
+def with_run(trace: Trace) -> Iterator[tuple[Record, Run | None]]:
+  """Every record with the run it stands in."""
+  around: dict[int, Run | None] = {-1: None}
+  for record in trace.records:
+    run = around[record.span]
+    if isinstance(record, Span):
+      around[record.order] = record if isinstance(record, Run) else run
+    if not isinstance(record, Run):
+      yield record, run
+
+
+def told(trace: Trace) -> list[tuple[str, str, list[str]]]:
+  """Every run, depth first, and the calls in it."""
+  calls: dict[int, list[str]] = {r.order: [] for r in trace.records if isinstance(r, Run)}
+  for record, run in with_run(trace):
+    if isinstance(record, Call):
+      assert run is not None
+      calls[run.order].append(f"{record.module}{record.path}")
+  return [(r.name, r.module, calls[r.order]) for r in trace.records if isinstance(r, Run)]
+
+
+@pytest.mark.parametrize("really", [False, True], ids=["traced", "run"])
+@pytest.mark.parametrize("jitted", [False, True], ids=["plain", "jit"])
+def test_in_the_middle_of_another_models_run(really: bool, jitted: bool):
+  encoder = bound()
+  head = Head((jax.jit if jitted else lambda f: f)(lambda x: encoder(x)))
+  variables = head.init(KEY, X)
+  if really:
+    with nn.record() as trace:
+      head.apply(variables, X)
+  else:
+    trace = nn.trace(head.apply)(variables, X)
+  assert told(trace) == [
+    ("apply", "Head", ["Head/", "Dense/Dense_0"]),
+    ("bind", "Encoder", ["Encoder/", "Dense/inner"]),
+  ]
+  assert size_of(trace) == [("Head", 25), ("Encoder", 16)]
+  assert [row.path for row in trace.models[0].nodes.values()] == [(), ("Dense_0",)]
+  assert str(viz.tabulate(trace)).count("inner") == 1
+
+
+def test_an_init_around_it_makes_none_of_its_variables():
+  encoder = bound()
+  trace = Head(lambda x: encoder(x)).trace(KEY, X)
+  assert told(trace)[1:] == [("bind", "Encoder", ["Encoder/", "Dense/inner"])]
+  assert size_of(trace) == [("Head", 25), ("Encoder", 16)]
+  assert [found.create is not None for found in trace.find("params/**")] == [True, True, False, False]
+
+
+def test_of_the_params_that_a_loss_is_given():
+  model = TwoMethods()
+  variables = model.init(KEY, X)
+
+  def loss(params: Any, x: Any) -> Any:
+    net = model.bind({"params": params})
+    return jnp.sum((net.down(net.encode(x)) - x) ** 2) + jnp.sum(net.up.variables["params"]["kernel"])
+
+  trace = nn.trace(jax.grad(loss))(variables["params"], X)
+  assert told(trace) == [("bind", "TwoMethods", ["TwoMethods/", "Dense/up", "Dense/down"])]
+  (tree,) = trace.trees
+  assert (tree.module, tree.origin, tree.argument) == ("TwoMethods", "argument", "params")
+  assert size_of(trace) == [("TwoMethods", 31)]
+  assert trace.models[0]["up"].cost.total.forward.flops == 2 * 2 * 3 * 4 + 2 * 4
+  assert not trace.check()
+
+
+def test_calls_in_a_row_are_in_one_run_and_others_end_it():
+  one, two = bound(), bound()
+  head = nn.Dense(2)
+  variables = head.init(KEY, X)
+  with nn.record() as trace:
+    one(X), one(X)
+    two(X)
+    one(X)
+    head.apply(variables, X)
+    one(X)
+  encoder = ["Encoder/", "Dense/inner"]
+  assert told(trace) == [
+    ("bind", "Encoder", encoder * 2),
+    ("bind", "Encoder", encoder),
+    ("bind", "Encoder", encoder),
+    ("apply", "Dense", ["Dense/"]),
+    ("bind", "Encoder", encoder),
+  ]
+  assert [run.tree for run in trace.runs] == [0, 1, 0, 2, 0]
+  assert [r.number for r in trace.records if isinstance(r, Call) and not r.path and r.span == 0] == [0, 1]
+
+
+def test_one_bound_module_inside_of_another():
+  inner = bound()
+  outer = bound(Head(lambda x: inner(x)))
+  trace = nn.trace(lambda x: outer(outer(x)[:, :3]))(X)
+  names = [name for name, _, _ in told(trace)]
+  assert names == ["bind"] * 3  # outer, and inner in each call of it
+  assert size_of(trace) == [("Head", 25), ("Encoder", 16)]
+
+
+def test_whatever_happens_in_one_is_in_its_run():
+  """Reading, writing, drawing, naming: no record of a variable tree stands outside of a run on it."""
+  net = bound(TwoMethods())
+  counting = bound(Counting(), mutable=["state", "intermediates"], rngs={"dropout": KEY})
+  with nn.record() as trace:
+    net.up.get_variable("params", "kernel")
+    counting(X)
+    counting.put_variable("state", "count", jnp.zeros(()))
+    counting.make_rng("dropout")
+    counting(X)
+  of_kind = [(type(r).__name__, run and run.module) for r, run in with_run(trace)]
+  assert dict.fromkeys(of_kind).keys() == {
+    ("Name", "TwoMethods"), ("Read", "TwoMethods"), ("Call", "Counting"), ("Read", "Counting"), ("Write", "Counting"),
+    ("Sow", "Counting"), ("Key", "Counting"), ("Name", "Counting"),
+  }  # fmt: skip
+  assert [(run.name, run.module, run.streams) for run in trace.runs] == [
+    ("bind", "TwoMethods", ()),
+    ("bind", "Counting", ("dropout",)),
+  ]
+  assert not trace.check()
+
+
+@pytest.mark.parametrize("lift", [nn.jit, nn.remat, nn.scan, nn.vmap], ids=lambda lift: lift.__name__)
+def test_in_a_lifted_body(lift: Any):
+  encoder = bound()
+
+  class Body(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any, _: Any = None) -> Any:
+      y = nn.Dense(3)(encoder(x))
+      return (y, None) if lift is nn.scan else y
+
+  axes = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
+  more = {nn.scan: {**axes, "length": 2}, nn.vmap: {**axes, "in_axes": None, "axis_size": 2}}.get(lift, {})
+  model = lift(Body, **more)()
+  args = (X, None) if lift is nn.scan else (X,)
+  variables = model.init(KEY, *args)
+  trace = nn.trace(lambda v: model.apply(v, *args))(variables)
+  encoders = [run for run in trace.records if isinstance(run, Run) and run.module == "Encoder" and run.holds]
+  assert [run.name for run in encoders] == ["bind"]
+  sizes = dict(size_of(trace))
+  assert sizes["Encoder"] == 16 and len(sizes) == 2
+  assert sum(sizes.values()) - 16 == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def test_a_lifted_module_that_is_bound():
+  net = bound(nn.jit(Encoder)())
+  trace = nn.trace(lambda x: net(net(x)[:, :3]))(X)
+  assert {run and run.order for _, run in with_run(trace)} == {0}
+  assert size_of(trace) == [("JitEncoder" if trace.models[0].module.startswith("Jit") else "Encoder", 16)]
+
+
+def test_a_model_that_runs_in_another_models_run_while_its_own_is_open():
+  """A submodule is called by a function that another model is given."""
+
+  class Lending(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      own = nn.Dense(3, name="own")
+      other = Head(lambda x: own(x), parent=None)
+      return other.apply({"params": {"Dense_0": {"kernel": jnp.ones((3, 5)), "bias": jnp.ones(5)}}}, own(x))
+
+  model = Lending()
+  variables = model.init(KEY, X)
+  trace = nn.trace(model.apply)(variables, X)
+  assert told(trace) == [
+    ("apply", "Lending", ["Lending/", "Dense/own"]),
+    ("apply", "Head", ["Head/", "Dense/Dense_0"]),
+    ("bind", "Lending", ["Dense/own"]),
+  ]
+  assert size_of(trace) == [("Lending", 12), ("Head", 20)]
+  assert [run.tree for run in trace.records if isinstance(run, Run)] == [0, 1, 0]
+
+
+def test_a_recording_inside_of_a_run_leaves_that_run_as_it_is():
+  inner: list[Trace] = []
+
+  class Looking(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      dense = nn.Dense(3)
+      x = dense(x)
+      with nn.record() as looked:
+        x = dense(x)
+      inner.append(looked)
+      return dense(x)
+
+  model = Looking()
+  variables = model.init(KEY, X)
+  with nn.record() as trace:
+    model.apply(variables, X)
+  assert told(trace) == [("apply", "Looking", ["Looking/", "Dense/Dense_0", "Dense/Dense_0"])]
+  assert told(inner[-1]) == [("bind", "Looking", ["Dense/Dense_0"])]
+
+
+def test_a_scope_that_is_bound():
+  def dense(scope: core.Scope, x: Any) -> Any:
+    return x @ scope.param("kernel", nn.initializers.ones, (3, 4))
+
+  scope = core.bind({"params": {}}, rngs={"params": KEY}, mutable=True)
+  with nn.record() as trace:
+    scope.child(dense, "a")(X)
+    scope.child(core.lift.jit(dense), "b")(X)
+  (run,) = trace.runs
+  assert (run.name, run.module) == ("bind", "")
+  assert [str(found) for found in trace.find()] == ["params/a/kernel: f32[3,4]", "params/b/kernel: f32[3,4]"]
+  assert all(len(found.create.keys) == 1 for found in trace.find() if found.create)
+
+
+def test_an_error_in_one_is_told_of_its_call_and_what_follows_is_in_its_own_run():
+  encoder, head = bound(), nn.Dense(2)
+  variables = head.init(KEY, X)
+  with nn.record() as trace:
+    with pytest.raises(nn.errors.ScopeParamShapeError):
+      encoder(jnp.ones((2, 7)))
+    head.apply(variables, X)
+    encoder(X)
+  assert [(run.name, run.module) for run in trace.runs] == [
+    ("bind", "Encoder"),
+    ("apply", "Dense"),
+    ("bind", "Encoder"),
+  ]
+  failed = next(r for r in trace.records if isinstance(r, Call))
+  assert failed.error is not None and failed.error.startswith("ScopeParamShapeError")
+
+
+def test_a_key_that_a_bound_module_draws_on_is_no_key_twice():
+  """Its counters go on from call to call, so that two runs of one root key are no mistake."""
+  net = bound(nn.Dropout(0.5, deterministic=False), rngs={"dropout": KEY})
+  other = bound()
+  with nn.record() as trace:
+    first = net(X)
+    other(X)
+    second = net(X)
+  assert len(trace.runs) == 3
+  assert not jnp.array_equal(first, second)
+  assert not trace.check()
+
+
+def test_it_is_saved_and_read_back():
+  encoder = bound()
+  trace = nn.trace(lambda x: encoder(x))(X)
+  assert Trace.from_json(trace.to_json()) == trace
+  assert any(isinstance(record, Read) for record in trace.records)
