@@ -241,6 +241,19 @@ def test_a_model_that_runs_in_another_models_run_while_its_own_is_open():
   assert [run.tree for run in trace.records if isinstance(run, Run)] == [0, 1, 0]
 
 
+def test_what_only_a_run_inside_of_another_uses_is_used():
+  class Lending(nn.Module):
+    def setup(self) -> None:
+      self.own = nn.Dense(3)
+
+    def __call__(self, x: Any) -> Any:
+      head = {"params": {"Dense_0": {"kernel": jnp.ones((3, 5)), "bias": jnp.ones(5)}}}
+      return Head(lambda x: self.own(x), parent=None).apply(head, x)
+
+  model = Lending()
+  assert not nn.trace(model.apply)({"params": {"own": nn.Dense(3).init(KEY, X)["params"]}}, X).check()
+
+
 def test_a_recording_inside_of_a_run_leaves_that_run_as_it_is():
   inner: list[Trace] = []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from minilinen.tracing.checks.runs import outermost_runs, whole_runs, with_branches
+from minilinen.tracing.checks.runs import every_run, whole_runs, with_branches
 from minilinen.tracing.events import Name, Path, Record, Run, Share, depth_first
 from minilinen.tracing.told import Told
 
@@ -39,7 +39,7 @@ def uncalled_paths(items: tuple[Record, ...]) -> dict[tuple[int, Path], Name]:
       if isinstance(record, Name) and record.how == "attribute" and record.module not in inside:
         declared.setdefault((run.tree, record.path), record)
   used: dict[int, set[Path]] = {}
-  for run, records in outermost_runs(items):
+  for run, records in every_run(items):
     for record in records:
       if not isinstance(record, Name):
         paths = (record.path, record.other) if isinstance(record, Share) else (record.path,)

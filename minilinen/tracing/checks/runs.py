@@ -6,28 +6,40 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from minilinen.tracing.events import Call, Caught, Record, Run, Span
+from minilinen.tracing.events import Call, Caught, Record, Run, Span, depth_first
 from minilinen.tracing.paths import ROOT
 from minilinen.tracing.rebuilt import model_records
 from minilinen.tracing.told import Told
 
 
 def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
-  """The outermost runs that came to their end and called the whole model, each with all records in it.
+  """The outermost runs that came to their end and called the whole model, each with its records.
 
   A run of another method than `__call__` may well leave out parts of a model.
   """
-  for run, records in outermost_runs(items):
+  items = tuple(items)
+  outermost = {record.order for record in model_records(items, bodies=False) if isinstance(record, Run)}
+  for run, records in every_run(items):
+    if run.order not in outermost:
+      continue
     called = next((item for item in run.items if isinstance(item, Call)), None)
     if run.error is None and called is not None and called.method == "__call__" and called.path == ():
       yield run, records
 
 
-def outermost_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
-  """The outermost runs, each with all records in it."""
-  for record in model_records(items, bodies=False):
-    if isinstance(record, Run):
-      yield record, list(model_records(record.items, bodies=True))
+def every_run(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
+  """Every run that holds with its records that do, without those of runs inside of it, which are on other trees."""
+  around: dict[int, Run | None] = {-1: None}
+  found: dict[int, tuple[Run, list[Record]]] = {}
+  for record in depth_first(items):
+    run = record if isinstance(record, Run) else around[record.span]
+    if isinstance(record, Span):
+      around[record.order] = run
+    if record is run:
+      found[run.order] = run, []
+    elif run is not None and record.holds:
+      found[run.order][1].append(record)
+  yield from (pair for pair in found.values() if pair[0].holds)
 
 
 def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from minilinen import spelling
 from minilinen.tracing.checks.modules import uncalled_paths
-from minilinen.tracing.checks.runs import outermost_runs, whole_runs, with_branches
+from minilinen.tracing.checks.runs import every_run, whole_runs, with_branches
 from minilinen.tracing.equations.phases import BACKWARD
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.reach import Unused
@@ -35,7 +35,7 @@ def unread_parameters(items: Iterable[Record]) -> Iterator[Told]:
       for place, _ in leaves(run.given.get("params", {})):
         given.setdefault(run.tree, {}).setdefault(place, run)
   read: dict[int, set[Place]] = {}
-  for run, records in outermost_runs(items):
+  for run, records in every_run(items):
     read.setdefault(run.tree, set()).update(place for record in records for place in _read_by(record))
   uncalled = uncalled_paths(items)
   for tree, places in given.items():
