@@ -127,11 +127,16 @@ def fields_of(kind: type[Any]) -> list[tuple[Field[Any], Write, Read]]:
   return [(f, *coder(types[f.name])) for f in fields(kind) if f.name not in apart]
 
 
-def is_default(f: Field[Any], value: Any) -> bool:
+@functools.cache
+def defaults_of(kind: type[Any]) -> list[Any]:
+  """The default of each of these fields, `MISSING` if it has none."""
+  factories = [(f.default, f.default_factory) for f, *_ in fields_of(kind)]
+  return [default if make is MISSING else make() for default, make in factories]
+
+
+def is_default(value: Any, default: Any) -> bool:
   """Whether a field has its default."""
-  if f.default_factory is not MISSING:
-    return value == f.default_factory()
-  return type(value) is type(f.default) and value == f.default
+  return value is default or (type(value) is type(default) and value == default)
 
 
 @functools.cache
@@ -140,8 +145,8 @@ def _rows(kind: Any) -> tuple[Write, Read]:
 
   def write_row(t: Tables, value: Any) -> Any:
     values = [getattr(value, f.name) for f, *_ in fields_of(kind)]
-    end = len(values)
-    while end and is_default(fields_of(kind)[end - 1][0], values[end - 1]):
+    defaults, end = defaults_of(kind), len(values)
+    while end and is_default(values[end - 1], defaults[end - 1]):
       end -= 1
     return [write(t, v) for (_, write, _), v in zip(fields_of(kind), values[:end])]
 
@@ -240,7 +245,7 @@ def read_part(t: Tables, read: Read, plain: Any, what: str) -> Any:
   """Reads a part; whatever Python says of a damaged one, says which it is."""
   try:
     return read(t, plain)
-  except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
+  except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
     raise Damaged(f"{what} is damaged ({error})") from None
 
 

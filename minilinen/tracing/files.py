@@ -22,7 +22,15 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from minilinen.spelling import did_you_mean
-from minilinen.tracing.codec import RECORDS, fields_of, is_count, is_default, read_part, read_value
+from minilinen.tracing.codec import (
+  RECORDS,
+  defaults_of,
+  fields_of,
+  is_count,
+  is_default,
+  read_part,
+  read_value,
+)
 from minilinen.tracing.equations.phases import PHASES
 from minilinen.tracing.equations.program import Program
 from minilinen.tracing.equations.work import COUNTS
@@ -106,7 +114,7 @@ def _dumps(trace: Any, records: tuple[Record, ...]) -> str:
   return "".join([
     "{", *map(_entry, start.items()),
     '"values": [\n', ",\n".join(t.values), "\n],\n", *map(_entry, head.items()),
-    '"records": [\n', ",\n".join(rows), "\n]}\n",
+    '"records": [\n', _in_lines(rows), "\n]}\n",
   ])  # fmt: skip
 
 
@@ -115,13 +123,18 @@ def _entry(entry: tuple[str, Any]) -> str:
   return f"{as_text(key)}: {as_text(value)},\n"
 
 
-def _record(t: Tables, record: Record) -> str:
-  plain: dict[str, Any] = {"record": type(record).__name__, "span": record.span}
-  for f, write, _ in fields_of(type(record)):
-    value = getattr(record, f.name)
-    if not is_default(f, value):
+def _record(t: Tables, record: Record) -> dict[str, Any]:
+  kind = type(record)
+  plain: dict[str, Any] = {"record": kind.__name__, "span": record.span}
+  for (f, write, _), default in zip(fields_of(kind), defaults_of(kind)):
+    if not is_default(value := getattr(record, f.name), default):
       plain[f.name] = write(t, value)
-  return as_text(plain)
+  return plain
+
+
+def _in_lines(records: list[dict[str, Any]]) -> str:
+  """Plain records as JSON, a line for each: what stands between two of them stands nowhere inside of one."""
+  return as_text(records)[1:-1].replace('}, {"record": ', '},\n{"record": ')
 
 
 def _decoded(kind: type[T], whole: Any) -> T:
@@ -171,9 +184,14 @@ def _read_records(t: Tables, rows: list[Any]) -> list[Record]:
   return records
 
 
+@functools.cache
+def _readers(kind: type[Record]) -> dict[str, Any]:
+  return {f.name: read for f, _, read in fields_of(kind)}
+
+
 def _read_record(order: int, t: Tables, row: dict[str, Any]) -> Record:
   kind = RECORDS[row["record"]]
-  known = {f.name: read for f, _, read in fields_of(kind)}
+  known = _readers(kind)
   given = {}
   for name, plain in row.items():
     if name in known:

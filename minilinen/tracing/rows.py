@@ -9,15 +9,18 @@ is written as a step from the row before it that has the same form. Equal steps 
      "rows": [0, 1, 2, 0, 1, 2, ...]}                 # the step to each row
 
 Rows have the same form if they say the same in the first field, have as many numbers in each other, and -1, which is
-none of anything, in the same places. The first row of a form is a step from zeros.
+none of anything, in the same places. The first row of a form is a step from zeros. There may be hundreds of thousands
+of rows, so all of one form are handled together, as an array of numbers with a line for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import accumulate, chain, pairwise
-from operator import add, attrgetter, getitem, itemgetter, sub
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain, count, pairwise, repeat
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from minilinen.tracing.tables import Damaged, Tables, checked, checked_list
 
@@ -62,52 +65,98 @@ class Rows:
     lists = [[*map(attrgetter(c.name), rows)] for c in self.lists]
     for pairs in lists[self.plain :]:
       pairs[:] = [(*chain.from_iterable(its),) if its else its for its in pairs]
-    sizes = zip(singles[0], *(map(len, its) for its in lists))
-    flat = map(tuple, map(chain.from_iterable, zip(zip(*singles), *lists)))
-    steps: dict[Any, int] = {}
-    last: dict[Any, tuple[int, ...]] = {}
-    found: list[int] = []
-    for size, numbers in zip(sizes, flat):
-      form = size, tuple([n for n, number in enumerate(numbers) if number == -1])
-      step = form, tuple(map(sub, numbers, last[form])) if form in last else numbers
-      last[form] = numbers
-      found.append(steps.setdefault(step, len(steps)))
-    return {"words": words, "steps": [[*form, step] for form, step in steps], "rows": found}
+    steps: list[Any] = []
+    found = np.zeros(len(rows), int)
+    for size, at, numbers in _of_one_size(singles, lists):
+      for none, which in _of_one_kind(numbers == -1):
+        grown = np.diff(numbers[which], axis=0, prepend=0)
+        different, its = numbered(_lines(grown))
+        found[at[which]] = np.array(its) + len(steps)
+        steps += ([size, none.nonzero()[0].tolist(), np.frombuffer(step, int).tolist()] for step in different)
+    used, first, found = np.unique(found, return_index=True, return_inverse=True)
+    in_order = np.argsort(first)
+    number = np.argsort(in_order)
+    return {"words": words, "steps": [steps[used[n]] for n in in_order], "rows": number[found].tolist()}
 
   def read(self, t: Tables, plain: Any) -> tuple[Any, ...]:
     """The rows that plain data says."""
     words, steps, rows = (checked_list(plain[part]) for part in ("words", "steps", "rows"))
     checked(len(words) == len(self.words), words, f"list of {len(self.words)}")
-    tables = [dict(enumerate([c.read(t, x) for x in its])) for c, its in zip(self.words, words)]
+    tables = [[c.read(t, x) for x in its] for c, its in zip(self.words, words)]
     known = [self._step(step) for step in steps]
-    last: dict[Any, tuple[int, ...]] = {}
-    found = []
-    for row in rows:
-      if type(row) is not int or not 0 <= row < len(known):
-        raise Damaged(f"there is no step {row!r}")
-      form, step, cells_of, has_pairs = known[row]
-      numbers = last[form] = tuple(map(add, step, last[form])) if form in last else step
-      cells = (*map(getitem, tables, numbers), *cells_of(numbers))
-      if has_pairs:
-        flat = cells[self.single + self.plain :]
-        cells = (*cells[: -len(flat)], *(tuple(zip(its[::2], its[1::2])) for its in flat))
-      found.append(self.kind(*self.in_order(cells)))
+    strange = [n for n in rows if type(n) is not int or not 0 <= n < len(known)]
+    if strange:
+      raise Damaged(f"there is no step {strange[0]!r}")
+    forms, form_of = numbered([(size, none) for size, none, _ in known])
+    form_of_row = np.array(form_of, int)[rows]
+    order = np.argsort(form_of_row, kind="stable")
+    ends = np.cumsum(np.bincount(form_of_row, minlength=len(forms)))
+    found: list[Any] = [None] * len(rows)
+    steps_of_rows = [*map([step for *_, step in known].__getitem__, rows)]
+    for (size, _), at in zip(forms, np.split(order, ends[:-1])):
+      if len(at):
+        which = at.tolist()
+        numbers = np.cumsum([steps_of_rows[n] for n in which], axis=0)
+        for n, row in zip(which, self._rows(tables, size, numbers)):
+          found[n] = row
     return tuple(found)
 
-  def _step(self, plain: Any) -> tuple[Any, tuple[int, ...], Callable[..., Any], bool]:
-    """A step's form, its numbers, what takes those that are no words apart, and whether there are pairs in them."""
+  def _step(self, plain: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """A step's size, the places where there is none, and its numbers."""
     size, none, step = map(tuple, map(checked_list, checked_list(plain)))
     lengths, pairs = size[1:], size[1 + self.plain :]
     right = all(type(n) is int for n in (*size, *none, *step)) and len(lengths) == len(self.lists)
     right = right and min(size) >= 0 and len(step) == self.single + sum(lengths)
     checked(right and not any(n % 2 for n in pairs), plain, "step")
-    slices = [slice(*its) for its in pairwise(accumulate(lengths, initial=self.single))]
-    return (size, none), step, itemgetter(*range(len(self.words), self.single), *slices), any(pairs)
+    return size, none, step
+
+  def _rows(self, tables: Sequence[Sequence[Any]], size: tuple[int, ...], numbers: Any) -> Iterator[Any]:
+    """Rows of one size, of a line of numbers for each."""
+    columns = numbers.T.tolist()
+    for column, table in zip(columns, tables):
+      if lacking := set(column).difference(range(len(table))):
+        raise Damaged(f"there is no word {min(lacking)}")
+    cells: list[Iterable[Any]] = [map(table.__getitem__, its) for table, its in zip(tables, columns)]
+    cells += columns[len(tables) : self.single]
+    for n, (start, end) in enumerate(pairwise(accumulate(size[1:], initial=self.single))):
+      its = columns[start:end]
+      if n >= self.plain:
+        its = [zip(*pair) for pair in zip(its[::2], its[1::2])]
+      cells.append(zip(*its) if its else repeat(()))
+    return map(self.kind, *self.in_order(cells))
 
 
-def numbered(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+def _of_one_size(singles: Sequence[Any], lists: Sequence[Any]) -> Iterator[tuple[list[int], Any, Any]]:
+  """Rows of one size after the other: the size, which they are, and a line of numbers for each."""
+  sizes, size_of = numbered([*zip(singles[0], *(map(len, its) for its in lists))])
+  order = np.argsort(size_of, kind="stable")
+  ends = np.cumsum(np.bincount(np.array(size_of, int), minlength=len(sizes)))
+  columns = np.array(singles, int)
+  for size, at in zip(sizes, np.split(order, ends[:-1])):
+    parts = [columns[:, at].T]
+    for its, length in zip(lists, size[1:]):
+      flat = chain.from_iterable([its[n] for n in at]) if length else ()
+      parts.append(np.fromiter(flat, int, length * len(at)).reshape(len(at), length))
+    yield [*size], at, np.hstack(parts)
+
+
+def _of_one_kind(marks: Any) -> Iterator[tuple[Any, Any]]:
+  """Equal lines of marks, and which lines they are."""
+  different, kinds = numbered(_lines(marks))
+  for kind, line in enumerate(different):
+    yield np.frombuffer(line, bool), np.flatnonzero(np.array(kinds) == kind)
+
+
+def _lines(array: Any) -> list[bytes]:
+  """The lines of an array, as what can be hashed."""
+  whole, size = np.ascontiguousarray(array).tobytes(), array.shape[1] * array.itemsize
+  return [whole[n : n + size] for n in range(0, len(whole), size)]
+
+
+def numbered(values: Sequence[Hashable]) -> tuple[list[Any], list[int]]:
   """The different ones of many values that can be hashed, in the order in which they come, and each one's number."""
-  numbers: dict[Any, int] = {}
-  of_object = {id(value): value for value in values}  # Most are one object each time: it is looked up once.
-  of_id = {key: numbers.setdefault(value, len(numbers)) for key, value in of_object.items()}
-  return [*numbers], [of_id[id(value)] for value in values]
+  ids = [*map(id, values)]
+  of_object = dict(zip(ids, values))  # Most are one object each time: it is looked up once.
+  numbers = dict(zip(dict.fromkeys(of_object.values()), count()))
+  of_id = dict(zip(of_object, map(numbers.__getitem__, of_object.values())))
+  return [*numbers], [*map(of_id.__getitem__, ids)]
