@@ -33,11 +33,16 @@ def medians(variants: Variants, rounds: int, repeats: int = 1) -> dict[str, floa
 
 
 def _seconds(run: Callable[[], object], repeats: int) -> float:
+  """The time of one run. The garbage collector sees what it makes, not what others left alive in this process."""
   gc.collect()
-  start = time.perf_counter()
-  for _ in range(repeats):
-    run()
-  return (time.perf_counter() - start) / repeats
+  gc.freeze()
+  try:
+    start = time.perf_counter()
+    for _ in range(repeats):
+      run()
+    return (time.perf_counter() - start) / repeats
+  finally:
+    gc.unfreeze()
 
 
 def without_collection(run: Callable[[], object]) -> Callable[[], object]:
