@@ -88,12 +88,9 @@ class Rows:
     if strange:
       raise Damaged(f"there is no step {strange[0]!r}")
     forms, form_of = numbered([(size, none) for size, none, _ in known])
-    form_of_row = np.array(form_of, int)[rows]
-    order = np.argsort(form_of_row, kind="stable")
-    ends = np.cumsum(np.bincount(form_of_row, minlength=len(forms)))
     found: list[Any] = [None] * len(rows)
     steps_of_rows = [*map([step for *_, step in known].__getitem__, rows)]
-    for (size, _), at in zip(forms, np.split(order, ends[:-1])):
+    for (size, _), at in zip(forms, _places(np.array(form_of, int)[rows], len(forms))):
       if len(at):
         which = at.tolist()
         numbers = np.cumsum([steps_of_rows[n] for n in which], axis=0)
@@ -129,10 +126,8 @@ class Rows:
 def _of_one_size(singles: Sequence[Any], lists: Sequence[Any]) -> Iterator[tuple[list[int], Any, Any]]:
   """Rows of one size after the other: the size, which they are, and a line of numbers for each."""
   sizes, size_of = numbered([*zip(singles[0], *(map(len, its) for its in lists))])
-  order = np.argsort(size_of, kind="stable")
-  ends = np.cumsum(np.bincount(np.array(size_of, int), minlength=len(sizes)))
   columns = np.array(singles, int)
-  for size, at in zip(sizes, np.split(order, ends[:-1])):
+  for size, at in zip(sizes, _places(size_of, len(sizes))):
     parts = [columns[:, at].T]
     for its, length in zip(lists, size[1:]):
       flat = chain.from_iterable([its[n] for n in at]) if length else ()
@@ -143,8 +138,15 @@ def _of_one_size(singles: Sequence[Any], lists: Sequence[Any]) -> Iterator[tuple
 def _of_one_kind(marks: Any) -> Iterator[tuple[Any, Any]]:
   """Equal lines of marks, and which lines they are."""
   different, kinds = numbered(_lines(marks))
-  for kind, line in enumerate(different):
-    yield np.frombuffer(line, bool), np.flatnonzero(np.array(kinds) == kind)
+  for line, which in zip(different, _places(kinds, len(different))):
+    yield np.frombuffer(line, bool), which
+
+
+def _places(numbers: Any, end: int) -> list[Any]:
+  """Where each number from 0 to `end` stands among these, in order."""
+  numbers = np.array(numbers, int)
+  ends = np.cumsum(np.bincount(numbers, minlength=end))
+  return np.split(np.argsort(numbers, kind="stable"), ends[:-1])
 
 
 def _lines(array: Any) -> list[bytes]:
