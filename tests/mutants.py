@@ -43,6 +43,7 @@ FLOORS = {
   " errors/traps_derivatives errors/advice_lifts",
   "minilinen/core/nn/": "core/functional_layers core/design",
   "minilinen/core/run": "core/design errors/advice errors/every_error core/in_force module/running",
+  "minilinen/core/run_span": "tracing/bound tracing/records core/design core/in_force tracing/rules",
   "minilinen/core/sown": "errors/advice_silent errors/lookalikes errors/traps_lifts errors/traps_values"
   " errors/advice_lifts",
   "minilinen/core/spmd": "core/logical_axes core/partitioning core/sharding core/boxes",
@@ -60,13 +61,15 @@ FLOORS = {
   " tracing/shared_bodies tracing/run tracing/rules tracing/caches errors/tracebacks tracing/check"
   " errors/every_error errors/advice_traces viz/views",
   "minilinen/tracing/arrays": "tracing/tree_states tracing/trees tracing/rules errors/lookalikes",
-  "minilinen/tracing/checks/": "tracing/check tracing/check_variables errors/advice_traces"
+  "minilinen/tracing/checks/": "tracing/check tracing/check_variables tracing/bound errors/advice_traces"
   " errors/traps_transforms",
   "minilinen/tracing/draft": "tracing/records tracing/shared_bodies tracing/passes lift/passes_of_bodies",
   "minilinen/tracing/equations/": "tracing/cost tracing/reach viz/graph tracing/files tracing/shared_bodies"
   " tracing/run tracing/check tracing/cost_layers lift/passes_of_bodies",
-  "minilinen/tracing/models": "tracing/model_handles tracing/paths tracing/trees viz/tree",
-  "minilinen/tracing/recorder": "tracing/records errors/tracebacks tracing/shared_bodies tracing/run tracing/passes",
+  "minilinen/tracing/models": "tracing/model_handles tracing/bound tracing/paths tracing/trees viz/tree",
+  "minilinen/tracing/recorder": "tracing/records tracing/bound errors/tracebacks tracing/shared_bodies tracing/run"
+  " tracing/passes",
+  "minilinen/tracing/rows": "tracing/files tracing/run",
   "minilinen/tracing/statements": "errors/advice_beginners errors/traps_modules errors/every_error",
   "minilinen/tracing/tracebacks": "errors/tracebacks",
   "minilinen/transforms/": "errors/traps_carries lift/streams_and_state lift/branches lift/gradients",
