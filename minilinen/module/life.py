@@ -126,6 +126,8 @@ class ModuleLife(ModuleBase):
     state = self._state
     if self.scope is not None and not state.in_setup and not state.setup_done:
       if type(self).setup is not ModuleLife.setup:
+        if (recorder := current()) is not None:
+          within(recorder, self.scope.tree)
         state.in_setup, in_compact, state.in_compact = True, state.in_compact, False
         try:
           self.setup()
@@ -270,11 +272,9 @@ def register(self: ModuleLife, name: str, value: Any) -> None:
 
 def record_name(module: ModuleLife, how: str) -> None:
   """Notes in the trace that a submodule got its name."""
-  if (recorder := current()) is not None and module.scope is not None:
-    parent = describe(module.parent)
-    within(recorder, module.scope.tree).event(
-      events.Name, module.scope.path, module=type(module).__name__, how=how, parent=parent
-    )
+  if (recorder := current()) is not None and (scope := module.scope) is not None:
+    told = {"module": type(module).__name__, "how": how, "parent": describe(module.parent)}
+    within(recorder, scope.tree).event(events.Name, scope.path, **told)
 
 
 def _in_use(collections: Iterable[str | None]) -> str:

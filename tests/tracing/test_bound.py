@@ -131,6 +131,8 @@ def test_of_the_params_that_a_loss_is_given():
   assert told(trace) == [("bind", "TwoMethods", ["TwoMethods/", "Dense/up", "Dense/down"])]
   (tree,) = trace.trees
   assert (tree.module, tree.origin, tree.argument) == ("TwoMethods", "argument", "params")
+  (run,) = trace.runs
+  assert run.source is not None and run.source.function.endswith("loss")
   assert size_of(trace) == [("TwoMethods", 31)]
   assert trace.models[0]["up"].cost.total.forward.flops == 2 * 2 * 3 * 4 + 2 * 4
   assert not trace.check()
