@@ -108,12 +108,12 @@ def _check_sizes(name: str, path: Path, shape: Sequence[Any]) -> None:
       raise errors.SymbolicParamError(name, str(path), shape, dimension)
 
 
-def position(tree: Tree) -> int:
+def position(tree: Tree) -> Any:
   """Where somebody records, how far the record of the run on a tree has come: before a variable is made."""
-  return 0 if (recorder := current()) is None else within(recorder, tree).position()
+  return None if (recorder := current()) is None else within(recorder, tree).position()
 
 
-def how_made(since: int, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def how_made(since: Any, init_fn: Init, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
   """What the trace shall know of how a variable was made; `since` is the `position` from before."""
   recorder = current()
   keys = recorder.keys_since(since) if recorder is not None else ()

@@ -8,12 +8,15 @@ stays open until something else happens, so that calls in a row are in one run.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any, Self
 
 from minilinen.core.filters import CollectionFilter, filter_in_words
 from minilinen.core.tree import Tree
 from minilinen.tracing import events
+from minilinen.tracing.paths import Path
+from minilinen.tracing.rebuilt import leaves, put
 from minilinen.tracing.recorder import Recorder, current
 from minilinen.tracing.spec import describe
 
@@ -53,7 +56,7 @@ class RunSpan:
     """Says which tree it is a run on."""
     tree.module = self._module
     if self._recorder is not None:
-      self._recorder.tree = tree
+      self._recorder.on = weakref.ref(tree), self._opened.draft
 
   def gave(self, y: Any, mutated: Mapping[str, Any]) -> None:
     """Says what came out: the result, and the variables."""
@@ -82,10 +85,35 @@ def within(recorder: Recorder, tree: Tree | None) -> Recorder:
   """The recorder, in the run on a tree; in none that is not closed if there is no tree."""
   if tree is None:
     recorder.leave_bound()
-  elif (whole := tree.whole) is not recorder.tree:
+  elif (whole := tree.whole) is not recorder.on[0]():
     recorder.leave_bound()
-    if whole is not recorder.tree:
+    if whole is not recorder.on[0]():
       opened = _opened(recorder, "bind", whole.module, whole.variables, whole.mutable, tuple(whole.rngs))
       recorder.given(opened.__enter__(), whole.variables, None)
-      recorder.tree = whole
+      recorder.on = weakref.ref(whole), opened.draft
   return recorder
+
+
+def store(recorder: Recorder | None, tree: Tree, col: str, path: Path, name: str, value: Any) -> None:
+  """Sets a variable in a tree; if somebody records, a bound module's run is told, for nothing hands it back in the end.
+
+  It is told at once: later the value may be none any more, as JAX has left the transform that it is of.
+  """
+  if recorder is None or tree.behind is not None:
+    tree.store(col, path, name, value)
+    return
+  _, run = within(recorder, tree).on
+  tree.store(col, path, name, value)
+  if run.fields["name"] == "bind":
+    is_first = "result" not in run.fields
+    told = tree.variables if is_first else {col: _nested((*path[len(tree.path) :], name), value)}
+    recorder.made(run, told)
+    result = run.fields.setdefault("result", {})
+    for place, spec in leaves(describe({c: v for c, v in told.items() if tree.may_write(c)})):
+      put(result, place, spec)
+
+
+def _nested(path: tuple[str, ...], value: Any) -> Any:
+  for name in reversed(path):
+    value = {name: value}
+  return value

@@ -17,7 +17,7 @@ from minilinen.core.filters import CollectionFilter, in_filter  # noqa: F401 (Fl
 from minilinen.core.frozen_dict import freeze
 from minilinen.core.place import Place
 from minilinen.core.rng import LazyRng
-from minilinen.core.run_span import within
+from minilinen.core.run_span import store, within
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import boxed, describe
@@ -86,13 +86,13 @@ class Scope(Place):
       before = describe(self.tree.read(col, self.path).get(name))
       event = within(recorder, self.tree).event
       event(events.Write, self.path, collection=col, name=name, before=before, after=describe(value))
-    self.tree.store(col, self.path, name, value)
+    store(recorder, self.tree, col, self.path, name, value)
 
-  def _create(self, col: str, name: str, value: Any, since: int, made: tuple[Any, Any, Any]) -> None:
+  def _create(self, col: str, name: str, value: Any, since: Any, made: tuple[Any, Any, Any]) -> None:
     if not self.tree.is_here():
       mistakes.warn_of_leak(self.tree, self.path, col, name, value)
-    self.tree.store(col, self.path, name, value)
-    if (recorder := current()) is not None:
+    store(recorder := current(), self.tree, col, self.path, name, value)
+    if recorder is not None:
       content, axes = boxed(describe(meta.laid_out(value)))
       how = initial.how_made(since, *made)
       event = within(recorder, self.tree).event

@@ -22,7 +22,7 @@ import numpy as np
 
 from minilinen import jax_internals
 from minilinen.tracing.equations.leaves import Place, leaves_of, repeating_keys, root_keys
-from minilinen.tracing.identity import Growing, Numbers, Seen, grow, params_of
+from minilinen.tracing.identity import Growing, Numbers, Seen, grow, makes_variables, params_of
 from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import boxed, spec_of
 
@@ -105,9 +105,9 @@ class Arrays:
     run.set(roots=self._roots_of(root_keys(rngs)), repeats=repeating_keys(rngs, self.passed))
 
   def end(self, run: Any, variables: Any) -> None:
-    """Notes the variables that a run hands back."""
+    """Notes the variables that a run hands back, or has besides by now."""
     ran = next(ran for ran in reversed(self.runs) if ran.run is run)
-    ran.made = self._numbers_of(list(leaves_of(variables)), ran.time)
+    ran.made.update(self._numbers_of(list(leaves_of(variables)), ran.time))
 
   def _roots_of(self, keys: Mapping[Any, Any]) -> dict[str, int]:
     """For each stream a number of its root key, the same for keys with the same content.
@@ -189,7 +189,7 @@ class _Following:
     self.coming = self._first_uses()
 
   def _seen(self, ran: Ran) -> Seen:
-    makes = ran.run.fields.get("name") == "init" and not ran.given and ran.is_known
+    makes = not ran.given and ran.is_known and makes_variables(ran.run)
     is_known = bool(ran.made) if makes else ran.is_known
     return Seen(ran.run, [ran.given], ran.made, makes, is_known)
 

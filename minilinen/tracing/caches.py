@@ -123,9 +123,12 @@ def _trace_for_jit(original: Any, fun: Any, jit: Any, args: Any, kwargs: Any) ->
     if not runs_modules:
       return original(fun, jit, args, kwargs)
     plain = tuple(x for n, x in (*enumerate(args), *kwargs.items()) if n in static)
+    recorder.leave_bound()
     recorder.jitted = _numbers_of(recorder, fun, (plain, structure, *map(jax.typeof, leaves)))
     return _with_events(original, fun, jit, args, kwargs)
   finally:
+    if recorder.jitted != around:
+      recorder.leave_bound()
     recorder.jitted = around
     recorder.arrays.passed.pop()
 

@@ -62,7 +62,7 @@ class Run(Span):
     name: "init" (also that of a `lazy_init`), "apply", or "bind" for a bound module, which stands where it is used.
     module: class name of the root module, "" for a function of a scope.
     given: the variables passed in, collection -> nested dict of specs.
-    result: the variables handed back, in the same form.
+    result: the variables handed back, or by then in a bound module that made or wrote any, in the same form.
     mutable: the collections that may be written, as a filter in words.
     streams: the names of the random streams passed in.
     roots: for each stream a number of its root key, the same for equal keys; without those of which nobody knows.

@@ -35,8 +35,8 @@ class VariableTree:
     number: its place among the trees of the trace, in the order in which they were met.
     module: class of the module that was run on it, "" for a function of a scope.
     runs: the orders of the runs on it.
-    origin: where it came from: "init", "argument", "computed" (in the traced function), "array" (which was there
-      before), or "unknown".
+    origin: where it came from: "init" (also if a bound module made it), "argument", "computed" (in the traced
+      function), "array" (which was there before), or "unknown".
     argument: the name of the argument that it was ("teacher").
     derived_from: numbers of the trees that its variables were computed from.
     within: the number of the tree that it is a part of, and the path of that part; None if it stands alone.
@@ -163,6 +163,12 @@ class Growing:
     )  # fmt: skip
 
 
+def makes_variables(run: Any) -> bool:
+  """Whether a run that is given no variables makes them: an `init`, or that of a bound module which has some then."""
+  name = run.fields.get("name")
+  return name == "init" or (name == "bind" and bool(run.fields.get("result")))
+
+
 Later = Callable[[Seen, Numbers, Sequence[Growing]], Growing | None]
 
 
@@ -186,7 +192,8 @@ def grow(runs: Iterable[Seen], values: Values | None = None, later: Later | None
   waiting = [seen for seen in runs if not seen.is_known and not (seen.makes and later)]
   for seen in runs:
     for given in seen.given or [{}] if seen not in waiting else ():
-      tree = None if seen.makes else _tree_of(seen, given, trees, same)
+      has = seen.made if seen.makes else given  # of a bound module's the `init` around may have told already
+      tree = None if seen.run.fields.get("name") == "init" else _tree_of(seen, has, trees, same)
       if tree is None and later and not seen.makes:
         tree = later(seen, given, trees)
       on.append((seen, tree or _new(seen, trees)))

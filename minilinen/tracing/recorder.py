@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -60,7 +60,7 @@ class Recorder:
 
   If it is to mark equations, `marked` has for each mark the module call that it stands for, and `program` in the end
   the program with the names of its inputs. `emitted` grows with each event and span.
-  `tree` is what the innermost run that is open is on, as the core has it.
+  `on` is what the innermost run that is open is on, as the core has it, held weakly, and that run.
   `jitted` has the numbers of what `jax.jit` is tracing, by function and arguments, and of the function; 0 if it traces
   nothing.
   """
@@ -77,20 +77,21 @@ class Recorder:
     self.arrays = Arrays(looks=not marking)
     self.program: tuple[Any, Sequence[str]] = (None, ())
     self.trees: tuple[VariableTree, ...] = ()
-    self.tree: Any = None
+    self.on: tuple[Callable[[], Any], Any] = (lambda: None), None
     self._open: list[_Opened] = []
 
   def innermost(self) -> Draft:
-    """The span that is open and has no open span in it."""
+    """The span that is open and has no open span in it; a bound module's run is over then."""
+    self.leave_bound()
     return self._open[-1].draft
 
-  def keys_since(self, position: int) -> tuple[Draft, ...]:
-    """The keys that were drawn in the innermost span since it had so many items."""
-    return tuple(draft for draft in self._items()[position:] if draft.kind is Key)
+  def keys_since(self, position: tuple[list[Draft], int]) -> tuple[Draft, ...]:
+    """The keys that were drawn since then, in the span that was the innermost one."""
+    return tuple(draft for draft in position[0][position[1] :] if draft.kind is Key)
 
-  def position(self) -> int:
-    """How many items the innermost span has."""
-    return len(self._items())
+  def position(self) -> tuple[list[Draft], int]:
+    """The items of the innermost span, and how many they are now."""
+    return self._items(), len(self._items())
 
   def leave_bound(self) -> None:
     """Closes the run of a bound module if it is the innermost span: the next record is not of that module."""
@@ -128,11 +129,11 @@ class Recorder:
       self.arrays.begin(run, variables, rngs)
 
   def made(self, run: Draft, variables: Any) -> None:
-    """Notes the variables that a run hands back."""
+    """Notes the variables that a run hands back, or has besides by now."""
     if self.marked is None:
       self.arrays.end(run, variables)
     else:
-      next(traced for traced in reversed(self.runs) if traced.run is run).made = write(variables)
+      next(traced for traced in reversed(self.runs) if traced.run is run).hands_back(variables)
 
   def returned(self, run: Draft, result: Any) -> None:
     """Notes what the function of an `init` returned: most callers of `init` never see it."""
@@ -171,8 +172,7 @@ class Recorder:
     self.trees = tuple(tree.finished() for tree in grown)
     for draft, _ in drafts:
       if draft.kind is Run and not draft.holds:
-        like = draft.stands_for
-        draft.fields["tree"] = -1 if like is None else like.fields["tree"]
+        draft.fields["tree"] = draft.stands_for.fields["tree"] if draft.stands_for else -1
     return records_of(drafts)
 
 
@@ -189,7 +189,7 @@ class _Opened:
     self.recorder.emitted += 1
     self.recorder._items().append(self.draft)
     self.recorder._open.append(self)
-    self._around = self.recorder.tree
+    self._around = self.recorder.on
     return self.draft
 
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -198,7 +198,7 @@ class _Opened:
     still_open = self.recorder._open
     while still_open and still_open.pop() is not self:
       pass
-    self.recorder.tree = self._around
+    self.recorder.on = self._around
 
 
 def in_words(error: BaseException) -> str:

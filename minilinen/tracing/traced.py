@@ -14,7 +14,7 @@ from typing import Any
 from minilinen import jax_internals
 from minilinen.tracing.equations.leaves import Leaves, repeating_keys, root_keys, write
 from minilinen.tracing.equations.values import KnownLeaves, Values, read_top, read_values
-from minilinen.tracing.identity import Growing, Numbers, Place, Seen, grow
+from minilinen.tracing.identity import Growing, Numbers, Place, Seen, grow, makes_variables
 from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import boxed
 
@@ -45,6 +45,12 @@ class Traced:
     run.set(repeats=repeating_keys(rngs, passed))
     return Traced(run, given, keys=keys, inside=jax_internals.bodies_around())
 
+  def hands_back(self, variables: Any) -> None:
+    """Notes what the run hands back, or has besides by now."""
+    if self.made is None:
+      self.made = Leaves([])
+    self.made.also(variables)
+
 
 def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) -> list[Growing]:
   """The trees of the runs of a traced function.
@@ -74,7 +80,7 @@ def trees_of_program(runs: Sequence[Traced], closed: Any, names: Sequence[str]) 
     (given, which), (made, _) = numbers(traced.given), numbers(traced.made)
     made = [_spread(traced, each, values) for each in made]
     places.append(which)
-    makes = not traced.given.places and traced.run.fields.get("name") == "init"
+    makes = not traced.given.places and makes_variables(traced.run)
     is_known = bool(made if makes else given) or not (traced.given.places or makes)
     seen.append(Seen(traced.run, given, made[0] if made else {}, makes, is_known))
   trees = grow(seen, values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import minilinen as nn
 import viz
 from minilinen import core
-from minilinen.tracing import Call, Read, Record, Run, Span, Trace
+from minilinen.tracing import Call, Create, Read, Record, Run, Span, Trace
 from minilinen.tracing.rebuilt import leaves
 
 KEY = jax.random.key(0)
@@ -326,3 +328,124 @@ def test_it_is_saved_and_read_back():
   trace = nn.trace(lambda x: encoder(x))(X)
   assert Trace.from_json(trace.to_json()) == trace
   assert any(isinstance(record, Read) for record in trace.records)
+
+
+def test_a_model_that_is_made_in_one_is_one_model():
+  """Whoever has it in hand again, bound or not, and whatever was done in between."""
+  other = bound()
+
+  def run(x: Any) -> Any:
+    net = TwoMethods().bind({}, rngs={"params": KEY}, mutable=True)
+    x = net.encode(x)
+    net(other(x[:, :3])[:, :3])
+    return TwoMethods().apply(net.variables, x[:, :3])
+
+  with nn.record() as ran:
+    run(X)
+  for trace in (ran, nn.trace(run)(X)):
+    assert size_of(trace) == [("TwoMethods", 31), ("Encoder", 16)]
+    assert trace.trees[0].origin == "init"
+    assert all(len(found.create.keys) == 1 for found in trace.find("params/up/**") if found.create)
+    assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_what_is_written_in_one_is_a_state_of_its_model():
+  """Also if the model has no parameters, which would say that it is the same."""
+  stats, other = nn.BatchNorm(use_running_average=False, use_scale=False, use_bias=False), bound()
+  variables = stats.init(KEY, X)
+
+  def run(variables: Any, x: Any) -> Any:
+    net = stats.bind(variables, mutable=["batch_stats"])
+    net(other(net(x))[:, :3])
+    return stats.apply(net.variables, x, mutable=["batch_stats"])
+
+  with nn.record() as ran:
+    run(variables, X)
+  for trace in (ran, nn.trace(run)(variables, X)):
+    assert [(tree.module, len(tree.runs)) for tree in trace.trees] == [("BatchNorm", 3), ("Encoder", 1)]
+
+
+@pytest.mark.parametrize("transform", ["scan", "vmap", "grad"])
+def test_one_made_in_a_transform_that_is_over_when_its_run_ends(transform: str):
+  other = bound()
+
+  def made(key: Any) -> Any:
+    net = nn.Dense(4).bind({}, rngs={"params": key}, mutable=True)
+    return jnp.sum(net(X)), net.variables
+
+  def run(x: Any) -> Any:
+    keys = jax.random.split(KEY, 3)
+    if transform == "grad":
+      return jax.grad(lambda x: jnp.sum(nn.Dense(4).bind(made(KEY)[1])(x)))(x), other(x)
+    return jax.lax.scan(lambda c, k: (c, made(k)), 0, keys) if transform == "scan" else jax.vmap(made)(
+      keys
+    ), other(x)
+
+  plain = run(X)
+  with nn.record() as ran:
+    recorded = run(X)
+  assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), plain, recorded))
+  for trace in (ran, nn.trace(run)(X)):
+    assert [tree.module for tree in trace.trees] == ["Dense", "Encoder"]
+
+
+@pytest.mark.parametrize("lift", [nn.jit, nn.remat], ids=lambda lift: lift.__name__)
+def test_the_last_thing_in_a_lifted_body(lift: Any):
+  """What the body gives is no result of the bound module's run."""
+  encoder = bound()
+
+  class Body(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+      return encoder(nn.Dense(3)(x))
+
+  model = lift(Body)()
+  trace = nn.trace(model.apply)(model.init(KEY, X), X)
+  assert [run.result for run in trace.records if isinstance(run, Run)] == [{}, {}]
+  (lifted,) = trace.lifts
+  assert str(lifted.result) == "f32[2,4]"
+  assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_a_jitted_function_that_is_traced_again_and_again():
+  encoder = bound()
+  jitted = jax.jit(lambda x: encoder(x))
+  with nn.record() as trace:
+    for rows in range(1, 5):
+      jitted(jnp.ones((rows, 3)))
+    encoder(X)
+  assert len({run.jitted for run in trace.runs}) == 5
+  assert [run.jitted for run in trace.runs][-1] == 0
+  (told_of,) = trace.check()
+  assert "bind of Encoder is traced 4 times" in str(told_of)
+
+
+def test_a_recording_keeps_no_bound_module_alive():
+  variables = Encoder().init(KEY, X)
+  with nn.record():
+    net = Encoder().bind(jax.tree.map(lambda leaf: leaf + 1, variables))
+    net(X)
+    held = weakref.ref(net.variables["params"]["inner"]["kernel"])
+    del net
+    gc.collect()
+    assert held() is None
+
+
+def test_keys_of_a_variable_whose_initializer_calls_one():
+  other = bound()
+  scope = core.bind({"params": {}}, rngs={"params": KEY}, mutable=True)
+  with nn.record() as trace:
+    scope.param("kernel", lambda key: other(jax.random.normal(key, (3, 3))))
+  (created,) = trace.events(Create)
+  assert len(created.keys) == 1
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a run"])
+def test_an_error_in_one_is_found_where_it_was(inside: bool):
+  encoder = bound()
+  head = Head(lambda x: encoder(x))
+  variables = head.init(KEY, X)
+  with nn.record() as trace, pytest.raises(nn.errors.ScopeParamShapeError):
+    head.apply(variables, jnp.ones((2, 7))) if inside else encoder(jnp.ones((2, 7)))
+  (found,) = trace.check()
+  assert (found.path, found.tree) == (("inner",), 1 if inside else None)  # a number where there are several

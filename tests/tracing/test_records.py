@@ -334,7 +334,7 @@ def test_what_all_steps_share_holds_in_the_first_pass():
       with recorder.body(lift, ()), call(recorder, ("s",)):
         if number == 0:
           key(recorder, 1)
-          create(recorder, ("s",), "shared", keys=recorder.keys_since(0))
+          create(recorder, ("s",), "shared", keys=recorder.keys_since((recorder.innermost().items, 0)))
         else:
           recorder.event(Read, ("s",), collection="params", name="shared", value=F32)
         position = recorder.position()
@@ -367,7 +367,7 @@ def test_what_the_last_pass_only_reads_was_made_in_the_first():
   with recorder.span(Lift, (), kind="map_variables") as lift:
     with recorder.body(lift, ()), call(recorder, ("s",)):
       key(recorder, 1)
-      create(recorder, ("s",), keys=recorder.keys_since(0))
+      create(recorder, ("s",), keys=recorder.keys_since((recorder.innermost().items, 0)))
     with recorder.body(lift, ()), call(recorder, ("s",)):
       for _ in range(2):
         recorder.event(Read, ("s",), collection="params", name="kernel", value=F32)

@@ -41,7 +41,7 @@ from minilinen.core.lift.carriers import carrier_of
 from minilinen.core.lift.form import Form
 from minilinen.core.lift.targets import Target
 from minilinen.core.meta import laid_out
-from minilinen.core.run_span import within
+from minilinen.core.run_span import store, within
 from minilinen.core.scope import Scope
 from minilinen.core.tree import Behind, Tree
 from minilinen.tracing import events
@@ -179,7 +179,7 @@ class Crossing:
         for col, tree in collections.items():
           if top.is_mutable_collection(col):
             for name, value in tree.items():
-              top.tree.store(col, top.path, name, value)
+              store(current(), top.tree, col, top.path, name, value)
     self._note(groups, True)
     if self._span is not None:
       self.tell(result=describe(y), variables=self._lifted_variables())

@@ -35,8 +35,8 @@ def every_run(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
     run = record if isinstance(record, Run) else around[record.span]
     if isinstance(record, Span):
       around[record.order] = run
-    if record is run:
-      found[run.order] = run, []
+    if isinstance(record, Run):
+      found[record.order] = record, []
     elif run is not None and record.holds:
       found[run.order][1].append(record)
   yield from (pair for pair in found.values() if pair[0].holds)
@@ -62,18 +62,32 @@ def caught_mistakes(items: Iterable[Record]) -> Iterator[Told]:
 
 
 def ended_runs(items: Iterable[Record]) -> Iterator[Told]:
-  """Finds runs that an exception ended, and the innermost span that it left."""
+  """Finds runs that an exception ended, or a call in a bound module, and the innermost span that it left."""
   for run in model_records(items, bodies=True):
-    if isinstance(run, Run) and run.error is not None:
-      inner: Span = run
-      while (below := _left_by(inner, run.error)) is not None:
-        inner = below
-      kind, _, message = run.error.partition(": ")
-      yield Told(kind, inner.path, inner.source, message or kind, tree=run.tree)
+    if isinstance(run, Run):
+      for span in _with_bound(run):
+        if span.error is not None:
+          kind, _, message = span.error.partition(": ")
+          inner, tree = _innermost(span, span.error, run.tree)
+          yield Told(kind, inner.path, inner.source, message or kind, tree=tree)
 
 
-def _left_by(span: Span, error: str) -> Span | None:
-  return next((item for item in span.items if isinstance(item, Span) and item.error == error), None)
+def _with_bound(span: Span) -> Iterator[Span]:
+  """A span, or what is in it if it is a bound module's run: no exception leaves that, as it is left open."""
+  if isinstance(span, Run) and span.name == "bind":
+    yield from (item for item in span.items if isinstance(item, Span))
+  else:
+    yield span
+
+
+def _innermost(span: Span, error: str, tree: int) -> tuple[Span, int]:
+  """The innermost span that an exception left, and the tree that this is on."""
+  for item in span.items:
+    its = item.tree if isinstance(item, Run) else tree
+    for below in _with_bound(item) if isinstance(item, Span) else ():
+      if below.error is not None and error.startswith(below.error.removesuffix(".")):
+        return _innermost(below, error, its)  # on its way out a text may have grown at its end
+  return span, tree
 
 
 _OFTEN = 3

@@ -34,12 +34,17 @@ class Leaves:
   places: list[Place]
   arrays: dict[int, Any] = field(default_factory=dict)
 
+  def also(self, variables: Any) -> None:
+    """Writes more leaves; of those of one place the last counts."""
+    found, so_far = list(leaves_of(variables)) if isinstance(variables, Mapping) else [], len(self.places)
+    self.places.extend(place for place, _ in found)
+    _tell([leaf for _, leaf in found], self, tuple(range(so_far, len(self.places))))
+
 
 def write(variables: Any) -> Leaves:
   """Writes into the programs that JAX is tracing which of their values are leaves of variables."""
-  found = list(leaves_of(variables)) if isinstance(variables, Mapping) else []
-  leaves = Leaves([place for place, _ in found])
-  _tell([leaf for _, leaf in found], leaves, tuple(range(len(found))))
+  leaves = Leaves([])
+  leaves.also(variables)
   return leaves
 
 
