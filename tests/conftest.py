@@ -10,9 +10,7 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A program is compiled for one or two calls of it: without optimization that takes half the time, and Flax and
 # minilinen are compared all the same. CI sets the flag otherwise at one end.
-_LEVEL = "--xla_backend_optimization_level"
-if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_LEVEL}=0".lstrip()
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 # Flax and minilinen lead to the same programs, and so does a second run of the tests: each is compiled once.
 os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "jax")
