@@ -22,6 +22,7 @@ from trace_models import ALL, MODELS, RNGS, SPLIT, Chain, Probe, Scanned, Step, 
 from traced_passes import check_passes
 
 import minilinen as nn
+from minilinen import errors
 from minilinen.core import meta
 from minilinen.tracing import Trace, current, describe, replay_key
 from minilinen.tracing.events import Body, Call, Create, Key, Lift, Read, Run, Span, Write
@@ -135,9 +136,9 @@ WARNING = {"broadcast", "vmap of vmap", "scan of vmap"}
 
 
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - WARNING))
-def test_not_recording_runs_none_of_the_recorder(name: str):
+def test_not_recording_runs_none_of_the_recorder_and_words_no_message(name: str):
   module, rngs, args = MODELS[name]()
-  home = str(Path(sys.modules[Trace.__module__].__file__ or "").parent)
+  home = tuple(str(Path(sys.modules[m].__file__ or "").parent) for m in (Trace.__module__, errors.__name__))
   called: set[str] = set()
 
   def watch(frame: Any, event: str, _: Any) -> None:
