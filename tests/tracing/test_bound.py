@@ -417,7 +417,7 @@ def test_a_jitted_function_that_is_traced_again_and_again():
   assert len({run.jitted for run in trace.runs}) == 5
   assert [run.jitted for run in trace.runs][-1] == 0
   (told_of,) = trace.check()
-  assert "bind of Encoder is traced 4 times" in str(told_of)
+  assert "a bound Encoder is traced 4 times" in str(told_of)
 
 
 def test_a_recording_keeps_no_bound_module_alive():

@@ -102,12 +102,13 @@ def retraced_runs(items: Iterable[Record]) -> Iterator[Told]:
   for (_, name, module, _), runs in alike.items():
     if (times := len({run.jitted for run in runs})) >= _OFTEN:
       inputs = list(dict.fromkeys(_inputs(run) for run in runs))
+      what = f"a bound {module}" if name == "bind" else f"{name} of {module}"
       found, mend = _why_again(inputs, len({run.jitted_function for run in runs}))
       yield Told(
         "RetracedWarning",
         ROOT,
         runs[0].source,
-        f"{name} of {module} is traced {times} times from one line, for "
+        f"{what} is traced {times} times from one line, for "
         + ("the same inputs." if len(inputs) == 1 else f"{len(inputs)} different inputs."),
         "one compiled function that is called many times",
         found,
