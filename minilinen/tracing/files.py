@@ -19,6 +19,7 @@ import json
 import os
 from collections.abc import Iterable
 from itertools import chain
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from minilinen.spelling import did_you_mean
@@ -230,6 +231,9 @@ def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None
       raise Damaged(f"its tree {n} is damaged")
 
 
+_SHARED = "times", "work", "phase"  # of an equation, what many have the same object of
+
+
 def _check_program(program: Program, records: int) -> None:
   equations, values = program.equations, len(program.values)
   ties = (tie for e in equations if e.enters or e.leaves for tie in (*e.enters, *e.leaves))
@@ -239,11 +243,12 @@ def _check_program(program: Program, records: int) -> None:
   _within((value for _, value in program.of_inits), -1, values, "value")
   _within((e.owner.run for e in equations), -1, records, "record")
   _within(chain.from_iterable(e.calls for e in equations), -1, records, "record")
-  counts = {id(e.work): e.work for e in equations}.values()
-  times = {id(e.times): e.times for e in equations}.values()
-  whole = all(map(is_count, (*times, *(getattr(work, name) for work in counts for name in COUNTS))))
-  for n, e in enumerate(equations):
-    if not -1 <= e.inside < n or e.phase not in PHASES or not whole:
-      raise Damaged(f"its equation {n} is damaged")
+  for n, inside in enumerate(map(attrgetter("inside"), equations)):
+    if not -1 <= inside < n:
+      raise Damaged(f"its equation {n} stands in {inside}, which is no equation before it")
+  different = {name: {id(x): x for x in map(attrgetter(name), equations)}.values() for name in _SHARED}
+  counts = (*different["times"], *(getattr(work, name) for work in different["work"] for name in COUNTS))
+  if not all(map(is_count, counts)) or not set(different["phase"]) <= set(PHASES):
+    raise Damaged("what one of its equations counts or which phase it is of is damaged")
   if not all(isinstance(value, (Spec, Opaque)) for value in program.values):
     raise Damaged("one of its program's values is none")

@@ -9,18 +9,15 @@ is written as a step from the row before it that has the same form. Equal steps 
      "rows": [0, 1, 2, 0, 1, 2, ...]}                 # the step to each row
 
 Rows have the same form if they say the same in the first field, have as many numbers in each other, and -1, which is
-none of anything, in the same places. The first row of a form is a step from zeros. There may be hundreds of thousands
-of rows, so all of one form are handled together, as an array of numbers with a line for each.
+none of anything, in the same places. The first row of a form is a step from zeros.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import accumulate, chain, count, pairwise, repeat
-from operator import attrgetter, itemgetter
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, pairwise
+from operator import add, attrgetter, getitem, itemgetter, sub
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from minilinen.tracing.tables import Damaged, Tables, checked, checked_list
 
@@ -65,100 +62,52 @@ class Rows:
     lists = [[*map(attrgetter(c.name), rows)] for c in self.lists]
     for pairs in lists[self.plain :]:
       pairs[:] = [(*chain.from_iterable(its),) if its else its for its in pairs]
-    steps: list[Any] = []
-    found = np.zeros(len(rows), int)
-    for size, at, numbers in _of_one_size(singles, lists):
-      for none, which in _of_one_kind(numbers == -1):
-        grown = np.diff(numbers[which], axis=0, prepend=0)
-        different, its = numbered(_lines(grown))
-        found[at[which]] = np.array(its) + len(steps)
-        steps += ([size, none.nonzero()[0].tolist(), np.frombuffer(step, int).tolist()] for step in different)
-    used, first, found = np.unique(found, return_index=True, return_inverse=True)
-    in_order = np.argsort(first)
-    number = np.argsort(in_order)
-    return {"words": words, "steps": [steps[used[n]] for n in in_order], "rows": number[found].tolist()}
+    sizes = zip(singles[0], *(map(len, its) for its in lists))
+    flat = map(tuple, map(chain.from_iterable, zip(zip(*singles), *lists)))
+    steps: dict[Any, int] = {}
+    last: dict[Any, tuple[int, ...]] = {}
+    found: list[int] = []
+    for size, numbers in zip(sizes, flat):
+      form = size, tuple([n for n, number in enumerate(numbers) if number == -1])
+      step = form, tuple(map(sub, numbers, last[form])) if form in last else numbers
+      last[form] = numbers
+      found.append(steps.setdefault(step, len(steps)))
+    return {"words": words, "steps": [[*form, step] for form, step in steps], "rows": found}
 
   def read(self, t: Tables, plain: Any) -> tuple[Any, ...]:
     """The rows that plain data says."""
     words, steps, rows = (checked_list(plain[part]) for part in ("words", "steps", "rows"))
     checked(len(words) == len(self.words), words, f"list of {len(self.words)}")
-    tables = [[c.read(t, x) for x in its] for c, its in zip(self.words, words)]
+    tables = [dict(enumerate([c.read(t, x) for x in its])) for c, its in zip(self.words, words)]
     known = [self._step(step) for step in steps]
-    strange = [n for n in rows if type(n) is not int or not 0 <= n < len(known)]
-    if strange:
-      raise Damaged(f"there is no step {strange[0]!r}")
-    forms, form_of = numbered([(size, none) for size, none, _ in known])
-    found: list[Any] = [None] * len(rows)
-    steps_of_rows = [*map([step for *_, step in known].__getitem__, rows)]
-    for (size, _), at in zip(forms, _places(np.array(form_of, int)[rows], len(forms))):
-      if len(at):
-        which = at.tolist()
-        numbers = np.cumsum([steps_of_rows[n] for n in which], axis=0)
-        for n, row in zip(which, self._rows(tables, size, numbers)):
-          found[n] = row
+    last: dict[Any, tuple[int, ...]] = {}
+    found = []
+    for row in rows:
+      if type(row) is not int or not 0 <= row < len(known):
+        raise Damaged(f"there is no step {row!r}")
+      form, step, cells_of, has_pairs = known[row]
+      numbers = last[form] = tuple(map(add, step, last[form])) if form in last else step
+      cells = (*map(getitem, tables, numbers), *cells_of(numbers))
+      if has_pairs:
+        flat = cells[self.single + self.plain :]
+        cells = (*cells[: -len(flat)], *(tuple(zip(its[::2], its[1::2])) for its in flat))
+      found.append(self.kind(*self.in_order(cells)))
     return tuple(found)
 
-  def _step(self, plain: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """A step's size, the places where there is none, and its numbers."""
+  def _step(self, plain: Any) -> tuple[Any, tuple[int, ...], Callable[..., Any], bool]:
+    """A step's form, its numbers, what takes those that are no words apart, and whether there are pairs in them."""
     size, none, step = map(tuple, map(checked_list, checked_list(plain)))
     lengths, pairs = size[1:], size[1 + self.plain :]
     right = all(type(n) is int for n in (*size, *none, *step)) and len(lengths) == len(self.lists)
     right = right and min(size) >= 0 and len(step) == self.single + sum(lengths)
     checked(right and not any(n % 2 for n in pairs), plain, "step")
-    return size, none, step
-
-  def _rows(self, tables: Sequence[Sequence[Any]], size: tuple[int, ...], numbers: Any) -> Iterator[Any]:
-    """Rows of one size, of a line of numbers for each."""
-    columns = numbers.T.tolist()
-    for column, table in zip(columns, tables):
-      if lacking := set(column).difference(range(len(table))):
-        raise Damaged(f"there is no word {min(lacking)}")
-    cells: list[Iterable[Any]] = [map(table.__getitem__, its) for table, its in zip(tables, columns)]
-    cells += columns[len(tables) : self.single]
-    for n, (start, end) in enumerate(pairwise(accumulate(size[1:], initial=self.single))):
-      its = columns[start:end]
-      if n >= self.plain:
-        its = [zip(*pair) for pair in zip(its[::2], its[1::2])]
-      cells.append(zip(*its) if its else repeat(()))
-    return map(self.kind, *self.in_order(cells))
+    slices = [slice(*its) for its in pairwise(accumulate(lengths, initial=self.single))]
+    return (size, none), step, itemgetter(*range(len(self.words), self.single), *slices), any(pairs)
 
 
-def _of_one_size(singles: Sequence[Any], lists: Sequence[Any]) -> Iterator[tuple[list[int], Any, Any]]:
-  """Rows of one size after the other: the size, which they are, and a line of numbers for each."""
-  sizes, size_of = numbered([*zip(singles[0], *(map(len, its) for its in lists))])
-  columns = np.array(singles, int)
-  for size, at in zip(sizes, _places(size_of, len(sizes))):
-    parts = [columns[:, at].T]
-    for its, length in zip(lists, size[1:]):
-      flat = chain.from_iterable([its[n] for n in at]) if length else ()
-      parts.append(np.fromiter(flat, int, length * len(at)).reshape(len(at), length))
-    yield [*size], at, np.hstack(parts)
-
-
-def _of_one_kind(marks: Any) -> Iterator[tuple[Any, Any]]:
-  """Equal lines of marks, and which lines they are."""
-  different, kinds = numbered(_lines(marks))
-  for line, which in zip(different, _places(kinds, len(different))):
-    yield np.frombuffer(line, bool), which
-
-
-def _places(numbers: Any, end: int) -> list[Any]:
-  """Where each number from 0 to `end` stands among these, in order."""
-  numbers = np.array(numbers, int)
-  ends = np.cumsum(np.bincount(numbers, minlength=end))
-  return np.split(np.argsort(numbers, kind="stable"), ends[:-1])
-
-
-def _lines(array: Any) -> list[bytes]:
-  """The lines of an array, as what can be hashed."""
-  whole, size = np.ascontiguousarray(array).tobytes(), array.shape[1] * array.itemsize
-  return [whole[n : n + size] for n in range(0, len(whole), size)]
-
-
-def numbered(values: Sequence[Hashable]) -> tuple[list[Any], list[int]]:
+def numbered(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
   """The different ones of many values that can be hashed, in the order in which they come, and each one's number."""
-  ids = [*map(id, values)]
-  of_object = dict(zip(ids, values))  # Most are one object each time: it is looked up once.
-  numbers = dict(zip(dict.fromkeys(of_object.values()), count()))
-  of_id = dict(zip(of_object, map(numbers.__getitem__, of_object.values())))
-  return [*numbers], [*map(of_id.__getitem__, ids)]
+  numbers: dict[Any, int] = {}
+  of_object = {id(value): value for value in values}  # Most are one object each time: it is looked up once.
+  of_id = {key: numbers.setdefault(value, len(numbers)) for key, value in of_object.items()}
+  return [*numbers], [of_id[id(value)] for value in values]
