@@ -27,6 +27,7 @@ from minilinen.tracing import (
   Work,
 )
 from minilinen.tracing.equations import formula
+from minilinen.tracing.paths import Path
 from minilinen.tracing.recording import record, trace
 
 KEY = jax.random.key(0)
@@ -543,6 +544,8 @@ def test_the_cost_of_an_unknown_module():
   cost = trace(Block().init)(KEY, jnp.ones((2, 3, 64))).cost()
   with pytest.raises(NoSuchCostError, match=r"no module at 'Dense_2'.*nearest are 'Dense_"):
     cost["Dense_2"]
+  with pytest.raises(NoSuchCostError, match=r"no module at 'Dense_2'.*nearest are 'Dense_"):
+    cost.of(0, Path(("Dense_2",)))
 
 
 def test_a_model_of_175_billion_parameters_costs_no_memory():

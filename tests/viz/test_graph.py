@@ -65,6 +65,18 @@ def test_data_flows_from_module_to_module_and_through_work_between_them():
   assert boxes(view, "frame") == ["Residual"]
 
 
+def test_what_json_says_of_the_boxes_of_modules():
+  model = nn.Sequential([nn.Dense(3), nn.Dropout(0.5, deterministic=True)])
+  view = viz.graph(model.trace(KEY, jnp.ones((2, 4))))
+  of_modules = [box for box in view.to_dict()["boxes"] if "parameters" in box]
+  names = ("path", "class", "tree", "times", "parameters", "outputs")
+  assert [tuple(box[name] for name in names) for box in of_modules] == [
+    ("", "Sequential", 0, 1, 15, "f32[2,3]"),
+    ("layers_0", "Dense", 0, 1, 15, "f32[2,3]"),
+    ("layers_1", "Dropout", 0, 1, 0, "f32[2,3]"),
+  ]
+
+
 def test_parameters_and_keys_are_no_data():
   variables = Residual().init(KEY, jnp.ones((2, 4)))
   applied = viz.graph(nn.trace(Residual().apply)(variables, jnp.ones((2, 4))))

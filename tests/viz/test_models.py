@@ -211,6 +211,10 @@ def test_modules_through_the_front_door() -> None:
   assert viz.render(bound, "table", jnp.ones((2, 4))).to_rows()[0]["module"] == "Dense"
   with pytest.raises(viz.NothingToDrawError, match=r"together with what it is called with.*(?s:.)*mend"):
     viz.render(model, "table")
+  with pytest.raises(
+    viz.NothingToDrawError, match="draws a module when it is given inputs too, but got dict"
+  ):
+    viz.render({"params": {}}, "table", KEY)
 
 
 def test_boxes_in_a_trace_show_their_axes() -> None:
