@@ -35,7 +35,7 @@ FLOORS = {
   "minilinen/core/home": "errors/traps_lifts errors/advice_lifts errors/traps_carries errors/every_error",
   "minilinen/core/initial": "errors/advice_initializers core/order_of_inputs core/design errors/every_error",
   "minilinen/core/lift/": "lift/scan lift/vmap lift/map_variables lift/jit_and_remat lift/nested_lifts"
-  " lift/streams_and_state lift/branches lift/gradients lift/jit_sharing tracing/passes",
+  " lift/streams_and_state lift/branches lift/gradients lift/jit_sharing tracing/passes linen/public_names",
   "minilinen/core/lift/targets": "lift/vmap lift/jit_and_remat errors/advice errors/advice_lifts errors/every_error",
   "minilinen/core/lifted_mistakes": "errors/traps_lifts errors/traps_carries errors/traps_axes"
   " errors/advice_axes errors/advice_lifts errors/advice_mapped",
@@ -67,6 +67,7 @@ FLOORS = {
   "minilinen/tracing/draft": "tracing/records tracing/shared_bodies tracing/passes lift/passes_of_bodies",
   "minilinen/tracing/equations/": "tracing/cost tracing/reach viz/graph tracing/files tracing/shared_bodies"
   " tracing/run tracing/check tracing/cost_layers lift/passes_of_bodies",
+  "minilinen/tracing/equations/reach": "tracing/reach tracing/check_variables",
   "minilinen/tracing/identity": "tracing/trees tracing/bound tracing/tree_states tracing/model_handles",
   "minilinen/tracing/models": "tracing/model_handles tracing/bound tracing/paths tracing/trees viz/tree",
   "minilinen/tracing/recorder": "tracing/records tracing/bound errors/tracebacks tracing/shared_bodies tracing/run"

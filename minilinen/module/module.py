@@ -84,8 +84,6 @@ def module_repr(module: ModuleBase, indent: int = 4) -> str:
   settings = [
     (f, getattr(module, f)) for f, d in module.__dataclass_fields__.items() if d.repr and f != "name"
   ]
-  if module.name is not None:
-    lines.append(f"# name: {module.name}")
   if settings:
     lines.append("# attributes")
     lines += [f"{name} = {_setting_repr(value)}" for name, value in settings]

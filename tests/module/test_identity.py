@@ -58,8 +58,45 @@ def test_cloudpickled_class_of_a_notebook(nn):
   return pickle.loads(cloudpickle.dumps(Net(3))).init_with_output(KEY, X)
 
 
-def test_repr_reads_like_the_fields():
-  assert "features = 3" in repr(minilinen.Dense(3)) or "features=3" in repr(minilinen.Dense(3))
+REPR = """\
+Net(
+    # attributes
+    size = 3
+    act = relu
+    # children
+    Inner_0 = Inner(
+        # attributes
+        sizes = (1, 2)
+        inner = None
+    )
+    pool = Pool()
+)"""
+
+
+@as_flax((REPR, "Pool()"))
+def test_repr(nn):
+  class Inner(nn.Module):
+    sizes: tuple[int, ...]
+    inner: Any = None
+
+    def __call__(self, x):
+      return x
+
+  class Pool(nn.Module):
+    def __call__(self, x):
+      return x
+
+  class Net(nn.Module):
+    size: int = 3
+    act: Any = nn.relu
+
+    @nn.compact
+    def __call__(self, x):
+      return Inner((1, 2))(Pool(name="pool")(x))
+
+  bound = Net(name="net").bind({})
+  bound(X)
+  return repr(bound), repr(Pool(name="no name"))
 
 
 def test_modules_in_a_dataclass_pytree():

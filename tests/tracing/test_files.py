@@ -79,6 +79,15 @@ def equations_changed(**parts: Any) -> str:
   return changed(lambda plain: plain["code"][0].update(parts), TRACED)
 
 
+def in_itself() -> str:
+  """A trace whose second equation says that it stands in itself."""
+  trace = Trace.from_json(TRACED.to_json())
+  assert trace.program is not None
+  first, second, *rest = trace.program.equations
+  program = replace(trace.program, equations=(first, replace(second, inside=1), *rest))
+  return replace(trace, code=program).to_json()
+
+
 @pytest.mark.parametrize(
   ("text", "what"),
   [
@@ -123,6 +132,7 @@ def equations_changed(**parts: Any) -> str:
     ),
     (equations_changed(words=[]), "its entry 'code' is damaged ([] is no list of 8)"),
     (equations_changed(steps=[[[0], [], [0, 0]]], rows=[0]), "is no step"),
+    (in_itself(), "its equation 1 stands in 1, which is no equation before it"),
     (
       changed(lambda p: p["records"][5].pop("collection")),
       "missing 1 required keyword-only argument: 'collection'",
