@@ -245,7 +245,7 @@ def read_part(t: Tables, read: Read, plain: Any, what: str) -> Any:
   """Reads a part; whatever Python says of a damaged one, says which it is."""
   try:
     return read(t, plain)
-  except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+  except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
     raise Damaged(f"{what} is damaged ({error})") from None
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from minilinen.tracing.checks.runs import every_run
 from minilinen.tracing.events import Call, Key, Record, Run
 from minilinen.tracing.identity import VariableTree
 from minilinen.tracing.rebuilt import model_records
@@ -19,13 +20,9 @@ from minilinen.tracing.told import Told
 def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:
   """Finds keys that are equal though they were drawn by different names."""
   first: dict[Any, Key] = {}
-  run, tree = -1, None
-  for record in model_records(items, bodies=True):
-    if isinstance(record, Run):
-      run, tree = record.order, record.tree
-    if not isinstance(record, Key):
-      continue
-    other = first.setdefault((run, record.served, tuple(map(_run_together, record.steps))), record)
+  keys = ((run, record) for run, records in every_run(items) for record in records if isinstance(record, Key))
+  for run, record in keys:
+    other = first.setdefault((run.order, record.served, tuple(map(_run_together, record.steps))), record)
     if other.steps != record.steps:
       yield Told(
         "KeyCollisionWarning",
@@ -36,7 +33,7 @@ def colliding_keys(items: Iterable[Record]) -> Iterator[Told]:
         "a key of its own for each",
         f"{_names(record)} and {_names(other)}",
         'nn.config.update("fix_rng_separator", True)',
-        tree,
+        run.tree,
       )
 
 

@@ -29,17 +29,23 @@ def whole_runs(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
 
 def every_run(items: Iterable[Record]) -> Iterator[tuple[Run, list[Record]]]:
   """Every run that holds with its records that do, without those of runs inside of it, which are on other trees."""
-  around: dict[int, Run | None] = {-1: None}
   found: dict[int, tuple[Run, list[Record]]] = {}
-  for record in depth_first(items):
-    run = record if isinstance(record, Run) else around[record.span]
-    if isinstance(record, Span):
-      around[record.order] = run
+  for record, run in _with_runs(items):
     if isinstance(record, Run):
       found[record.order] = record, []
     elif run is not None and record.holds:
       found[run.order][1].append(record)
   yield from (pair for pair in found.values() if pair[0].holds)
+
+
+def _with_runs(items: Iterable[Record]) -> Iterator[tuple[Record, Run | None]]:
+  """Every record, depth first, with the innermost run that it is of, which a run is itself; None outside of all."""
+  around: dict[int, Run | None] = {-1: None}
+  for record in depth_first(items):
+    run = record if isinstance(record, Run) else around[record.span]
+    if isinstance(record, Span):
+      around[record.order] = run
+    yield record, run
 
 
 def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
@@ -54,11 +60,9 @@ def with_branches(paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
 
 def caught_mistakes(items: Iterable[Record]) -> Iterator[Told]:
   """Gives the warnings that were shown while the trace was recorded."""
-  trees: dict[int, int | None] = {}
-  for record in model_records(items, bodies=True):
-    trees[record.order] = record.tree if isinstance(record, Run) else trees.get(record.span)
-    if isinstance(record, Caught):
-      yield replace(record.told, tree=trees[record.order])
+  for record, run in _with_runs(items):
+    if isinstance(record, Caught) and record.holds:
+      yield replace(record.told, tree=run.tree if run is not None and run.holds else None)
 
 
 def ended_runs(items: Iterable[Record]) -> Iterator[Told]:
