@@ -20,7 +20,7 @@ import jax
 
 from minilinen.tracing import events
 from minilinen.tracing.equations import formula
-from minilinen.tracing.equations.program import Unread
+from minilinen.tracing.equations.program import Stored, Unread
 from minilinen.tracing.events import Record, Span
 from minilinen.tracing.paths import Path
 from minilinen.tracing.rebuilt import leaves, put
@@ -71,7 +71,7 @@ def coder(kind: Any) -> tuple[Write, Read]:
 
 def _several(kinds: tuple[Any, ...]) -> tuple[Write, Read]:
   """One of several types: something or None, or one of several plain types. A program is read before it is written."""
-  rest = [kind for kind in kinds if kind not in (NoneType, Unread)]
+  rest = [kind for kind in kinds if kind not in (NoneType, Stored, Unread)]
   if len(rest) > 1:
     return (lambda t, v: v), (
       lambda t, v: checked(type(v) in kinds, v, " or ".join(k.__name__ for k in kinds))
@@ -104,7 +104,7 @@ def _many(kind: Any) -> tuple[Write, Read]:
 
   def write_values(t: Tables, values: Any) -> Any:
     different, rows = numbered(values)
-    return {"different": [write(t, v) for v in different], "rows": rows}
+    return {"different": [write(t, v) for v in different], "rows": rows.tolist()}
 
   def read_values(t: Tables, plain: Any) -> Any:
     different = dict(enumerate([read(t, x) for x in checked_list(plain["different"])]))

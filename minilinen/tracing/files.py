@@ -18,8 +18,7 @@ import functools
 import json
 import os
 from collections.abc import Iterable
-from itertools import chain
-from operator import attrgetter
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from minilinen.spelling import did_you_mean
@@ -33,11 +32,12 @@ from minilinen.tracing.codec import (
   read_value,
 )
 from minilinen.tracing.equations.phases import PHASES
-from minilinen.tracing.equations.program import Program
+from minilinen.tracing.equations.program import Program, Stored
 from minilinen.tracing.equations.work import COUNTS
 from minilinen.tracing.errors import TraceFileError
 from minilinen.tracing.events import Create, Key, Lift, Record, Run, Span, nested
 from minilinen.tracing.identity import VariableTree
+from minilinen.tracing.rows import Packed
 from minilinen.tracing.spec import Opaque, Spec
 from minilinen.tracing.tables import Damaged, Tables, as_text
 from minilinen.tracing.uncollected import uncollected
@@ -160,9 +160,10 @@ def _decoded(kind: type[T], whole: Any) -> T:
     if f.name not in whole:
       raise Damaged(f"it lacks the entry {f.name!r}")
     head[f.name] = read_part(t, read, whole[f.name], f"its entry {f.name!r}")
+  _check_records(records, head["trees"])
   _check_trees(head["trees"], records)
   if head["code"] is not None:
-    _check_program(head["code"], len(records))
+    head["code"] = _check_program(head["code"], len(records))
   return kind(nested(records), **head)  # type: ignore[call-arg]
 
 
@@ -213,7 +214,7 @@ def _within(numbers: Iterable[int], least: int, end: int, what: str) -> None:
       raise Damaged(f"it speaks of {what} {number}, which is not there")
 
 
-def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None:
+def _check_records(records: list[Record], trees: tuple[VariableTree, ...]) -> None:
   for record in records:
     if isinstance(record, Run) and trees:
       _within([record.tree], -1, len(trees), "tree")
@@ -223,6 +224,13 @@ def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None
       0 <= n < len(records) and isinstance(records[n], Key) for n in record.keys
     ):
       raise Damaged(f"its record {record.order} names keys that are none")
+    if isinstance(record, Key):
+      folded = [part for kind, *parts in record.steps if kind != "step" for part in parts]
+      if any(part < 0 for part in folded if type(part) is int):
+        raise Damaged(f"its record {record.order} folds a negative number into a key")
+
+
+def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None:
   for n, tree in enumerate(trees):
     above = [tree.within[0]] if tree.within is not None else []
     _within([tree.number, *tree.derived_from, *above], 0, len(trees), "tree")
@@ -231,24 +239,30 @@ def _check_trees(trees: tuple[VariableTree, ...], records: list[Record]) -> None
       raise Damaged(f"its tree {n} is damaged")
 
 
-_SHARED = "times", "work", "phase"  # of an equation, what many have the same object of
-
-
-def _check_program(program: Program, records: int) -> None:
+def _check_program(program: Program, records: int) -> Stored:
+  """A program in which every number stands for something that is there; its equations are made when asked for."""
   equations, values = program.equations, len(program.values)
-  ties = (tie for e in equations if e.enters or e.leaves for tie in (*e.enters, *e.leaves))
-  used = (*(e.inputs for e in equations), *(e.outputs for e in equations), *ties)
-  _within((*program.inputs, *program.outputs, *chain.from_iterable(used)), -1, values, "value")
+  assert isinstance(equations, Packed)
+  _within((*program.inputs, *program.outputs, *(value for _, value in program.of_inits)), -1, values, "value")
   _within((run for run, _ in program.of_inits), 0, records, "record")
-  _within((value for _, value in program.of_inits), -1, values, "value")
-  _within((e.owner.run for e in equations), -1, records, "record")
-  _within(chain.from_iterable(e.calls for e in equations), -1, records, "record")
-  for n, inside in enumerate(map(attrgetter("inside"), equations)):
-    if not -1 <= inside < n:
-      raise Damaged(f"its equation {n} stands in {inside}, which is no equation before it")
-  different = {name: {id(x): x for x in map(attrgetter(name), equations)}.values() for name in _SHARED}
-  counts = (*different["times"], *(getattr(work, name) for work in different["work"] for name in COUNTS))
-  if not all(map(is_count, counts)) or not set(different["phase"]) <= set(PHASES):
+  _within((owner.run for owner in equations.different("owner")), -1, records, "record")
+  for name in ("inputs", "outputs", "enters", "leaves", "calls"):
+    for _, numbers in equations.numbers(name):
+      ends = (numbers.min(), numbers.max()) if numbers.size else ()
+      _within(ends, -1, *((records, "record") if name == "calls" else (values, "value")))
+  for rows, numbers in equations.numbers("inside"):
+    for n, inside in zip(rows.tolist(), numbers[:, 0].tolist()):
+      if not -1 <= inside < n:
+        raise Damaged(f"its equation {n} stands in {inside}, which is no equation before it")
+  costs = equations.different("work")
+  counts = (*equations.different("times"), *(getattr(work, name) for work in costs for name in COUNTS))
+  if not all(map(is_count, counts)) or not set(equations.different("phase")) <= set(PHASES):
     raise Damaged("what one of its equations counts or which phase it is of is damaged")
   if not all(isinstance(value, (Spec, Opaque)) for value in program.values):
     raise Damaged("one of its program's values is none")
+
+  @uncollected()
+  def make() -> Program:
+    return replace(program, equations=equations.made())
+
+  return Stored(make)

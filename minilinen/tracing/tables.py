@@ -43,7 +43,8 @@ class Tables:
     self.names: list[Any] = [*names]
     self.numbers: dict[tuple[str | int, ...], int] = {(): -1}
     self.sources: dict[Source, int] = {}
-    self.values: dict[str, int] = {}
+    self.values: list[str] = []
+    self.said: dict[str, int] = {}
     self.known: dict[Any, list[int]] = {}
     self.found: list[Any] = []
     self._paths: dict[int, tuple[Any, ...]] = {-1: ()}
@@ -97,7 +98,11 @@ class Tables:
 
   def value_number(self, plain: Any) -> int:
     """The number of a value that is plain data by now, which from now on has one."""
-    return self.values.setdefault(as_text(plain), len(self.values))
+    key = repr(plain)
+    if key not in self.said:
+      self.said[key] = len(self.values)
+      self.values.append(as_text(plain))
+    return self.said[key]
 
   def value(self, number: Any) -> Any:
     """The value of a number. All that have the same one share it."""

@@ -19,7 +19,7 @@ from minilinen.tracing import errors, rebuilt
 from minilinen.tracing.checks import Findings
 from minilinen.tracing.equations import formula
 from minilinen.tracing.equations.cost import Cost
-from minilinen.tracing.equations.program import Equation, Program, Unread
+from minilinen.tracing.equations.program import Equation, Program, Stored, Unread
 from minilinen.tracing.equations.reach import Unused, unused
 from minilinen.tracing.events import Call, Key, Lift, Name, Path, Record, Run, Span, depth_first, nested
 from minilinen.tracing.globs import matches
@@ -46,8 +46,8 @@ class Trace:
     error: the exception that ended it, None if none did.
     trees: the variable trees that the runs were on, in the order in which they were met; `Run.tree` is a number of
       them.
-    code: the equations of the run, read or as JAX wrote them down, None if the code really ran. They are not
-      compared. `program` is what is read in them.
+    code: the equations of the run, read, as JAX wrote them down, or as they stand in a file; None if the code
+      really ran. They are not compared. `program` is what is read in them.
   """
 
   items: tuple[Record, ...] = ()
@@ -57,7 +57,7 @@ class Trace:
   result: Value = None
   error: str | None = None
   trees: tuple[VariableTree, ...] = ()
-  code: Program | Unread | None = field(default=None, compare=False)
+  code: Program | Unread | Stored | None = field(default=None, compare=False)
 
   def __post_init__(self) -> None:
     if not self.trees:
@@ -217,9 +217,11 @@ class Trace:
     """The program, and for the `id` of each of JAX's equations the numbers of ours."""
     if self.code is None:
       raise errors.NoEquationsError()
+    if not isinstance(self.code, Unread):
+      return (self.code.make() if isinstance(self.code, Stored) else self.code), {}
     from minilinen.tracing.equations import reading
 
-    return reading.read(self.code, self.records) if isinstance(self.code, Unread) else (self.code, {})
+    return reading.read(self.code, self.records)
 
   def equations(self, path: str | Iterable[str] | None = None) -> tuple[Equation, ...]:
     """The equations in order, also those in loops, branches and jitted functions.
@@ -307,7 +309,7 @@ class Trace:
 
   def _plain(self) -> Trace:
     """The trace with its equations read."""
-    return replace(self, code=self.program) if isinstance(self.code, Unread) else self
+    return replace(self, code=self.program) if self.code is not None else self
 
   def to_json(self) -> str:
     """The trace as JSON text, one record a line; `files` says how it is built."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from test_records import small_trace
 import minilinen as nn
 import viz
 from minilinen.tracing import Run, Trace, TraceFileError, codec
+from minilinen.tracing.equations.program import Stored
 from minilinen.tracing.tables import Tables
 
 
@@ -201,6 +203,22 @@ def test_a_damaged_file_is_refused_or_can_be_drawn():
       str(viz.render(trace, kind))
     str(trace.cost()), str(trace.check()), trace.to_json()
   assert refused > 200
+
+
+def test_a_key_that_folds_what_no_key_can_is_damage():
+  whole = json.loads(nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]").to_json())
+  fold = whole["names"].index([-1, "fold"])
+  whole["names"] = [[above, -5 if (above, name) == (fold, 1) else name] for above, name in whole["names"]]
+  with pytest.raises(TraceFileError, match="folds a negative number into a key"):
+    Trace.from_json(json.dumps(whole))
+
+
+def test_equations_of_a_file_are_made_when_somebody_asks_for_them():
+  trace = nn.trace(nn.Dense(3).init)(jax.random.key(0), "f32[b,5]")
+  back = Trace.from_json(trace.to_json())
+  assert str(viz.tree(back)) == str(viz.tree(trace)) and isinstance(back.code, Stored)
+  assert back.program == trace.program and back.program is back.program
+  assert back.to_json() == trace.to_json() and pickle.loads(pickle.dumps(back)).program == trace.program
 
 
 def test_the_same_trace_has_the_same_bytes():

@@ -132,7 +132,9 @@ def _run_together(step: tuple[Any, ...]) -> Any:
   if kind != "fold":
     return step
   return b"".join(
-    part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
+    part.encode(errors="surrogatepass")
+    if isinstance(part, str)
+    else part.to_bytes((part.bit_length() + 7) // 8, "big")
     for part in parts
   )
 

@@ -9,7 +9,7 @@ An equation belongs to the innermost call whose mark (`marks`) stands in its nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -170,3 +170,14 @@ class Unread:
   results: tuple[str, ...]
   of_runs: Mapping[int, Sequence[OfRun]] = field(default_factory=dict)
   shared: Mapping[int, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+  """The equations of a trace as they stand in a file, looked over, until somebody asks for the program.
+
+  Attributes:
+    make: makes it.
+  """
+
+  make: Callable[[], Program]
