@@ -226,8 +226,19 @@ def _clone_of(fun: Any) -> Any:
   return clone
 
 
-def _runs_modules(fun: Any, depth: int = 3) -> bool:
+_DEPTH = 3
+
+
+def _runs_modules(fun: Any, depth: int = _DEPTH) -> bool:
   """Whether a function may run modules: it is a user's, or one of JAX's that calls one of a user's."""
+  if type(fun) is types.FunctionType:
+    if fun.__closure__ is None or _is_the_users(fun.__module__ or ""):
+      return _is_the_users(fun.__module__ or "")
+    if depth < _DEPTH:
+      return _encloses_some(fun, depth)
+    if (known := _known.get(fun)) is None:
+      known = _known[fun] = _encloses_some(fun, depth)
+    return known
   if not callable(fun) or isinstance(fun, (type, types.BuiltinFunctionType)):
     return False
   if isinstance(fun, weakref.ref):
@@ -236,6 +247,14 @@ def _runs_modules(fun: Any, depth: int = 3) -> bool:
     return any(_runs_modules(part, depth) for part in (fun.func, *fun.args, *fun.keywords.values()))
   if _is_the_users(getattr(fun, "__module__", None) or type(fun).__module__):
     return True
+  return _encloses_some(fun, depth)
+
+
+_known: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+"""Of JAX's functions with a closure, whether they may: JAX does not look into closures either when one comes again."""
+
+
+def _encloses_some(fun: Any, depth: int) -> bool:
   return depth > 0 and any(_runs_modules(part, depth - 1) for part in _enclosed(fun))
 
 
@@ -254,4 +273,4 @@ def _enclosed(fun: Any) -> Iterator[Any]:
 
 
 def _passes_modules(args: Any, kwargs: Any) -> bool:
-  return any(map(_runs_modules, (*args, *kwargs.values())))
+  return any(_runs_modules(value) for value in (*args, *kwargs.values()) if callable(value))

@@ -124,8 +124,8 @@ def itemsize(dtype: str) -> int:
   return _OWN_BYTES[dtype] if dtype in _OWN_BYTES else jax.numpy.dtype(dtype).itemsize
 
 
-_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
-_interned: dict[tuple[Any, ...], Spec] = {}
+_ARRAYS = (Tracer, jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
+_interned: dict[Any, Spec] = {}
 
 
 def is_array(value: Any) -> bool:
@@ -135,21 +135,32 @@ def is_array(value: Any) -> bool:
 
 def spec_of(array: Any) -> Spec:
   """The spec of an array, a tracer, a `ShapeDtypeStruct` or an abstract value."""
-  aval = jax.typeof(array) if isinstance(array, Tracer) else array
-  sharding = getattr(aval, "sharding", None)
-  partition = getattr(sharding, "spec", None) or ()
-  mesh = tuple(sharding.mesh.shape.items()) if partition else ()  # type: ignore[union-attr]
-  key = (aval.shape, aval.dtype, getattr(aval, "weak_type", False), partition, mesh)
+  if isinstance(array, Tracer):
+    key = aval = array.aval
+  else:
+    aval = array
+    partition = getattr(getattr(aval, "sharding", None), "spec", None) or ()
+    mesh = tuple(aval.sharding.mesh.shape.items()) if partition else ()
+    key = (aval.shape, aval.dtype, getattr(aval, "weak_type", False), partition, mesh)
   found = _interned.get(key)
   if found is None:
-    partition = tuple(partition)
-    sizes = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in aval.shape)
-    named = any(axes is not None for axes in partition)
-    text = f"P({', '.join(map(repr, partition))})" if named else ""
-    found = Spec(sizes, str(aval.dtype), bool(key[2]), text, _shard(sizes, partition, dict(mesh)))
-    if all(isinstance(size, int) for size in sizes):
+    found = _spec(aval)
+    if len(_interned) > 4096:
+      _interned.clear()
+    if all(isinstance(size, int) for size in found.shape):
       _interned[key] = found
   return found
+
+
+def _spec(aval: Any) -> Spec:
+  sharding = getattr(aval, "sharding", None)
+  partition = tuple(getattr(sharding, "spec", None) or ())
+  sizes = tuple(int(d) if isinstance(d, (int, np.integer)) else str(d) for d in aval.shape)
+  named = any(axes is not None for axes in partition)
+  text = f"P({', '.join(map(repr, partition))})" if named else ""
+  mesh = dict(sharding.mesh.shape) if partition else {}  # type: ignore[union-attr]
+  weak = bool(getattr(aval, "weak_type", False))
+  return Spec(sizes, str(aval.dtype), weak, text, _shard(sizes, partition, mesh))
 
 
 def _shard(
@@ -179,6 +190,8 @@ def describe(value: Any, around: tuple[int, ...] = ()) -> Value:
   kind = type(value)
   if value is None or kind in _PLAIN:
     return value
+  if kind in _NESTED:
+    return _describe_parts(value, around)
   if isinstance(value, _ARRAYS):
     return spec_of(value)
   if _is_typed_number(value):
@@ -188,18 +201,15 @@ def describe(value: Any, around: tuple[int, ...] = ()) -> Value:
     return own(value)
   if isinstance(value, (Spec, Node, Opaque, ModuleRef)):
     return value
+  if isinstance(value, Mapping):
+    return _describe_parts(value, around)
   if id(value) in around:
     return Opaque(kind.__name__, "itself")
-  around = (*around, id(value))
-  if kind is tuple or kind is Path:
-    return tuple([describe(part, around) for part in value])
-  if kind is list:
-    return [describe(part, around) for part in value]
-  if isinstance(value, Mapping):
-    return _describe_dict(value, around)
   try:
     parts = _parts(value)
-    return _opaque(value) if parts is None else Node(kind.__name__, _describe_dict(parts, around))
+    return (
+      _opaque(value) if parts is None else Node(kind.__name__, _describe_dict(parts, (*around, id(value))))
+    )
   except Exception:
     return Opaque(kind.__name__)
 
@@ -210,6 +220,22 @@ def _is_typed_number(value: Any) -> bool:
 
 
 _PLAIN = frozenset({bool, int, float, complex, str})
+_NESTED = frozenset({dict, list, tuple, Path})
+
+
+def _describe_parts(value: Any, around: tuple[int, ...]) -> Value:
+  """A dict, list or tuple with its parts described."""
+  kind = type(value)
+  if not value:
+    return () if kind is Path else kind() if kind in _NESTED else {}
+  if id(value) in around:
+    return Opaque(kind.__name__, "itself")
+  around = (*around, id(value))
+  if kind is list:
+    return [describe(part, around) for part in value]
+  if kind is tuple or kind is Path:
+    return tuple([describe(part, around) for part in value])
+  return _describe_dict(value, around)
 
 
 def _describe_dict(value: Mapping[Any, Any], around: tuple[int, ...]) -> dict[str, Value]:
