@@ -7,6 +7,7 @@ initializer (`core.initial`), and the trace when it draws a recorded key again (
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any
 
@@ -27,6 +28,7 @@ def fold(key: Any, parts: Step, separated: bool) -> Any:
   return jax.random.fold_in(key, hashed(parts, separated)) if parts else key
 
 
+@functools.lru_cache(maxsize=4096)
 def hashed(parts: Step, separated: bool) -> np.uint32:
   """The number that stands for names and numbers: the first 32 bits of their SHA-1.
 
