@@ -5,7 +5,7 @@ The core knows nothing of modules.
 
 import jax
 
-from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope, spmd, tracers
+from minilinen.core import axes_scan, frozen_dict, lift, meta, nn, scope, spmd, tracers, variables
 from minilinen.core.axes_scan import broadcast
 from minilinen.core.filters import (
   CollectionFilter,
@@ -45,5 +45,5 @@ __all__ = [
   "filter_to_set", "freeze", "frozen_dict", "group_collections", "in_filter", "init", "intersect_filters",
   "is_filter_empty", "jit", "jvp", "lazy_init", "lift", "map_axis_meta", "map_variables", "meta", "nn", "pack",
   "pop", "pretty_repr", "remat", "remat_scan", "scan", "scope", "spmd", "subtract_filters", "tracers", "unbox",
-  "unfreeze", "union_filters", "vjp", "vmap", "while_loop",
+  "unfreeze", "union_filters", "variables", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

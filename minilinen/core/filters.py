@@ -28,6 +28,11 @@ class DenyList:
 CollectionFilter = bool | str | Collection[str] | DenyList
 PRNGSequenceFilter = CollectionFilter
 
+VariableDict = Mapping[str, Mapping[str, Any]]
+"""Variables by collection, for annotations; a `FrozenVariableDict` is frozen."""
+
+MutableVariableDict = dict[str, dict[str, Any]]
+
 
 def in_filter(filter_like: CollectionFilter, col: str) -> bool:
   """Whether a filter matches a name.

@@ -115,6 +115,9 @@ class FrozenDict(Mapping[K, V]):
     return _wrapped({k: v._dict if isinstance(v, FrozenDict) else v for k, v in zip(keys, values)})
 
 
+FrozenVariableDict = FrozenDict[str, Mapping[str, Any]]
+
+
 class _Keys(KeysView[K]):
   def __repr__(self) -> str:
     return f"frozen_dict_keys({list(self)!r})"

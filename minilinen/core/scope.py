@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 from minilinen import errors
 from minilinen.configurations import config
 from minilinen.core import initial, meta, mistakes
-from minilinen.core.filters import CollectionFilter, in_filter  # noqa: F401 (Flax has them here too)
-from minilinen.core.frozen_dict import freeze
+from minilinen.core.filters import CollectionFilter, DenyList, MutableVariableDict, VariableDict, in_filter  # noqa: F401
+from minilinen.core.frozen_dict import FrozenDict, FrozenVariableDict, freeze  # noqa: F401 (Flax has them here too)
 from minilinen.core.place import Place
 from minilinen.core.rng import LazyRng
 from minilinen.core.run_span import store, within

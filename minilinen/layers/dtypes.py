@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 Dtype = Any
 Array = jax.Array
+Precision = None | str | jax.lax.Precision
+PrecisionLike = Precision | tuple[Precision, Precision]
 # `lambda key, shape, dtype: ...` is one too, which JAX's protocol would have named as its own parameters are.
 Initializer = jax.nn.initializers.Initializer | Callable[..., Any]
 

@@ -21,6 +21,7 @@ from minilinen.layers.conv import ConvLocal as ConvLocal
 from minilinen.layers.conv import ConvTranspose as ConvTranspose
 from minilinen.layers.conv import canonicalize_padding as canonicalize_padding
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
+from minilinen.layers.dtypes import PrecisionLike as PrecisionLike
 from minilinen.layers.injection import chosen
 from minilinen.module import Module, compact, merge_param, nowrap
 

@@ -17,5 +17,6 @@ from minilinen.core.lift import value_and_grad as value_and_grad
 from minilinen.core.lift import vjp as vjp
 from minilinen.core.lift import vmap as vmap
 from minilinen.core.lift import while_loop as while_loop
+from minilinen.module.lift_transform import lift_transform as lift_transform
 from minilinen.module.profile import named_call as named_call
 from minilinen.transforms import carried as carried

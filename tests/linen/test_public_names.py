@@ -48,14 +48,14 @@ NOT_HERE: dict[str, dict[str, str]] = {
     "the filter of capture_intermediates=True": "capture_call_intermediates",
     INSIDE: """CompactNameScope Descriptor DescriptorWrapper ModuleBase ParentDescriptor SetupState TestScope
       ThreadLocalStack create_descriptor_wrapper module_field run_interceptors tuple_init tuple_reduce
-      wrap_descriptor_once wrap_method_once""",
+      wrap_descriptor_once""",
   },
   "flax.linen.recurrent": {TYPES: "A"},
   "flax.linen.summary": {"a table is viz.tabulate's": "Row Table"},
   "flax.linen.transforms": {
     TYPES: "C ModuleT Target",
     INSIDE: """InstancePlaceholder VariablePlaceholder clean_clone decorator_lift_transform
-      decorator_lift_transform_cached fork_rngs get_module_scopes lift_direct_transform lift_transform
+      decorator_lift_transform_cached fork_rngs get_module_scopes lift_direct_transform
       lift_transform_cached module_class_lift_transform module_class_lift_transform_cached set_module_scopes""",
   },
   "flax.core.axes_scan": {INSIDE: "build_shaped_array"},
@@ -70,12 +70,11 @@ NOT_HERE: dict[str, dict[str, str]] = {
     "Flax's other module system, NNX, places its arrays by them": """apply_rules composite_rules
       from_sharding_rules get_mesh get_pspec map_sharding shard_value""",
   },
-  "flax.core.variables": {"it is minilinen.core.Variable": "Variable"},
   "flax.core.scope": {
     TYPES: "T",
     INSIDE: "child_rng_token no_flag",
     "minilinen.core has them, in files of their own": """apply bind init lazy_init filter_to_set group_collections
-      intersect_filters is_filter_empty subtract_filters union_filters DenyList""",
+      intersect_filters is_filter_empty subtract_filters union_filters""",
   },
 }
 
@@ -245,6 +244,56 @@ def test_core_names_of_arguments(nn):
   return core(nn).init(run)(KEY, X)
 
 
+def _own_transform(fn, axes=None, lift=None):
+  return lift.vmap(lift.remat(fn), variable_axes=axes or {"params": 0}, split_rngs={"params": True})
+
+
+@as_flax(
+  {
+    "a transform of Linen's": {"params": {"bias": (2, 3), "kernel": (2, 4, 3)}},
+    "of a user's": {"params": {"Dense_0": {"bias": (2, 5), "kernel": (2, 4, 5)}}},
+    "methods by name": {"params": {"bias": (3, 3), "kernel": (4, 3, 3)}},
+    "name": ("VmapDense", "_own_transformNet"),
+  },
+)
+def test_a_transform_of_scopes_for_modules(nn):
+  lift, lift_transform = core(nn).lift, nn.transforms.lift_transform
+
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(5)(x)
+
+  mapped = lift_transform(lift.vmap, nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True})
+  own = lift_transform(_own_transform, Net, {"params": 0}, lift=lift)
+  options = {"__call__": dict(axes={"params": 1}, lift=lift)}
+  named = lift_transform(_own_transform, nn.Dense, methods=options)
+  x = jnp.ones((2, 4))
+  return {
+    "a transform of Linen's": mapped(3).init(KEY, x),
+    "of a user's": own().init(KEY, x),
+    "methods by name": named(3).init(KEY, jnp.ones((3, 4))),
+    "name": (mapped.__name__, own.__name__),
+  }
+
+
+@as_flax(["again", 3, 3])
+def test_a_method_that_is_put_on_a_class_by_hand(nn):
+  """Parts of a model that are added from outside: `nn.module.wrap_method_once` makes a method of a function."""
+
+  class Net(nn.Module):
+    def setup(self):
+      self.dense = nn.Dense(3)
+
+  def again(self, x):
+    return self.dense(x)
+
+  Net.again = nn.module.wrap_method_once(again)
+  assert nn.module.wrap_method_once(Net.again) is Net.again
+  y, variables = Net().init_with_output(KEY, X, method="again")
+  return [Net.again.__name__, y.shape[-1], Net().apply(variables, X, method=Net.again).shape[-1]]
+
+
 # Three ways to import.
 
 
@@ -271,7 +320,13 @@ from minilinen.module import Module, compact, merge_param
 from minilinen.recurrent import RNNCellBase
 from minilinen.core import FrozenDict, Scope
 from minilinen.core.frozen_dict import freeze
-from minilinen.core.scope import Scope as S, CollectionFilter
+from minilinen.core.scope import Scope as S, CollectionFilter, DenyList, FrozenVariableDict, MutableVariableDict
+from minilinen.core.scope import FrozenDict as F, VariableDict
+from minilinen.core.variables import Variable
+from minilinen.linear import PrecisionLike
+from minilinen.module import VariableDict as V, wrap_method_once
+from minilinen.transforms import lift_transform
+assert F is FrozenDict and V is VariableDict and Variable is minilinen.Variable
 assert minilinen.linear.Dense is Dense is minilinen.Dense and S is Scope
 """
   subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
