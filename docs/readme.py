@@ -35,6 +35,7 @@ GROUPS = [
   ("The bottom of the rest", ["minilinen/configurations.py", "minilinen/errors/*.py"]),
   ("Functions of arrays", ["minilinen/functions/*.py"]),
   ("The functional core: where state lives", ["minilinen/core/**/*.py"]),
+  ("Variables in files", ["minilinen/checkpoints/*.py"]),
   (
     "The class layer: modules",
     ["minilinen/module/*.py", "minilinen/transforms/*.py", "minilinen/partitioning.py"],

@@ -4,6 +4,7 @@
 """
 
 from minilinen import aliases as aliases
+from minilinen import checkpoints as checkpoints
 from minilinen import kw_only_dataclasses as kw_only_dataclasses
 from minilinen import module as module
 from minilinen import partitioning as partitioning

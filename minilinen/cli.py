@@ -24,9 +24,9 @@ import jax
 from rich.console import Console
 
 import minilinen as nn
-from minilinen import demo
+from minilinen import checkpoints, demo
 from minilinen.core.filters import CollectionFilter
-from minilinen.errors import MinilinenError
+from minilinen.errors import CheckpointError, MinilinenError, MissingPackageError
 from minilinen.module.backward import traces_with_vjp
 from minilinen.pictures import pictures
 from minilinen.target import TargetError, load_model
@@ -52,6 +52,7 @@ examples:
   minilinen tabulate 'model.py:Net(features=32)' -i "f32[b,28,28,1]" -k train=False --depth 2
   minilinen tree     model.py:net -i "i32[8,128]" --pattern "params/**/kernel" -o kernels.svg
   minilinen tabulate model.py:net -i "i32[8,128]" --flops --sort flops --where "**/query"
+  minilinen tree     checkpoint.safetensors --pattern "**/kernel"
   minilinen graph    model.py:net -i "i32[8,128]" -o net.svg
   minilinen trace    'package.model:Net()' -i "f32[8,16]" --rngs params,dropout --mutable params,cache
 
@@ -63,7 +64,8 @@ exit codes:
 
 MODEL_HELP = """\
 the model: package.module:expression or file.py:expression, where the expression gives a module ("Net(features=32)",
-"net"), in quotes for the shell; or a trace that was saved (trace.json)"""
+"net"), in quotes for the shell; or a trace that was saved (trace.json); tree also shows a file of variables
+(.safetensors, .msgpack, .npz, a folder of orbax), from its headers"""
 
 INPUT_HELP = """\
 inputs of the model, in order: a dtype with a shape ("f32[8,28,28,1]", "i32[b,128]" with a size left open), or a Python
@@ -110,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _USAGE_ERRORS = (
-  UsageError, TargetError, SpecError, TraceFileError, viz.SuffixError, viz.NoMatchError, viz.UnknownColumnError,
+  UsageError, TargetError, SpecError, TraceFileError, CheckpointError, MissingPackageError, viz.SuffixError,
+  viz.NoMatchError, viz.UnknownColumnError,
   viz.CostsMissingError, viz.GraphMissingError,
 )  # fmt: skip
 
@@ -169,6 +172,7 @@ def _add_picture_arguments(command: argparse.ArgumentParser, picture: str) -> No
   add("--depth", type=functools.partial(_number, least=0), metavar="N", help="how many levels to show (all)")
   add("--no-fold", action="store_true", help="give every one of many equal blocks its rows")
   if picture == "tree":
+    add("--allow-pickle", action="store_true", help="read a pickle too, which runs code of whoever wrote it")
     add("--pattern", help='the variables to show, as collection/path/name: "params/**/kernel"')
   if picture == "tabulate":
     add("--flops", action="store_true", help="a column with the FLOPs of the forward pass")
@@ -213,7 +217,7 @@ def _tabulate(trace: Trace, options: argparse.Namespace) -> viz.View:
   )
 
 
-def _tree(trace: Trace, options: argparse.Namespace) -> viz.View:
+def _tree(trace: Trace | dict[str, Any], options: argparse.Namespace) -> viz.View:
   return viz.tree(trace, options.pattern, depth=options.depth, fold=not options.no_fold)
 
 
@@ -235,8 +239,8 @@ PICTURES = {
 
 def _picture(options: argparse.Namespace) -> None:
   """Draws what the options ask for, and prints or saves it."""
-  trace = _trace(options)
-  if options.picture == "trace" and str(options.output).endswith(".json"):
+  trace = _variables(options) if _is_checkpoint(options.model) else _trace(options)
+  if isinstance(trace, Trace) and options.picture == "trace" and str(options.output).endswith(".json"):
     save = trace.save
   else:
     view = PICTURES[options.picture][1](trace, options)
@@ -250,7 +254,22 @@ def _picture(options: argparse.Namespace) -> None:
     raise UsageError(f"cannot write {options.output}: {error.strerror}") from error
 
 
-# The trace.
+# The trace, or the variables in a file.
+
+
+def _is_checkpoint(model: str) -> bool:
+  """Whether the command line names a file of variables, or a folder of them, and no model and no trace."""
+  known = model.endswith((".safetensors", ".msgpack", ".npz"))
+  return known or (os.path.exists(model) and not model.endswith((".py", ".json")))
+
+
+def _variables(options: argparse.Namespace) -> dict[str, Any]:
+  """What a file of variables holds, from its headers."""
+  if options.picture != "tree":
+    raise UsageError(
+      f"{options.model} holds variables and no model: minilinen tree {options.model} shows them"
+    )
+  return checkpoints.tree(options.model, allow_pickle=options.allow_pickle)
 
 
 def _trace(options: argparse.Namespace) -> Trace:

@@ -37,11 +37,6 @@ def hashed(parts: Step, separated: bool) -> np.uint32:
     separated: whether a zero byte stands before each part; without it ("ab", "c")
       and ("a", "bc") give the same number.
   """
-  digest = hashlib.sha1()
-  for part in parts:
-    if separated:
-      digest.update(b"\x00")
-    digest.update(
-      part.encode() if isinstance(part, str) else part.to_bytes((part.bit_length() + 7) // 8, "big")
-    )
-  return np.uint32(int.from_bytes(digest.digest()[:4], "big"))
+  texts = (p.encode() if isinstance(p, str) else p.to_bytes((p.bit_length() + 7) // 8, "big") for p in parts)
+  text = b"".join(b"\x00" * separated + part for part in texts)
+  return np.uint32(int.from_bytes(hashlib.sha1(text).digest()[:4], "big"))

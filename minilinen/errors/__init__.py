@@ -26,6 +26,9 @@ from minilinen.errors.base import MinilinenWarning as MinilinenWarning
 from minilinen.errors.base import nearest as nearest
 from minilinen.errors.base import note as note
 from minilinen.errors.base import warn as warn
+from minilinen.errors.checkpoints import CheckpointError as CheckpointError
+from minilinen.errors.checkpoints import MissingPackageError as MissingPackageError
+from minilinen.errors.checkpoints import PickleError as PickleError
 from minilinen.errors.dicts import FlagNotFoundError as FlagNotFoundError
 from minilinen.errors.dicts import FrozenDictError as FrozenDictError
 from minilinen.errors.dicts import NotADictError as NotADictError

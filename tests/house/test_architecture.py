@@ -16,7 +16,7 @@ FLOORS = [
   "minilinen.jax_internals minilinen.keys minilinen.spelling minilinen.in_force",
   "minilinen.tracing",
   "minilinen.configurations minilinen.errors minilinen.functions",
-  "minilinen.core",
+  "minilinen.core minilinen.checkpoints",
   "minilinen.module minilinen.transforms minilinen.partitioning",
   "minilinen.layers",
   "minilinen",
