@@ -45,7 +45,16 @@ GROUPS = [
     "The namespace",
     [
       f"minilinen/{name}.py"
-      for name in ["checking", "pictures", "summary", "kw_only_dataclasses", "aliases", "__init__"]
+      for name in [
+        "checking",
+        "pictures",
+        "summary",
+        "kw_only_dataclasses",
+        "after_import",
+        "other_libraries",
+        "aliases",
+        "__init__",
+      ]
     ],
   ),
   ("Pictures", ["viz/*.py"]),

@@ -7,6 +7,7 @@ from minilinen import aliases as aliases
 from minilinen import checkpoints as checkpoints
 from minilinen import kw_only_dataclasses as kw_only_dataclasses
 from minilinen import module as module
+from minilinen import other_libraries as other_libraries
 from minilinen import partitioning as partitioning
 from minilinen import summary as summary
 from minilinen import transforms as transforms

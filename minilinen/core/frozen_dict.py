@@ -136,9 +136,17 @@ def _wrapped(tree: dict[Any, Any]) -> FrozenDict[Any, Any]:
   return frozen
 
 
+also_frozen: set[type[Any]] = set()
+"""Classes of other libraries that are taken for a FrozenDict: Flax's, where it was imported."""
+
+
+def _is_tree(x: Any) -> bool:
+  return isinstance(x, (dict, FrozenDict)) or type(x) in also_frozen
+
+
 def _copied(tree: Mapping[Any, Any]) -> dict[Any, Any]:
   """A dict of the same tree, down to values that are no dicts."""
-  return {k: _copied(v) if isinstance(v, (dict, FrozenDict)) else v for k, v in tree.items()}
+  return {k: _copied(v) if _is_tree(v) else v for k, v in tree.items()}
 
 
 def freeze(xs: Mapping[Any, Any]) -> FrozenDict[Any, Any]:
@@ -150,7 +158,7 @@ def unfreeze(x: Any) -> dict[Any, Any]:
   """A nested dict of the caller's own, from a FrozenDict or a dict of them."""
   if isinstance(x, FrozenDict):
     return _copied(x._dict)
-  return _copied(x) if isinstance(x, dict) else x
+  return _copied(x) if _is_tree(x) else x
 
 
 def copy(
