@@ -9,7 +9,6 @@ the trace as text, and from the first the parameters, put together.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
@@ -24,12 +23,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import minilinen as nn
 import viz
 from minilinen.examples.digits import load_digits
-
-OUT, *DISTRIBUTED = sys.argv[1:]
-COUNT = int(DISTRIBUTED[1]) if DISTRIBUTED else 1
-if DISTRIBUTED:
-  jax.config.update("jax_cpu_collectives_implementation", "gloo")
-  jax.distributed.initialize(DISTRIBUTED[2], COUNT, int(DISTRIBUTED[0]))
 
 NAMED = nn.with_logical_partitioning
 RULES = (("batch", "data"), ("hidden", "model"), ("in", None), ("out", None))
@@ -50,9 +43,12 @@ class MLP(nn.Module):
     return nn.Dense(10, kernel_init=NAMED(init, ("hidden", "out")))(x)
 
 
-def main() -> None:
+def main(out: str, process: str = "0", count: str = "1", coordinator: str = "") -> None:
   """Trains, and writes what came out."""
-  assert jax.device_count() == 8 and jax.process_count() == COUNT
+  if coordinator:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(coordinator, int(count), int(process))
+  assert jax.device_count() == 8 and jax.process_count() == int(count)
   mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "model"))
   digits = load_digits()
   tx, rngs = optax.adam(1e-2), {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -83,7 +79,7 @@ def main() -> None:
       state, loss = step(state, *(jax.make_array_from_callback(a.shape, split, a.__getitem__) for a in batch))
       losses.append(float(loss))
       if n == 2:
-        state = again(state, places)
+        state = again(state, f"{out}.checkpoint")
   params = multihost_utils.process_allgather(nn.unbox(state.params), tiled=True)
   seen = {
     "tree": str(viz.tree(state.params)),
@@ -91,15 +87,14 @@ def main() -> None:
     "table": str(viz.tabulate(trace)),
     "losses": losses,
   }
-  with open(f"{OUT}.{jax.process_index()}.json", "w") as file:
+  with open(f"{out}.{jax.process_index()}.json", "w") as file:
     json.dump(seen, file)
   if jax.process_index() == 0:
-    np.savez(f"{OUT}.npz", *jax.tree.leaves(params))
+    np.savez(f"{out}.npz", *jax.tree.leaves(params))
 
 
-def again(state: Any, places: Any) -> Any:
+def again(state: Any, folder: str) -> Any:
   """The state from a checkpoint that all processes wrote together."""
-  folder = os.path.abspath(f"{OUT}.checkpoint")
   arrays = jax.tree.leaves(nn.unbox(state))
   with orbax.checkpoint.StandardCheckpointer() as checkpointer:
     checkpointer.save(folder, dict(enumerate(arrays)))
@@ -111,4 +106,4 @@ def again(state: Any, places: Any) -> Any:
 
 
 if __name__ == "__main__":
-  main()
+  main(*sys.argv[1:])
