@@ -36,6 +36,7 @@ FLOORS = {
   "minilinen/core/initial": "errors/advice_initializers core/order_of_inputs core/design errors/every_error",
   "minilinen/core/lift/": "lift/scan lift/vmap lift/map_variables lift/jit_and_remat lift/nested_lifts"
   " lift/streams_and_state lift/branches lift/gradients lift/jit_sharing tracing/passes linen/public_names",
+  "minilinen/core/lift/branches": "lift/branches lift/nested_lifts errors/advice_lifts tracing/passes",
   "minilinen/core/lift/targets": "lift/vmap lift/jit_and_remat errors/advice errors/advice_lifts errors/every_error",
   "minilinen/core/lifted_mistakes": "errors/traps_lifts errors/traps_carries errors/traps_axes"
   " errors/advice_axes errors/advice_lifts errors/advice_mapped",
@@ -53,6 +54,8 @@ FLOORS = {
   " errors/tracebacks lift/jit_setup lift/jit_sharing",
   "minilinen/module/arguments": "errors/advice_beginners errors/advice errors/every_error",
   "minilinen/module/backward": "viz/costs",
+  "minilinen/module/call": "core/config module/misuse module/running module/naming tracing/trees errors/tracebacks"
+  " errors/advice_modules errors/traps_modules lift/jit_setup tracing/cost",
   "minilinen/module/foreign": "errors/advice errors/advice_beginners errors/advice_values errors/traps_values"
   " errors/tracebacks errors/every_error",
   "minilinen/module/mistakes": "errors/advice_asked errors/advice_beginners errors/advice_modules"
@@ -178,7 +181,9 @@ _NOT_CODE = {"annotation", "returns", "decorator_list", "type_params"}
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-  """The nodes that do something, each before those in it."""
+  """The nodes that do something, each before those in it; what only type checkers read does nothing."""
+  if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+    return
   yield node
   for name, value in ast.iter_fields(node):
     if name not in _NOT_CODE:

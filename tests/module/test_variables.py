@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import pytest
 from oracle import KEY, KEY2, X, as_flax, raises_as_flax
+
+import minilinen as nn
+from minilinen import errors
 
 
 @as_flax([{"counter": {"count": 0}}] + [(1, {"counter": {"count": 1}})] * 3)
@@ -178,3 +182,16 @@ def test_parameter_that_is_a_tree(nn):
 
   v = A().init(KEY, X)
   return (v, A().apply(v, X))
+
+
+def test_an_array_is_not_taken_for_two():
+  """Flax hands it to the code that wanted two."""
+
+  class Two(nn.Module):
+    @nn.compact
+    def __call__(self):
+      return self.param("w", lambda key: (jnp.ones(2), jnp.ones(3)))
+
+  assert len(Two().apply({"params": {"w": (jnp.ones(2), jnp.ones(3))}})) == 2
+  with pytest.raises(errors.ScopeParamTypeError, match=r"its initializer\s+gives arrays of shape"):
+    Two().apply({"params": {"w": jnp.ones(2)}})

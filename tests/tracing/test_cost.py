@@ -210,6 +210,8 @@ def test_a_primitive_without_a_rule_is_named():
 
   cost = trace(fn)(jnp.ones(5)).cost()
   assert cost.total.notes == {"unknown pure_callback": 1}
+  work = cost.total.work
+  assert (work.matmul, work.elementwise, work.transcendentals) == (0, 0, 0)
   assert cost.total.work.bytes == 2 * 5 * 4
 
 

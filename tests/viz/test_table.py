@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import jax
 import pytest
 import viz_traces as models
 from viz_traces import Builder, f32
 
+import minilinen as nn
 import viz
 from minilinen.tracing.spec import Spec
 
@@ -286,3 +288,24 @@ def test_a_table_one_letter_wide_is_all_there() -> None:
   view = viz.tabulate(MODELS["lstm"]())
   lines = view.text(width=1).split("\n")
   assert max(map(len, lines)) == 1 and len(lines) > len(view.to_rows())
+
+
+def test_variables_of_several_shapes_are_told_apart_in_a_row() -> None:
+  class Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      kernel = self.param("kernel", nn.initializers.ones, (3, 4))
+      return x @ kernel * self.param("scale", nn.initializers.ones, (4,)) + self.param(
+        "bias", nn.initializers.ones, (4,)
+      )
+
+  class Two(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.Dense(4)(x)
+
+  text = viz.tabulate(nn.trace(Scaled().init)(jax.random.key(0), "f32[2,3]")).text(width=140)
+  assert "kernel f32[3,4]; bias, scale f32[4]" in text
+  assert "kernel f32[3,4], bias f32[4]" in viz.tabulate(
+    nn.trace(Two().init)(jax.random.key(0), "f32[2,3]")
+  ).text(width=140)

@@ -130,12 +130,7 @@ def _plain(values: Values, equation: Any, inputs: Sequence[int]) -> list[int]:
   name, outputs = equation.primitive.name, equation.outvars
   if name in _HANDS_ON or (name in _MAY_HAND_ON and _alike(equation.invars[0].aval, outputs[0].aval)):
     return list(inputs[: len(outputs)])
-  equal = tuple(values.equal[i] for i in inputs)
-  try:
-    key: Any = (name, equal, tuple(sorted(equation.params.items())))
-    hash(key)
-  except TypeError:
-    key = (id(equation), equal)
+  key = (name, tuple(values.equal[i] for i in inputs), tuple(sorted(equation.params.items())))
   results = [values.new(v.aval, tuple(inputs), (key, i)) for i, v in enumerate(outputs)]
   if name == "broadcast_in_dim" and outputs[0].aval.shape[1:] == equation.invars[0].aval.shape:
     values.spread.setdefault(inputs[0], results[0])
