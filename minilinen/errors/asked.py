@@ -61,6 +61,9 @@ class NoSuchAttributeError(MinilinenError, AttributeError):
   submodule = ": it is the name of a submodule, which no attribute holds"
   has_value = ": it is the name of a variable, which no attribute holds"
   to_hold = "make it in setup, self.{attribute} = ..., to ask for it; what it holds is in variables[{col!r}]."
+  foreign = ": it runs {owner}.{method}, a method of another class"
+  of_holder = "a method of a submodule is called through the model: the first argument stands for the model."
+  of_other = "model is here one of {module}; run the method on a model of {owner}."
   correct = "correct the name, or give {module} a field of it, or set it in setup."
   elsewhere = "correct the name; what init makes is in its result, variables['params'] and so on."
 
@@ -98,6 +101,20 @@ class NoSuchAttributeError(MinilinenError, AttributeError):
     else:
       case = dict(but=cls.not_made, mend="set it in every case, to None where there is nothing.")
     return cls(module, attribute, path, **case)
+
+  @classmethod
+  def of_method(
+    cls, module: str, attribute: str, path: str, owner: str, method: str, holder: str
+  ) -> NoSuchAttributeError:
+    """For an attribute that a method of another class asks for, which was given a module of this one.
+
+    `holder` is the module's attribute that has the method.
+    """
+    case: dict[str, Any] = dict(but=cls.foreign.format(owner=owner, method=method), mend=cls.of_other)
+    if holder:
+      called = holder if method == "__call__" else f"{holder}.{method}"
+      case |= dict(right=f"lambda model, x: model.{called}(x)", mend=cls.of_holder)
+    return cls(module, attribute, path, owner=owner, **case)
 
   @classmethod
   def of_variables(

@@ -55,16 +55,17 @@ class TransformTargetError(MinilinenError):
     nn.vmap(nn.Dense(4))
   """
 
-  takes = ("target", "kind", "module")
+  takes = ("target", "kind")
   says = "Linen transformations must be applied to Module classes or functions taking a Module, got {target:short}."
   wrong = "nn.{kind}({module}(...), ...)"
   right = "nn.{kind}({module}, ...)(...)"
 
   nothing = "nn.{kind}(lambda model, x: model.layer(x), ...)(self, x)"
 
-  def __init__(self, target: Any, kind: str = "vmap", module: str = ""):
-    case = {} if module else dict(wrong="", right=self.nothing)
-    super().__init__(target, kind, module, **case)
+  def __init__(self, target: Any, kind: str = "vmap"):
+    is_module = hasattr(target, "__carry__")
+    case = dict(module=type(target).__name__) if is_module else dict(wrong="", right=self.nothing)
+    super().__init__(target, kind, **case)
 
 
 _SEVERAL_MODULES = dict(

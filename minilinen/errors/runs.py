@@ -160,7 +160,7 @@ class LazyInitError(MinilinenError):
     )
 
 
-class ApplyModuleInvalidMethodError(MinilinenError):
+class ApplyModuleInvalidMethodError(MinilinenError, AttributeError, TypeError):
   """`method=` names no method of the module.
 
   Example:

@@ -28,10 +28,10 @@ def map_modules(fn: Callable[[str, Any], Any], value: Any, suffix: str = "", by_
   """A value with `fn(suffix, module)` in the place of every module in it; what holds none is kept as it is.
 
   The suffix says where the module stands: "_0" in a list, "_a_1" in a list in a dict. Dicts are gone through as they
-  stand, or `by_key`, as JAX does.
+  stand, or `by_key`, as JAX does; so does what crosses a boundary, and there references to variables are found too.
   """
   if isinstance(value, PLAIN):
-    return value
+    return fn(suffix, value) if by_key and isinstance(value, Variable) else value
   if isinstance(value, ModuleBase):
     return fn(suffix, value)
   if callable(value) and not dataclasses.is_dataclass(value):

@@ -6,6 +6,7 @@ An error asks it while it is raised, so nothing here has to be fast.
 from __future__ import annotations
 
 import types
+from typing import Any
 
 from minilinen.module.base import ModuleBase
 from minilinen.tracing.statements import is_users, stack
@@ -37,13 +38,31 @@ def innermost_method(module: ModuleBase) -> str:
   return next((methods[frame.f_code] for frame in stack() if frame.f_code in methods), "")
 
 
+def foreign_method(module: ModuleBase) -> tuple[tuple[type[ModuleBase], ...], str] | None:
+  """The classes and the name of the innermost method that runs with a module, if other classes have it.
+
+  A class that a function makes is another each time, with the same code.
+  """
+  frame = next((frame for frame in stack() if is_users(frame) and _is_of(frame, module)), None)
+  if frame is None or frame.f_code in _methods(module) or frame.f_code.co_qualname[-1:] == ">":
+    return None
+  classes: list[type[ModuleBase]] = [ModuleBase]
+  for cls in classes:
+    classes += [sub for sub in cls.__subclasses__() if sub not in classes]
+  found = [cls for cls in classes if not issubclass(type(module), cls) and frame.f_code in _own_methods(cls)]
+  return (tuple(found), _own_methods(found[0])[frame.f_code]) if found else None
+
+
 def _methods(module: ModuleBase) -> dict[types.CodeType, str]:
   """The names of a module's methods by their code."""
+  return {code: name for base in reversed(type(module).__mro__) for code, name in _own_methods(base).items()}
+
+
+def _own_methods(cls: type[Any]) -> dict[types.CodeType, str]:
   return {
     vars(method)["raw_method"].__code__: name
-    for base in reversed(type(module).__mro__)
-    for name, method in vars(base).items()
-    if hasattr(method, "raw_method")
+    for name, method in vars(cls).items()
+    if hasattr(method, "raw_method") and hasattr(vars(method)["raw_method"], "__code__")
   }
 
 

@@ -194,7 +194,12 @@ def no_such_attribute(module: ModuleBase, name: str) -> AttributeError:
   if name.startswith("__"):
     return AttributeError(f'"{cls}" object has no attribute "{name}".')
   holder = None if scope is None else _holder(module, name)
-  if (made := _made_in_setup(type(module), name)) is not None:
+  foreign = frames.foreign_method(module)
+  if foreign is not None:
+    has_it = (f for f, v in vars(module).items() if isinstance(v, foreign[0]) and f != "parent")
+    owner, method = foreign[0][0].__name__, foreign[1]
+    error = errors.NoSuchAttributeError.of_method(cls, name, path, owner, method, next(has_it, ""))
+  elif (made := _made_in_setup(type(module), name)) is not None:
     when = "unbound" if scope is None else "early" if state is not None and state.in_setup else "never"
     error = errors.NoSuchAttributeError.of_setup(
       cls, name, path, when, frames.outermost_method(module), *made

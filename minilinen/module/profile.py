@@ -14,6 +14,7 @@ import jax
 
 from minilinen import errors
 from minilinen.configurations import config
+from minilinen.core.callables import named
 from minilinen.module.call import label_of
 from minilinen.module.module import Module
 
@@ -52,9 +53,10 @@ def named_call(class_fn: F, force: bool = True) -> F:
   Raises:
     LiftedFunctionError: by the function, if its first argument is no module.
   """
+  class_fn = named(class_fn)  # type: ignore[assignment]
 
   @functools.wraps(class_fn)
-  def named(self: Module, *args: Any, **kwargs: Any) -> Any:
+  def call(self: Module, *args: Any, **kwargs: Any) -> Any:
     if not isinstance(self, Module):
       raise errors.LiftedFunctionError(class_fn.__name__, self)
     if not (force or config.profile):
@@ -62,4 +64,4 @@ def named_call(class_fn: F, force: bool = True) -> F:
     with jax.named_scope(label_of(self, class_fn.__name__)):
       return class_fn(self, *args, **kwargs)
 
-  return named  # type: ignore[return-value]
+  return call  # type: ignore[return-value]

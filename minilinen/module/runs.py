@@ -250,8 +250,7 @@ class _Method:
 
 def unbound_method(module: Any, method: Any) -> Callable[..., Any]:
   """The function behind `method=`: a name, a bound or unbound method, or any function of a module."""
-  if method is None:
-    method = "__call__"
+  method = "__call__" if method is None else method
   if isinstance(method, str):
     name, method = method, next((vars(c)[method] for c in type(module).__mro__ if method in vars(c)), None)
     if not isinstance(method, (staticmethod, classmethod)) and not callable(method):

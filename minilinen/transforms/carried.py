@@ -22,6 +22,7 @@ from minilinen.module.ahead import set_up
 from minilinen.module.alike import fingerprint
 from minilinen.module.attributes import map_modules
 from minilinen.module.call import Calling, raw_method, wrapped
+from minilinen.module.handed import arrived, handed
 from minilinen.module.module import Module
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import describe
@@ -69,16 +70,16 @@ class Carried:
       copy.__dict__.update(outer.__dict__)
       copy.__dict__.update(scope=scope, _state=state.copy())
       copy._forget_setup()
-      copies[id(outer)] = copy
+      copies[id(outer)] = copies[id(vars(outer).get("_handed"))] = copy
 
     def inner(suffix: str, module: Module) -> Module:
-      return copies.get(id(module), module)
+      return arrived(copies.get(id(module), module))
 
     for copy in copies.values():
       for name, value in copy.__dict__.items():
         if name not in ("scope", "_state", "name"):
-          copy.__dict__[name] = map_modules(inner, value)
-    return copies[id(self.module)], [copies.get(id(m), m) for m in self.others]
+          copy.__dict__[name] = map_modules(inner, value, by_key=True)
+    return copies[id(self.module)], [arrived(copies.get(id(m), m)) for m in self.others]
 
   def gradients(self, form: Form, several: bool) -> Any:
     """Gradients come as the collections of one scope; of `several` scopes as a list."""
@@ -133,7 +134,7 @@ def carry(self: Module, args: Any, kwargs: Any, target: Target) -> tuple[Carried
   def stand(suffix: str, module: Module) -> Any:
     if module.scope is None:
       return module
-    others.append(module)
+    others.append(handed(module))
     return Stand(len(others) - 1, describe(module) if current() is not None else None)
 
   args, kwargs = map_modules(stand, args, by_key=True), map_modules(stand, kwargs, by_key=True)
@@ -149,10 +150,8 @@ def lift_class(cls: type[Module], transform: Callable[..., Any], prefix: str, me
     prefix: beginning of the new class's name.
     methods: which methods are lifted: a name, several, or name -> options; `__call__` by default.
   """
-  if methods is None or isinstance(methods, str):
-    methods = (methods or "__call__",)
-  if not isinstance(methods, Mapping):
-    methods = {name: {} for name in methods}
+  methods = (methods or "__call__",) if methods is None or isinstance(methods, str) else methods
+  methods = methods if isinstance(methods, Mapping) else {name: {} for name in methods}
   namespace: dict[str, Any] = {"lifted_class": True, "__module__": cls.__module__, "__doc__": cls.__doc__}
   for name, options in methods.items():
     namespace[name] = wrapped(transform(raw_method(getattr(cls, name)), **options))
@@ -173,13 +172,14 @@ def _scoped_modules(value: Any) -> list[Module]:
   seen: set[int] = set()
 
   def visit(suffix: str, module: Module) -> Module:
+    module = handed(module)
     if module.scope is not None and id(module) not in seen:
       seen.add(id(module))
       for name, attribute in sorted(module.__dict__.items()):
-        if name not in ("parent", "scope", "_state", "name", "_adopted_from"):
+        if name not in ("parent", "scope", "_state", "name", "_adopted_from", "_handed"):
           map_modules(visit, attribute, by_key=True)
       found[id(module)] = module
     return module
 
-  map_modules(visit, value)
+  map_modules(visit, value, by_key=True)
   return list(found.values())

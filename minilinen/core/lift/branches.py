@@ -89,7 +89,8 @@ def _choose(
   boundary = Boundary(kind, targets[0], (passing(variables),), (passing(rngs),), options)
 
   with Crossing(boundary, mdl, operands) as crossing:
-    variable_groups, keys = crossing.groups()
+    groups, keys = crossing.groups()
+    variable_groups = jax.tree.map(lambda x: x, groups)  # no branch sees what another writes outside
 
     def chosen(number: int, target: Target) -> Callable[..., Any]:
       def body(*operands: Any) -> Any:

@@ -126,9 +126,8 @@ def fold_rngs(
     variables, rngs: the collections and streams that exist inside.
     methods: of a class, which methods are lifted; `__call__` by default.
   """
-  boundary = Boundary(
-    "fold_rngs", target, (passing(variables),), (passing(rngs, "folded"),), takes_keywords=True
-  )
+  passings = (passing(variables),), (passing(rngs, "folded"),)
+  boundary = Boundary("fold_rngs", target, *passings, takes_keywords=True)
 
   @behind(boundary)
   def call(first: Any, *args: Any, **kwargs: Any) -> Any:
@@ -164,14 +163,16 @@ def _fold_streams(crossing: Crossing, streams: Groups) -> Groups:
   """The streams as Flax passes them in.
 
   Those of the lifted module's own scope have everything folded in that is to be; those of others, which are modules
-  among the arguments, have forgotten their path.
+  among the arguments, have forgotten their path. If one of them is around the lifted module, so have all.
   """
-  target = crossing.tops[crossing.form.ways[crossing.carrier.own][0]]
+  own, (number, below) = (
+    crossing.carrier.scopes[crossing.carrier.own],
+    crossing.form.ways[crossing.carrier.own],
+  )
 
   def folded(top: Scope, group: dict[str, LazyRng]) -> dict[str, LazyRng]:
-    if top is target:
-      drawn = {stream: top.draw(stream).folded() for stream in group}
-    else:
+    drawn = {stream: own.draw(stream).folded() for stream in group if top is crossing.tops[number]}
+    if below or not drawn:
       drawn = {stream: LazyRng(rng.rng, (), rng.steps) for stream, rng in group.items()}
     return dict(sorted(drawn.items()))  # as a pytree hands them on
 
@@ -242,11 +243,9 @@ def remat(
 
       warn_of_static_arrays(crossing)
       computed_again = jax.checkpoint(
-        spoken_of_as(boundary.target, body),
-        prevent_cse=prevent_cse,
+        spoken_of_as(boundary.target, body), prevent_cse=prevent_cse, policy=policy,
         static_argnums=tuple(n + 1 for n in static),
-        policy=policy,
-      )
+      )  # fmt: skip
       return crossing.back(*computed_again(*crossing.groups(), *crossing.args, **crossing.kwargs))
 
   return call

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from minilinen import errors
+from minilinen.core.callables import class_apart, named, unbound
 from minilinen.tracing.source import CodePlace, Source, source_of_frames, user_place
 
 Transform = TypeVar("Transform", bound=Callable[..., Any])
@@ -40,7 +41,7 @@ class Target:
   @staticmethod
   def of(fn: Any) -> Target:
     """A target of a function that is lifted in the user's line that is running."""
-    return fn if isinstance(fn, Target) else Target(fn, place=user_place(2))
+    return fn if isinstance(fn, Target) else Target(named(unbound(fn)), place=user_place(2))
 
   @property
   def name(self) -> str:
@@ -82,7 +83,7 @@ def lifted(prefix: str, **also: str) -> Callable[[Transform], Transform]:
     @functools.wraps(transform)
     def lift(*args: Any, **kwargs: Any) -> Any:
       options = known.bind(*args, **kwargs).arguments
-      target, methods = options.pop("target"), options.pop("methods", None)
+      methods, (target, with_settings) = options.pop("methods", None), class_apart(options.pop("target"))
       if isinstance(target, Target):
         return transform(target, **options)
       place = user_place(3)
@@ -91,11 +92,10 @@ def lifted(prefix: str, **also: str) -> Callable[[Transform], Transform]:
         def one(fn: Callable[..., Any], **own: Any) -> Any:
           return lift(Target(fn, target, place), **{**options, **own})
 
-        return target.__lift__(one, prefix, methods)
+        return with_settings(target.__lift__(one, prefix, methods))
       if not callable(target) or hasattr(target, "__carry__"):
-        instance = type(target).__name__ if hasattr(target, "__carry__") else ""
-        raise errors.TransformTargetError(target, transform.__name__, instance)
-      return transform(Target(target, place=place), **options)
+        raise errors.TransformTargetError(target, transform.__name__)
+      return transform(Target(named(target), place=place), **options)
 
     return lift  # type: ignore[return-value]
 
