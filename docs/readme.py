@@ -57,6 +57,7 @@ GROUPS = [
       ]
     ],
   ),
+  ("Projects of Flax", ["minilinen/compat/*.py"]),
   ("Pictures", ["viz/*.py"]),
   ("Programs on top", ["minilinen/examples/*.py", "minilinen/*.py"]),
 ]

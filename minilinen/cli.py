@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import functools
 import importlib.metadata
 import inspect
@@ -24,7 +25,7 @@ import jax
 from rich.console import Console
 
 import minilinen as nn
-from minilinen import checkpoints, demo
+from minilinen import checkpoints, compat, demo
 from minilinen.core.filters import CollectionFilter
 from minilinen.errors import CheckpointError, MinilinenError, MissingPackageError
 from minilinen.module.backward import traces_with_vjp
@@ -55,6 +56,8 @@ examples:
   minilinen tree     checkpoint.safetensors --pattern "**/kernel"
   minilinen graph    model.py:net -i "i32[8,128]" -o net.svg
   minilinen trace    'package.model:Net()' -i "f32[8,16]" --rngs params,dropout --mutable params,cache
+  minilinen tabulate flax_model.py:net -i "f32[8,16]" --flax
+  minilinen run      train_with_flax.py --epochs 3
 
 exit codes:
   0  done
@@ -96,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser = _parser()
   options = parser.parse_args(arguments)
   try:
-    options.run(options)
+    code = options.run(options)
     sys.stdout.flush()
-    return OK
+    return code or OK
   except KeyboardInterrupt:
     return INTERRUPTED
   except BrokenPipeError:
@@ -112,9 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _USAGE_ERRORS = (
-  UsageError, TargetError, SpecError, TraceFileError, CheckpointError, MissingPackageError, viz.SuffixError,
-  viz.NoMatchError, viz.UnknownColumnError,
-  viz.CostsMissingError, viz.GraphMissingError,
+  UsageError, compat.NoScriptError, TargetError, SpecError, TraceFileError, CheckpointError, MissingPackageError,
+  viz.SuffixError, viz.NoMatchError, viz.UnknownColumnError, viz.CostsMissingError, viz.GraphMissingError,
 )  # fmt: skip
 
 
@@ -129,12 +131,28 @@ def _parser() -> Parser:
     )
     _add_model_arguments(command)
     _add_picture_arguments(command, name)
-    command.set_defaults(run=_picture, picture=name)
+    command.set_defaults(run=_flaxs_picture, picture=name)
   command = commands.add_parser("demo", help="ResNet-50, transformers and a training run in your terminal")
   command.add_argument("--out", default="out", metavar="DIR", help="the folder for its files (%(default)s)")
   command.add_argument("--debug", action="store_true", help="show the stack of an error")
   command.set_defaults(run=lambda options: demo.run(options.out))
+  _add_run(commands.add_parser("run", help="a program that imports flax.linen, on minilinen instead"))
   return parser
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+  rest: Any = dict(nargs=argparse.REMAINDER, default=[])
+  command.add_argument("script", nargs="?", help="a Python file; what follows are its arguments")
+  command.add_argument("arguments", **rest)
+  command.add_argument("-m", dest="module", metavar="MODULE ...", help="a module, and its arguments", **rest)
+  command.set_defaults(run=_run, debug=False)
+
+
+def _run(options: argparse.Namespace) -> int:
+  words = options.module or [options.script, *options.arguments]
+  if not words[0]:
+    raise UsageError("run: say which program, run script.py or run -m package.module")
+  return compat.run_script(words[0], words[1:], is_module=bool(options.module))
 
 
 def _version() -> str:
@@ -159,6 +177,7 @@ def _add_model_arguments(command: argparse.ArgumentParser) -> None:
   )
   add("--rngs", default="params", metavar="NAMES", help="the random streams that init gets (%(default)s)")
   add("--seed", type=int, default=0, help="of their keys (%(default)s)")
+  add("--flax", action="store_true", help="the model imports flax.linen, and gets minilinen for that")
   add("--method", metavar="NAME", help="the method to trace (__call__)")
   add(
     "--mutable",
@@ -235,6 +254,11 @@ PICTURES = {
   "graph": ("boxes and arrows: which module hands its output to which", _graph),
   "trace": ("everything that happened, in order", _timeline),
 }
+
+
+def _flaxs_picture(options: argparse.Namespace) -> None:
+  with compat.installed() if options.flax else contextlib.nullcontext():
+    _picture(options)
 
 
 def _picture(options: argparse.Namespace) -> None:

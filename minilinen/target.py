@@ -115,7 +115,7 @@ def _checked(model: Any, expression: str) -> nn.Module:
   kind = type(model) if not isinstance(model, type) else model
   if any(base.__module__.startswith("flax.") for base in kind.__mro__):
     raise TargetError(
-      f"{expression} is a module of Flax; with `import minilinen as nn` it would be one of minilinen"
+      f"{expression} is a module of Flax; with --flax, or if it imports minilinen instead, it is one of minilinen"
     )
   raise TargetError(f"{expression} is no nn.Module but {type(model).__name__}")
 

@@ -1,10 +1,10 @@
 """May be skipped: every mistake that minilinen knows, as a class that builds its own message.
 
 `base` lays all messages out alike; the classes stand by theme in `runs`, `scopes`, `modules`, `asked`, `lifts`,
-`loops`, `initial`, `lift_warnings`, `axes`, `dicts`, `values` and `findings`, those of questions to a trace in
-`minilinen.tracing.errors`. Their names and first arguments are Flax's; what else a class takes is optional and makes
-its message better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or pickles
-it.
+`loops`, `initial`, `lift_warnings`, `axes`, `dicts`, `values`, `exchanged` and `findings`, those of questions to a
+trace in `minilinen.tracing.errors`. Their names and first arguments are Flax's; what else a class takes is optional and
+makes its message better. This file lists them, so that each is `minilinen.errors.X` to whoever catches, prints or
+pickles it.
 """
 
 from minilinen.errors.asked import MergeParamError as MergeParamError
@@ -32,6 +32,11 @@ from minilinen.errors.checkpoints import PickleError as PickleError
 from minilinen.errors.dicts import FlagNotFoundError as FlagNotFoundError
 from minilinen.errors.dicts import FrozenDictError as FrozenDictError
 from minilinen.errors.dicts import NotADictError as NotADictError
+from minilinen.errors.exchanged import FlaxImportedError as FlaxImportedError
+from minilinen.errors.exchanged import MixedModulesError as MixedModulesError
+from minilinen.errors.exchanged import NoFlaxImportError as NoFlaxImportError
+from minilinen.errors.exchanged import NoFlaxModuleError as NoFlaxModuleError
+from minilinen.errors.exchanged import NoFlaxNameError as NoFlaxNameError
 from minilinen.errors.findings import ExtraVariableHint as ExtraVariableHint
 from minilinen.errors.findings import KeyCollisionWarning as KeyCollisionWarning
 from minilinen.errors.findings import MovedNameWarning as MovedNameWarning

@@ -24,7 +24,7 @@ import jax
 from minilinen import errors
 from minilinen.core.mistakes import called
 from minilinen.errors.base import in_words
-from minilinen.module import arguments
+from minilinen.module import arguments, mixed
 from minilinen.module.base import ModuleBase
 from minilinen.module.context import hide_frames_outside, running
 from minilinen.spelling import near
@@ -34,6 +34,8 @@ from minilinen.tracing.source import is_hidden, source_at, source_of
 def explained(error: Exception, module: ModuleBase) -> Exception | None:
   """The error of ours that says more than Python's; to one of JAX's a note is added instead."""
   path = module.scope.path_text if module.scope is not None else ""
+  if (mixed_up := mixed.of_flax_inside(error, module, path)) is not None:
+    return mixed_up
   if type(error) is TypeError and (found := re.fullmatch(r"data type '(\w+)' not understood", _text(error))):
     return errors.DTypeNameError(found[1], type(module).__name__, path, source_of(error))
   is_format = "Tracer.__format__" in _text(error)

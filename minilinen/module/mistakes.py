@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from minilinen import errors
-from minilinen.module import foreign, frames
+from minilinen.module import foreign, frames, mixed
 from minilinen.module.attributes import modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase
 from minilinen.module.context import running
@@ -146,11 +146,11 @@ def _in_short(arg: Any) -> str:
   return str(described) if isinstance(described, (Spec, bool, int, float)) else type(arg).__name__
 
 
-def unbound(module: ModuleBase, method: str) -> errors.CallCompactUnboundModuleError:
+def unbound(module: ModuleBase, method: str) -> errors.MinilinenError:
   """The error for a compact method without variables: of a model, or of a module that is no part of the one running."""
   around, cls = running.get(), type(module).__name__
   if around is None or around.scope is None:
-    return errors.CallCompactUnboundModuleError(f"{cls}.{method}")
+    return mixed.inside_of_flax(module) or errors.CallCompactUnboundModuleError(f"{cls}.{method}")
   in_class = {name: value for base in type(around).__mro__ for name, value in vars(base).items()}
   attribute = next((name for name, value in in_class.items() if value is module), "")
   return errors.CallCompactUnboundModuleError.outside(
@@ -201,9 +201,9 @@ def no_such_attribute(module: ModuleBase, name: str) -> AttributeError:
     error = errors.NoSuchAttributeError.of_method(cls, name, path, owner, method, next(has_it, ""))
   elif (made := _made_in_setup(type(module), name)) is not None:
     when = "unbound" if scope is None else "early" if state is not None and state.in_setup else "never"
-    error = errors.NoSuchAttributeError.of_setup(
-      cls, name, path, when, frames.outermost_method(module), *made
-    )
+    method = frames.outermost_method(module)
+    error: Any = mixed.inside_of_flax(module) if scope is None and method else None
+    error = error or errors.NoSuchAttributeError.of_setup(cls, name, path, when, method, *made)
   elif holder is not None:
     error = errors.NoSuchAttributeError.of_variables(cls, name, path, *holder)
   else:

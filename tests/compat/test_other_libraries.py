@@ -1,4 +1,4 @@
-"""What minilinen gives, without `compat`, in the hands of Flax's other parts, optax and orbax; and Flax's dicts in ours."""
+"""What minilinen gives, without `compat`, in the hands of Flax's other parts, optax and orbax; and Flax's in ours."""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ def test_every_file_says_why_it_is_there(path):
 def test_private_jax_names_stand_in_few_files():
   """The names that are reachable but not promised only in the file made for them."""
   for path in FILES:
-    if "jax._src" in path.read_text() or "partial_eval" in path.read_text():
+    text = path.read_text().replace("flax.core.partial_eval", "")
+    if "jax._src" in text or "partial_eval" in text:
       assert path.name == "jax_internals.py", path
 
 

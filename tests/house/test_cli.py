@@ -213,7 +213,7 @@ def test_a_trace_file_that_is_cut_off_is_told(run, folder):
 def test_a_module_of_flax_is_told(run, folder):
   (folder / "flaxen.py").write_text("import flax.linen as nn\nnet = nn.Dense(3)\n")
   code, _, err = run("tabulate", "flaxen.py:net", "-i", "f32[2,3]")
-  assert code == 2 and "is a module of Flax; with `import minilinen as nn`" in err
+  assert code == 2 and "is a module of Flax; with --flax" in err
 
 
 def test_a_model_that_fails_is_told_with_its_path_and_line(run):
