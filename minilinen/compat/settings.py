@@ -1,4 +1,4 @@
-"""May be skipped: minilinen's settings follow `flax.config`, those of the variables FLAX_... in the environment too."""
+"""May be skipped: minilinen's settings follow `flax.config`, and so the environment (`FLAX_PROFILE=0`)."""
 
 from __future__ import annotations
 

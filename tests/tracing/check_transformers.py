@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 import minilinen as nn
+from minilinen import compat
 from minilinen.tracing.checks import Findings
 
 TEXT = dict(
@@ -128,18 +129,7 @@ class Case:
 
 def exchange() -> None:
   """Lets whoever imports `flax.linen` from here on get minilinen, and mends what this JAX lacks of an older one's."""
-  import flax
-  import flax.core
-
-  sys.modules["flax.linen"] = flax.linen = nn
-  for name in ("attention", "activation"):
-    sys.modules[f"flax.linen.{name}"] = importlib.import_module(f"minilinen.layers.{name}")
-  sys.modules["flax.linen.partitioning"] = nn.partitioning
-  core: Any = importlib.import_module("minilinen.core")
-  frozen: Any = importlib.import_module("flax.core.frozen_dict")
-  for place in (flax.core, frozen):
-    for name in ("FrozenDict", "freeze", "unfreeze"):
-      setattr(place, name, getattr(core, name))
+  compat.install()
   clip: Any = jnp.clip
 
   @functools.wraps(clip)
