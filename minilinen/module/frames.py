@@ -1,6 +1,6 @@
 """May be skipped: what the stack knows of a mistake: which layer calls, and which method runs.
 
-An error asks it while it is raised, so nothing here has to be fast.
+An error asks it while it is raised, so only what comes before a look at the stack has to be fast.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ def foreign_method(module: ModuleBase) -> tuple[tuple[type[ModuleBase], ...], st
     classes += [sub for sub in cls.__subclasses__() if sub not in classes]
   found = [cls for cls in classes if not issubclass(type(module), cls) and frame.f_code in _own_methods(cls)]
   return (tuple(found), _own_methods(found[0])[frame.f_code]) if found else None
+
+
+def was_left(module: ModuleBase) -> bool:
+  """Whether the run of a module is over, and none of its methods is running."""
+  return module.scope is not None and module.scope.invalid and not innermost_method(module)
 
 
 def _methods(module: ModuleBase) -> dict[types.CodeType, str]:

@@ -23,7 +23,7 @@ from minilinen.core.tree import Tree
 from minilinen.module import mistakes
 from minilinen.module.attributes import PLAIN, immutable, map_modules, modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
-from minilinen.module.context import running
+from minilinen.module.context import parent_now
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import describe
@@ -56,7 +56,7 @@ class ModuleLife(ModuleBase):
     _set(self, "_state", ModuleState())
     parent = self.parent
     if parent is UNSPECIFIED:
-      parent = running.get()
+      parent = parent_now()
       _set(self, "parent", parent)
     if isinstance(parent, ModuleLife):
       if not parent._initialization_allowed:
