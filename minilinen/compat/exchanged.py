@@ -26,13 +26,10 @@ class Exchanged(ModuleType):
   def fill(self) -> None:
     """Puts the names of minilinen's module in."""
     ours = importlib.import_module(names.MODULES[self.__name__])
-    own = {name: value for name, value in vars(ours).items() if name[0] != "_"}
-    if self.__name__ in names.ROOTS:
-      own = {
-        name: v for name, v in own.items() if not isinstance(v, ModuleType) and name not in names.OURS_ALONE
-      }
+    hidden = names.OURS_ALONE if self.__name__ == names.LINEN else frozenset[str]()
+    own = {n: v for n, v in vars(ours).items() if n[0] != "_" and n not in hidden and not _is_below(v, ours)}
     vars(self).update(own, **PRIVATE.get(self.__name__, {}))
-    self.__doc__ = ours.__doc__
+    self.__doc__, self.__file__ = ours.__doc__, ours.__file__
     below = {
       path.rpartition(".")[2]: path for path in names.MODULES if path.rpartition(".")[0] == self.__name__
     }
@@ -50,6 +47,11 @@ class Exchanged(ModuleType):
     is_import = _is_import(sys._getframe(1))
     kind: Any = errors.NoFlaxImportError if is_import else errors.NoFlaxNameError
     raise kind(self.__name__, name, names.use(self.__name__, name), dir(self))
+
+
+def _is_below(value: Any, module: ModuleType) -> bool:
+  """Whether something is a module of minilinen's below another: how that is divided is nobody's affair."""
+  return isinstance(value, ModuleType) and value.__name__.startswith(f"{module.__name__}.")
 
 
 def _imported(module: str, name: str) -> Any:

@@ -82,8 +82,8 @@ ANY = frozenset(
 """Types of Flax's for annotations, which are `typing.Any` here."""
 
 IMPORTED = {
-  **{name: name for name in _words("""collections contextlib dataclasses enum flax functools hashlib inspect io
-    itertools jax opt_einsum re rich sys threading typing warnings weakref yaml""")},
+  **{name: name for name in _words("""collections contextlib contextvars dataclasses enum flax functools hashlib inspect
+    io itertools jax opt_einsum re rich sys threading typing warnings weakref yaml""")},
   **{path.rpartition(".")[2]: path for path in MODULES if path.count(".") == 2},
   "core": CORE, "errors": ERRORS, "nn": LINEN, "linen_module": f"{LINEN}.module", "module_lib": f"{LINEN}.module",
   "serialization": "flax.serialization", "struct": "flax.struct", "traceback_util": "flax.traceback_util",
