@@ -217,11 +217,14 @@ class Calling:
         self._module.sow("intermediates", self._fun.__name__, y)
     return y
 
+  def _explain(self, error: Exception) -> None:
+    mistakes.explain(error, self._module, self._fun.__name__, self._args)
+
   def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
     module = self._module
     try:
       if isinstance(error, Exception):
-        mistakes.explain(error, module, self._fun.__name__, self._args)
+        self._explain(error)
     finally:
       running.reset(self._around)
       if self._is_compact and module.scope is not None:

@@ -13,20 +13,10 @@ from typing import Any
 
 from minilinen.in_force import InForce
 from minilinen.module.base import ModuleBase
-from minilinen.module.frames import was_left
 from minilinen.tracing.tracebacks import hide_frames
 
 running: ContextVar[ModuleBase | None] = ContextVar("minilinen.running", default=None)
 """The module whose method is running, None where there is no parent."""
-
-
-def parent_now() -> ModuleBase | None:
-  """The module whose method is running; none if an interrupt came as it was left, so that it still stands here."""
-  module = running.get()
-  if module is not None and was_left(module):
-    running.set(module := None)
-  return module
-
 
 interceptors: InForce[Callable[..., Any]] = InForce("interceptors")
 """Functions around every call (`intercept_methods`)."""
@@ -37,5 +27,5 @@ captures: InForce[Callable[..., bool]] = InForce("captures")
 
 def hide_frames_outside(error: Exception) -> None:
   """Takes our frames out of the traceback of what a call from outside of all modules raises."""
-  if parent_now() is None:
+  if running.get() is None:
     hide_frames(error)

@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 from minilinen.module.base import ModuleBase
+from minilinen.module.context import running
 from minilinen.tracing.statements import is_users, stack
 
 _LAYERS = "minilinen.layers."
@@ -53,9 +54,14 @@ def foreign_method(module: ModuleBase) -> tuple[tuple[type[ModuleBase], ...], st
   return (tuple(found), _own_methods(found[0])[frame.f_code]) if found else None
 
 
-def was_left(module: ModuleBase) -> bool:
-  """Whether the run of a module is over, and none of its methods is running."""
-  return module.scope is not None and module.scope.invalid and not innermost_method(module)
+def parent_now() -> ModuleBase | None:
+  """The module whose method is running; none if an interrupt came as it was left, so that it still stands there."""
+  module = running.get()
+  if (
+    module is not None and module.scope is not None and module.scope.invalid and not innermost_method(module)
+  ):
+    running.set(module := None)
+  return module
 
 
 def _methods(module: ModuleBase) -> dict[types.CodeType, str]:

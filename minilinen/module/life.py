@@ -23,7 +23,7 @@ from minilinen.core.tree import Tree
 from minilinen.module import mistakes
 from minilinen.module.attributes import PLAIN, immutable, map_modules, modules_in
 from minilinen.module.base import UNSPECIFIED, ModuleBase, ModuleState
-from minilinen.module.context import parent_now
+from minilinen.module.frames import parent_now
 from minilinen.tracing import events
 from minilinen.tracing.recorder import current
 from minilinen.tracing.spec import describe

@@ -103,3 +103,4 @@ def test_what_settings_do() -> None:
     with config.temp_flip_flag("profile", profile):
       closed = jax.make_jaxpr(nn.Dense(2, name="enc").apply)(nn.Dense(2).init(key, x), x)
       assert ("enc" in str(closed.eqns[0].source_info.name_stack)) is profile
+      assert "__call__" not in str(closed.eqns[0].source_info.name_stack)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
+import jax
+import jax.numpy as jnp
 import pytest
 from situations import Advice
 
+import minilinen as nn
 from minilinen import errors
 
 pytestmark = pytest.mark.grid
@@ -702,3 +707,21 @@ ADVICE = [
 @pytest.mark.parametrize("advice", ADVICE, ids=str)
 def test_advice(advice: Advice) -> None:
   advice.holds()
+
+
+def test_the_line_is_told_in_which_a_function_was_lifted():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      def inner(module, x):
+        module.make_rng("noise")
+        return nn.Dense(2)(x)
+
+      lifted = nn.vmap(inner, variable_axes={"params": 0}, split_rngs={"params": True})
+      return lifted(self, x)
+
+  key = jax.random.key(0)
+  with pytest.warns(errors.ServedByParamsWarning) as caught:
+    Net().init({"params": key, "noise": key}, jnp.ones((2, 3, 4)))
+  line = inspect.unwrap(Net.__call__).__code__.co_firstlineno + 6
+  assert f"test_advice_lifts.py:{line} in" in caught[0].message.plain

@@ -17,7 +17,8 @@ from models import RUNS, Small, X, initialised
 import minilinen as nn
 import viz
 from minilinen.module.call import Calling
-from minilinen.module.context import parent_now, running
+from minilinen.module.context import running
+from minilinen.module.frames import parent_now
 from minilinen.tracing import Trace, recorder
 
 pytestmark = pytest.mark.grid

@@ -237,3 +237,9 @@ def test_a_copy_belongs_where_it_is_made_or_where_it_is_told(nn):
       return {"here": here(x), "named": named(x), "free": y, **parents}
 
   return Net(nn.Dense(2)).init_with_output(KEY, jnp.ones((4, 5)))
+
+
+def test_a_deep_clone_has_clones_of_the_modules_in_its_fields():
+  model = minilinen.Sequential([minilinen.Dense(2)])
+  assert model.clone().layers[0] is model.layers[0]
+  assert model.clone(_deep_clone=True).layers[0] is not model.layers[0]

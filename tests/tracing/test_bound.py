@@ -481,4 +481,5 @@ def test_keys_that_collide_in_a_run_inside_of_another_are_found():
   variables = head.init(KEY, X)
   with nn.record() as trace:
     head.apply(variables, X)
-  assert "KeyCollisionWarning" in [found.kind for found in trace.check()]
+  (collision,) = (found for found in trace.check() if found.kind == "KeyCollisionWarning")
+  assert collision.tree is not None and collision.tree == trace.runs[-1].tree

@@ -565,3 +565,12 @@ def test_all_formulas_may_be_reckoned_with_together():
   for known in (trace, Trace.from_json(trace.to_json())):
     assert str(known.cost().flops + size) == str(trace.cost().flops + size)
     assert formula.at(known.cost().flops + size, {"b": 2}) == formula.at(known.cost().flops, {"b": 2}) + 8
+
+
+def test_a_ragged_product_contracts_the_sizes_that_it_says():
+  sizes = jax.lax.RaggedDotDimensionNumbers(
+    dot_dimension_numbers=(((0,), (1,)), ((), ())), lhs_ragged_dimensions=[1], rhs_group_dimensions=[0]
+  )
+  a, b = jnp.ones((5, 7)), jnp.ones((2, 5, 3))  # [k, m] and [group, k, n]
+  cost = trace(lambda a, b, g: jax.lax.ragged_dot_general(a, b, g, sizes))(a, b, jnp.array([3, 4])).cost()
+  assert cost.total.forward.matmul == 2 * 7 * 5 * 3

@@ -265,3 +265,42 @@ def test_traces_are_compared_by_their_records():
   first = a.records[0]
   assert isinstance(first, Run)
   assert Trace((replace(first, jitted=3),), name="init") != Trace((first,), name="init")
+
+
+@dataclass
+class NoParts:
+  """A setting without settings."""
+
+
+class Set(nn.Module):
+  settings: Any = None
+
+  @nn.compact
+  def __call__(self, x: Any) -> Any:
+    return nn.Dense(2)(x)
+
+
+def test_a_value_without_parts_reads_back():
+  trace = nn.trace(Set(NoParts()).init)(jax.random.key(0), "f32[1,2]")
+  assert Trace.from_json(trace.to_json()).calls()[0].fields == trace.calls()[0].fields
+  assert str(trace.calls()[0].fields["settings"]) == str(
+    Trace.from_json(trace.to_json()).calls()[0].fields["settings"]
+  )
+
+
+def test_numbers_are_whole_in_a_file():
+  whole = json.loads(nn.trace(Deep(2).init)(jax.random.key(0), "f32[b,4]").to_json())
+  (equations, values, *_) = whole["code"]
+  numbers = [
+    *equations["rows"],
+    *values["rows"],
+    *(n for step in equations["steps"] for part in step for n in part),
+  ]
+  assert {*map(type, numbers)} == {int}
+
+
+def test_what_is_said_outside_of_all_models_is_in_the_trace_and_checked():
+  with nn.record() as trace, pytest.warns(nn.errors.MinilinenWarning):
+    nn.errors.warn(nn.errors.MinilinenWarning("look"))
+  for known in (trace, Trace.from_json(trace.to_json())):
+    assert [finding.message for finding in known.check()] == ["look"]

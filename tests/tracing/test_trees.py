@@ -507,3 +507,13 @@ def test_models_of_one_class_stay_apart_while_they_learn():
 
   trees = recorded(target)[1]
   assert [origin for origin, _, _ in trees] == ["init", "array"]
+
+
+def test_an_argument_that_is_a_variable_itself_is_called_by_its_name():
+  class Scale(nn.Module):
+    @nn.compact
+    def __call__(self):
+      return self.param("w", nn.initializers.ones, (3,)) * 2
+
+  found = nn.trace(lambda w: Scale().apply({"params": {"w": w}}))(jnp.ones(3))
+  assert [tree.argument for tree in found.trees] == ["w"]
