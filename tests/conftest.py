@@ -56,6 +56,7 @@ def forgotten_programs():
 def pytest_configure(config: pytest.Config) -> None:
   """A warning of minilinen's is a false alarm, unless a test expects it."""
   config.addinivalue_line("filterwarnings", "error::minilinen.errors.MinilinenWarning")
+  config.addinivalue_line("filterwarnings", "ignore::minilinen.errors.DeprecatedWarning")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,6 +25,7 @@ from minilinen.errors.base import MinilinenHint as MinilinenHint
 from minilinen.errors.base import MinilinenWarning as MinilinenWarning
 from minilinen.errors.base import nearest as nearest
 from minilinen.errors.base import note as note
+from minilinen.errors.base import show as show
 from minilinen.errors.base import warn as warn
 from minilinen.errors.checkpoints import CheckpointError as CheckpointError
 from minilinen.errors.checkpoints import MissingPackageError as MissingPackageError
@@ -112,6 +113,7 @@ from minilinen.errors.scopes import ScopeParamShapeError as ScopeParamShapeError
 from minilinen.errors.scopes import ScopeParamTypeError as ScopeParamTypeError
 from minilinen.errors.scopes import ScopeVariableNotFoundError as ScopeVariableNotFoundError
 from minilinen.errors.scopes import SymbolicParamError as SymbolicParamError
+from minilinen.errors.values import DeprecatedWarning as DeprecatedWarning
 from minilinen.errors.values import FedBackWarning as FedBackWarning
 from minilinen.errors.values import FullCacheWarning as FullCacheWarning
 from minilinen.errors.values import IdsOutsideWarning as IdsOutsideWarning

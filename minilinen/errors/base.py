@@ -213,6 +213,11 @@ _shown: dict[Any, Any] = {}
 def warn(warning: MinilinenWarning) -> None:
   """Shows a warning at the user's line, and notes it in the trace of whoever records."""
   note(warning)
+  show(warning)
+
+
+def show(warning: MinilinenWarning) -> None:
+  """Shows a warning at the user's line only: what it says is of the code, not of the run."""
   at = warning.source
   warnings.warn_explicit(
     warning, type(warning), at.file if at else "<unknown>", at.line if at else 1, registry=_shown

@@ -162,3 +162,19 @@ class MisspeltCollectionWarning(MinilinenWarning):
   def __init__(self, name: str, meant: str, named: list[str], is_sown: bool):
     names = [meant if other == name else other for other in named]
     super().__init__(name, meant, self.not_kept if is_sown else "", names=names)
+
+
+class DeprecatedWarning(MinilinenWarning, DeprecationWarning):
+  """A class or an argument is an older form, which Flax says that it will take away.
+
+  Python shows it where its other warnings of this kind are shown: mostly in the script that runs, and in tests.
+
+  Example:
+    nn.SelfAttention(1).init(key, x)
+  """
+
+  says = "{what}{of} will be deprecated soon in Flax."
+  right = "{new}"
+
+  def __init__(self, what: str, new: str, module: str = ""):
+    super().__init__(what=what, new=new, of=f" of {module}" if module else "")

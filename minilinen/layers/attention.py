@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from minilinen import errors
 from minilinen.functions.initializers import default_kernel_init, zeros
 from minilinen.functions.known import warn_if_full
 from minilinen.layers.dtypes import Array, Dtype, Initializer, promote_dtype
@@ -226,7 +227,7 @@ class MultiHeadDotProductAttention(Module):
       raise IndexError(
         f"attention takes [batch..., length, features], but the queries are {jnp.shape(inputs_q)}."
       )
-    inputs_k, inputs_v = self._keys_and_values(inputs_q, inputs_k, inputs_v, inputs_kv)
+    inputs_k, inputs_v = self._sources(inputs_q, inputs_k, inputs_v, inputs_kv)
     features = self.out_features or inputs_q.shape[-1]
     qkv_features = self.qkv_features or inputs_q.shape[-1]
     if qkv_features % self.num_heads != 0:
@@ -271,12 +272,11 @@ class MultiHeadDotProductAttention(Module):
     )(x)
 
   @nowrap
-  def _keys_and_values(
-    self, q: Array, k: Array | None, v: Array | None, kv: Array | None
-  ) -> tuple[Array, Array]:
+  def _sources(self, q: Array, k: Array | None, v: Array | None, kv: Array | None) -> tuple[Array, Array]:
     if kv is not None:
       if k is not None or v is not None:
         raise ValueError("If either `inputs_k` or `inputs_v` is not None, `inputs_kv` must be None.")
+      errors.show(errors.DeprecatedWarning("inputs_kv", "attention(x, inputs_k=...)", type(self).__name__))
       return kv, kv
     if k is None:
       if v is not None:
@@ -360,9 +360,9 @@ class SelfAttention(MultiHeadDotProductAttention):
     sow_weights: bool = False,
   ) -> Array:
     """[batch..., length, features] to [batch..., length, out_features]."""
-    return super().__call__(
-      inputs_q, mask=mask, deterministic=deterministic, dropout_rng=dropout_rng, sow_weights=sow_weights
-    )
+    errors.show(errors.DeprecatedWarning("SelfAttention", "nn.MultiHeadDotProductAttention(...)(x)"))
+    options: Any = dict(deterministic=deterministic, dropout_rng=dropout_rng, sow_weights=sow_weights)
+    return super().__call__(inputs_q, mask=mask, **options)
 
 
 def make_attention_mask(

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from minilinen import errors
 from minilinen.layers.dtypes import Array, Dtype
 from minilinen.layers.fp8_meta import Fp8MetaTyRules as Fp8MetaTyRules
 from minilinen.layers.fp8_meta import as_float
@@ -241,6 +242,11 @@ class Fp8DotGeneralBase(Module):
 
 class Fp8DotGeneralOp(Fp8DotGeneralBase):
   """Rounds to float8 and back, and multiplies as ever: XLA finds the pattern and takes float8 products."""
+
+  def __post_init__(self) -> None:
+    if not isinstance(self, NANOOFp8DotGeneralOp):
+      errors.show(errors.DeprecatedWarning("Fp8DotGeneralOp", "nn.Fp8DirectDotGeneralOp"))
+    super().__post_init__()
 
   def __call__(self, *args: Any, **kwargs: Any) -> Array:
     """As `jax.lax.dot_general(lhs, rhs, dimension_numbers)`; further options are ignored.

@@ -81,9 +81,8 @@ class ModuleState:
     return other
 
   def take_names(self, inner: ModuleState) -> None:
-    """Takes over the names that a copy gave out in a lifted transform."""
+    """Takes over which names a copy gave out in a lifted transform, not the modules there, which are over with it."""
     self.cursors.update(inner.cursors)
-    self.children.update(inner.children)
 
   def end_method(self) -> None:
     """After a setup or compact method: names may be given out again from the start."""

@@ -128,6 +128,24 @@ Net().apply(variables, x, mutable=["intermediates"])
   ),
   # A layer in the place of its output.
   Advice(
+    errors.DeprecatedWarning,
+    "nn.SelfAttention(1).init(key, x)",
+    ["SelfAttention will be deprecated", "nn.MultiHeadDotProductAttention(...)(x)"],
+    mended="nn.MultiHeadDotProductAttention(1).init(key, x)",
+  ),
+  Advice(
+    errors.DeprecatedWarning,
+    "nn.MultiHeadDotProductAttention(1).init(key, x, inputs_kv=x)",
+    ["inputs_kv of MultiHeadDotProductAttention", "inputs_k=..."],
+    mended="nn.MultiHeadDotProductAttention(1).init(key, x, inputs_k=x)",
+  ),
+  Advice(
+    errors.DeprecatedWarning,
+    "nn.Dense(3, dot_general_cls=nn.Fp8DotGeneralOp).init(key, x)",
+    ["Fp8DotGeneralOp will be deprecated", "nn.Fp8DirectDotGeneralOp"],
+    mended="nn.Dense(3, dot_general_cls=nn.Fp8DirectDotGeneralOp).init(key, x)",
+  ),
+  Advice(
     errors.ReturnedLayerWarning,
     ROOT.format(returned="nn.Dense(4)"),
     ["Net.__call__ returns the layer Dense itself", "right return nn.Dense(...)(x)"],
