@@ -22,16 +22,20 @@ BIN := $(VENV)/bin
 DEMO_READY := $(VENV)/installed-$(VERSION)
 TEST_READY := $(VENV)/installed-test-$(VERSION)
 BENCH_READY := $(VENV)/installed-bench-$(VERSION)
+# Other people's projects want older libraries beside today's JAX, so they have an environment of their own.
+CLIENTS := .venv-clients
+CLIENTS_READY := $(CLIENTS)/installed
 # pytest takes more cores as they come; two are enough to finish in minutes.
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint types pytest bench mutants docs format clean help
+.PHONY: demo test test-all test-clients lint types pytest bench mutants docs format clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      show real models: ResNet-50, a transformer, a CNN trained on handwritten digits"
 	@echo "make test      ruff, pyright, tests and doctests: a few minutes"
 	@echo "make test-all  the same with every case of the grids and the long tests"
+	@echo "make test-clients  other people's models on minilinen and on Flax, to the bit: half an hour and more"
 	@echo "make bench     time the same models on minilinen, on Flax and on its peers"
 	@echo "make mutants   put 200 faults in, one at a time, and name those that no test notices: hours"
 	@echo "make docs      write the README's outputs and pictures anew"
@@ -59,6 +63,10 @@ types: $(TEST_READY)
 pytest: $(TEST_READY)
 	@echo "== pytest on Python $(VERSION)"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# A part, or every model: make test-clients CLIENT_ARGS="--all FlaxBert"
+test-clients: $(CLIENTS_READY)
+	@$(CLIENTS)/bin/python tests/clients/transformers_bits.py $(CLIENT_ARGS)
 
 bench: $(BENCH_READY)
 	@$(BIN)/python -m tests.benchmarks
@@ -94,4 +102,12 @@ $(TEST_READY): $(DEMO_READY)
 $(BENCH_READY): $(TEST_READY)
 	@echo "== Installing what minilinen is compared with (Haiku, Equinox) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[bench]"
+	@touch $@
+
+$(CLIENTS_READY): pyproject.toml Makefile
+	@echo "== Making $(CLIENTS) and installing Flax and the last transformers that has models for it ..."
+	@rm -rf $(CLIENTS) && "$(FOUND)" -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --disable-pip-version-check -e . flax "huggingface_hub<1" "tokenizers<0.22" \
+	  safetensors regex requests tqdm pyyaml filelock fsspec packaging
+	@$(CLIENTS)/bin/python -m pip install --disable-pip-version-check --no-deps transformers==4.49.0
 	@touch $@

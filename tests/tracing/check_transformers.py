@@ -127,9 +127,8 @@ class Case:
   inputs: dict[str, Any]
 
 
-def exchange() -> None:
-  """Lets whoever imports `flax.linen` from here on get minilinen, and mends what this JAX lacks of an older one's."""
-  compat.install()
+def mend_jax() -> None:
+  """Mends what this JAX lacks of an older one's."""
   clip: Any = jnp.clip
 
   @functools.wraps(clip)
@@ -258,7 +257,8 @@ def runs_of(case: Case, quick: bool) -> Iterator[tuple[str, Findings]]:
 
 def main(arguments: list[str]) -> int:
   warnings.simplefilter("ignore")
-  exchange()
+  compat.install()
+  mend_jax()
   quick = "--quick" in arguments
   wanted = [argument for argument in arguments if not argument.startswith("-")]
   bad, number, began = 0, 0, time.time()
