@@ -36,6 +36,8 @@ FLOORS = {
   "minilinen/core/initial": "errors/advice_initializers core/order_of_inputs core/design errors/every_error",
   "minilinen/core/lift/": "lift/scan lift/vmap lift/map_variables lift/jit_and_remat lift/nested_lifts"
   " lift/streams_and_state lift/branches lift/gradients lift/jit_sharing tracing/passes linen/public_names",
+  "minilinen/core/lift/carriers": "lift/vmap lift/scan lift/jit_and_remat lift/jit_sharing lift/handed_over"
+  " errors/advice errors/every_error tracing/passes",
   "minilinen/core/lift/branches": "lift/branches lift/nested_lifts errors/advice_lifts tracing/passes",
   "minilinen/core/lift/targets": "lift/vmap lift/jit_and_remat errors/advice errors/advice_lifts errors/every_error",
   "minilinen/core/lifted_mistakes": "errors/traps_lifts errors/traps_carries errors/traps_axes"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import pytest
 from situations import Advice
 
+import minilinen as nn
 from minilinen import errors
 
 ADVICE = [
@@ -784,3 +787,17 @@ ADVICE = [
 @pytest.mark.parametrize("advice", ADVICE, ids=str)
 def test_advice(advice: Advice) -> None:
   advice.holds()
+
+
+def test_names_moved_only_among_layers_of_one_kind():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return nn.LayerNorm()(nn.Dense(4)(x))
+
+  x = jnp.ones((2, 3))
+  params = dict(Net().init(jax.random.key(0), x)["params"])
+  params["Dense_0"] = {"kernel": jnp.ones((5, 5)), "bias": jnp.ones(5)}
+  with pytest.raises(errors.ScopeParamShapeError) as caught:
+    Net().apply({"params": params}, x)
+  assert "automatic names" not in str(caught.value)
