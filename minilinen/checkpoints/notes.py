@@ -44,7 +44,8 @@ def named_arrays(tree: Any, native: Callable[[str], bool]) -> tuple[dict[str, np
       continue
     array, dtype = raw(leaf)
     name = "/".join(path)
-    if name.split("/") != [*path] or not all(path) or name in arrays or name == KEY:
+    if name.split("/") != [*path] or not all(path) or name in arrays or name == KEY or "\0" in name:
+      name = name.replace("\0", "")
       name = next(odd for n in itertools.count() if (odd := f"{name}#{n}") not in arrays)
       note["paths"][name] = path
     if not native(dtype):

@@ -150,13 +150,14 @@ class Recorder:
     A body that runs when its lift is over (the backward pass of a custom gradient) stands wherever it runs. `lift` is
     None if it was not recorded.
     """
-    passes = [] if lift is None else lift.passes.setdefault(name, [])
+    passes = [] if lift is None else lift.passes.get(name, [])
     fields["path"] = Path(path)
     fields["name"] = name
     fields["number"] = len(passes)
     fields["source"] = passes[0].fields["source"] if passes else user_source(2)
     draft = Draft(Body, fields)
-    passes.append(draft)
+    if lift is not None:
+      lift.passes[name] = [*passes, draft]
     return _Opened(self, draft)
 
   def freeze(self) -> tuple[Record, ...]:

@@ -85,6 +85,7 @@ def test_what_is_no_array_and_names_that_are_odd(tmp_path: Path, suffix: str):
     "name": "../../etc\n\x1b[31m",
     "complex": 1 + 2j,
     "ünï": {"层": np.ones(3, np.int8)},
+    "\0": {"a\0b": np.ones(3)},
   }
   save(tmp_path / f"v{suffix}", variables)
   assert (

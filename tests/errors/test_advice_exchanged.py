@@ -58,7 +58,7 @@ ADVICE = [
     finally:
       del sys.modules["their_project"]
     """,
-    ["before compat.install(): ", "their_project"],
+    ["before compat.install(): ", " have it."],
   ),
   Advice(
     errors.NoFlaxNameError,

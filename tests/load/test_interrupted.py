@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from models import RUNS, Small, X, initialised
+from interrupted_models import RUNS, Small, X, initialised
 
 import minilinen as nn
 import viz
@@ -112,25 +112,17 @@ def lines_of(run: Callable[[], Any], number: int) -> int:
   return seen
 
 
-@pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
 @pytest.mark.parametrize("name", RUNS)
-def test_at_any_line(name: str, recorded: bool):
+def test_at_any_line(name: str):
   """An interrupt comes wherever it likes, also between the end of a block and what ends it."""
   run = RUNS[name]()
   expected = bits(run())
 
-  def whole() -> None:
-    if recorded:
-      with nn.record():
-        run()
-    else:
-      run()
-
-  lines = lines_of(whole, 0)
+  lines = lines_of(run, 0)
   draw = random.Random(name)
   for number in sorted(draw.sample(range(1, lines), 12)):
     with contextlib.suppress(Interrupt):  # Where Python finalises an object it hands on no exception.
-      lines_of(whole, number)
+      lines_of(run, number)
     assert nn.Dense(3).parent is None and nothing_is_open(), number
     assert bits(run()) == expected, number
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import programs
 import pytest
+import training_programs as programs
 from twins import flax_twin
 
 import minilinen as nn
@@ -38,7 +38,7 @@ def ours(name: str) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_curve_is_flaxs(name: str):
-  assert bits(ours(name)) == bits(getattr(flax_twin("programs"), name)())
+  assert bits(ours(name)) == bits(getattr(flax_twin("training_programs"), name)())
 
 
 @pytest.mark.parametrize("name", NAMES)
