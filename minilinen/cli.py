@@ -135,7 +135,7 @@ def _parser() -> Parser:
   command = commands.add_parser("demo", help="ResNet-50, transformers and a training run in your terminal")
   command.add_argument("--out", default="out", metavar="DIR", help="the folder for its files (%(default)s)")
   command.add_argument("--debug", action="store_true", help="show the stack of an error")
-  command.set_defaults(run=lambda options: demo.run(options.out))
+  command.set_defaults(run=_demo)
   _add_run(commands.add_parser("run", help="a program that imports flax.linen, on minilinen instead"))
   return parser
 
@@ -153,6 +153,10 @@ def _run(options: argparse.Namespace) -> int:
   if not words[0]:
     raise UsageError("run: say which program, run script.py or run -m package.module")
   return compat.run_script(words[0], words[1:], is_module=bool(options.module))
+
+
+def _demo(options: argparse.Namespace) -> None:
+  demo.run(options.out)
 
 
 def _version() -> str:

@@ -345,3 +345,9 @@ def test_every_command_that_is_shown_is_understood(capsys):
   for line in shown_commands(capsys):
     if line.startswith("minilinen ") and "--help" not in line:
       _parser().parse_args(shlex.split(line)[1:])
+
+
+def test_the_demo_ends_well(monkeypatch, tmp_path):
+  seen = []
+  monkeypatch.setattr("minilinen.demo.run", lambda out: seen.append(out) or "what it learned")
+  assert main(["demo", "--out", str(tmp_path)]) == 0 and seen == [str(tmp_path)]
