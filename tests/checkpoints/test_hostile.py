@@ -29,6 +29,8 @@ import minilinen as nn
 from minilinen.checkpoints import load, save, tree
 from minilinen.errors import CheckpointError, MissingPackageError, PickleError
 
+pytestmark = pytest.mark.grid
+
 VARIABLES = {
   "params": {"Dense_0": {"kernel": np.ones((3, 4), np.float32), "bias": np.zeros(4, "bfloat16")}},
   "step": 3,

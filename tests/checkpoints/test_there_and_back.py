@@ -26,6 +26,8 @@ from minilinen.checkpoints.notes import plain
 from minilinen.checkpoints.stored import raw
 from minilinen.errors import CheckpointError
 
+pytestmark = pytest.mark.grid
+
 SUFFIXES = [".safetensors", ".msgpack", ".npz"]
 FLOATS = [name for name in vars(ml_dtypes) if name.startswith(("float", "bfloat"))]
 DTYPES = [np.dtype(kind).name for kind in "?bhilBHILefdFD"] + ["int4", "uint4", "int2", "uint2", *FLOATS]

@@ -12,6 +12,8 @@ import pytest
 
 from minilinen import compat, errors
 
+pytestmark = pytest.mark.grid
+
 ROOT = Path(__file__).parents[2]
 
 

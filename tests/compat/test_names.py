@@ -21,6 +21,8 @@ import minilinen as nn
 from minilinen import compat, errors
 from minilinen.compat import names
 
+pytestmark = pytest.mark.grid
+
 ROOTS = (flax.linen, flax.core, flax.errors)
 PATHS = sorted(
   module.name

@@ -22,6 +22,8 @@ from flax.training.train_state import TrainState
 import minilinen as nn
 from minilinen.core import freeze, unfreeze
 
+pytestmark = pytest.mark.grid
+
 ROOT = Path(__file__).parents[2]
 KEY, X = jax.random.key(0), jnp.ones((2, 4))
 FROZEN = (nn.FrozenDict, flax.core.FrozenDict)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.grid
+
 ROOT = Path(__file__).parents[2]
 
 MODEL = """

@@ -7,6 +7,8 @@ from situations import Advice
 
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 INSTALLED = """
 import minilinen.compat as compat
 with compat.installed(set_aside=True):

@@ -13,6 +13,8 @@ from oracle import KEY, KEY2, X, equations, same
 import minilinen
 import minilinen.errors
 
+pytestmark = pytest.mark.grid
+
 
 def net(nn, how):
   class Net(nn.Module):

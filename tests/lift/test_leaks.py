@@ -10,6 +10,8 @@ import pytest
 
 import minilinen as nn
 
+pytestmark = pytest.mark.grid
+
 KEYS = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
 X = jnp.ones((3, 4))
 

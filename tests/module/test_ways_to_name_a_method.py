@@ -12,6 +12,8 @@ from oracle import KEY, X, equations, same, same_error, same_or_error
 import minilinen
 from minilinen import errors
 
+pytestmark = pytest.mark.grid
+
 
 def models(nn):
   class Encoder(nn.Module):
