@@ -267,11 +267,11 @@ def _flaxs_picture(options: argparse.Namespace) -> None:
 
 def _picture(options: argparse.Namespace) -> None:
   """Draws what the options ask for, and prints or saves it."""
-  trace = _variables(options) if _is_checkpoint(options.model) else _trace(options)
-  if isinstance(trace, Trace) and options.picture == "trace" and str(options.output).endswith(".json"):
-    save = trace.save
+  subject = _variables(options) if _is_checkpoint(options.model) else _trace(options)
+  if isinstance(subject, Trace) and options.picture == "trace" and str(options.output).endswith(".json"):
+    save = subject.save
   else:
-    view = PICTURES[options.picture][1](trace, options)
+    view = PICTURES[options.picture][1](subject, options)
     save = functools.partial(view.save, **({} if options.width is None else {"width": options.width}))
     if options.output is None:
       Console(width=options.width).print(view)

@@ -11,11 +11,12 @@ from typing import Any
 
 from minilinen.checkpoints import msgpack, npz, orbax, safetensors
 from minilinen.checkpoints.notes import plain
-from minilinen.checkpoints.stored import Damaged, StoredArray, leaves, put
+from minilinen.checkpoints.stored import Damaged, StoredArray, put
 from minilinen.errors.checkpoints import CheckpointError, MissingPackageError, PickleError
 from minilinen.spelling import did_you_mean
 from minilinen.tracing.globs import matches
 from minilinen.tracing.paths import Path
+from minilinen.tracing.rebuilt import leaves
 
 _WRITERS = {".safetensors": safetensors.write, ".msgpack": msgpack.write, ".npz": npz.write}
 _FOREIGN = {
@@ -47,7 +48,7 @@ def tree(file: str | os.PathLike[str], *, allow_pickle: bool = False) -> dict[st
     raise CheckpointError(file, f"there is no such file.{did_you_mean(file, near)}")
   try:
     if os.path.isdir(file):
-      return _folder(file)
+      return orbax.read(file)
     return _file(file, allow_pickle)
   except Damaged as error:
     raise CheckpointError(file, f"{error}.") from None
@@ -57,12 +58,6 @@ def tree(file: str | os.PathLike[str], *, allow_pickle: bool = False) -> dict[st
     raise CheckpointError(file, f"it cannot be read ({error.strerror or error}).") from None
   except ImportError as error:
     raise MissingPackageError(file, error.name) from None
-
-
-def _folder(folder: str) -> dict[str, Any]:
-  if orbax.looks_like(folder):
-    return orbax.read(folder)
-  raise Damaged("it is a folder without a checkpoint of orbax")
 
 
 def _file(file: str, allow_pickle: bool) -> dict[str, Any]:
@@ -75,13 +70,13 @@ def _file(file: str, allow_pickle: bool) -> dict[str, Any]:
     raise Damaged("it is empty")
   if zipfile.is_zipfile(file) or start.startswith(b"PK\x03\x04"):
     return npz.read(file)
-  if safetensors.looks_like(start, size):
+  if safetensors.looks_like(start):
     return safetensors.read(file)
   if end == b"." and _is_pickle(file):
     return _unpickled(file, allow_pickle)
   if foreign := next((what for mark, what in _FOREIGN.items() if start.startswith(mark)), None):
     raise Damaged(f"it is {foreign}, and holds no variables that could be read here")
-  if msgpack.looks_like(start, size):
+  if msgpack.looks_like(start):
     return msgpack.read(file)
   raise Damaged("it is neither Flax's msgpack nor safetensors, npz or a folder of orbax")
 
@@ -119,16 +114,16 @@ def load(file: str | os.PathLike[str], pattern: str = "**", *, allow_pickle: boo
   Raises:
     CheckpointError: as for `tree`; also if the pattern fits nothing.
   """
-  found = leaves(tree(file, allow_pickle=allow_pickle))
+  found = [*leaves(tree(file, allow_pickle=allow_pickle))]
   wanted = Path.of(pattern)
   values: dict[str, Any] = {}
   for path, leaf in found:
-    if path and any(matches(wanted, path[:end]) for end in range(len(path) + 1)):
+    if any(matches(wanted, path[:end]) for end in range(len(path) + 1)):
       try:
         put(values, path, leaf.value() if isinstance(leaf, StoredArray) else leaf)
       except (Damaged, OSError, ValueError) as error:
         raise CheckpointError(os.fspath(file), f"{Path(path).bare}: {error}.") from None
-  if not values and any(path for path, _ in found):
+  if not values and found:
     near = did_you_mean(pattern, [Path(path).bare for path, _ in found])
     raise CheckpointError(os.fspath(file), f"nothing in it fits the pattern {pattern!r}.{near}")
   return values

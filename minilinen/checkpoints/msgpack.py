@@ -8,15 +8,13 @@ would read all of it, writes. Source: https://github.com/msgpack/msgpack/blob/ma
 
 from __future__ import annotations
 
-import math
 import mmap
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minilinen.checkpoints.stored import Damaged, StoredArray, dtype_of, raw, stored
+from minilinen.checkpoints.stored import Damaged, StoredArray, raw, stored, stored_at
 from minilinen.tracing.spec import KEYS
 
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
@@ -32,7 +30,7 @@ _SIZED = {
 """What begins with a mark, and in how many bytes it says its length."""
 
 
-def looks_like(start: bytes, size: int) -> bool:
+def looks_like(start: bytes) -> bool:
   """Whether a file that begins so is one whose outermost value is a map."""
   return bool(start) and (0x80 <= start[0] <= 0x8F or start[0] in (0xDE, 0xDF))
 
@@ -143,14 +141,10 @@ class _Walk:
       raise Damaged(f"{where} has no bytes")
     size = int.from_bytes(inner.take(_SIZED[mark][1]), "big")
     start = inner.skip(size)
-    array = stored(shape, dtype, self._reader(start, dtype, shape), where)
-    if array.size * dtype_of(dtype).itemsize != size or inner.at != inner.end:
+    array = stored_at(self.file, start, shape, dtype, where)
+    if array.nbytes != size or inner.at != inner.end:
       raise Damaged(f"{where} has {size:,} bytes, and its header says {dtype}{shape}")
     return array
-
-  def _reader(self, start: int, dtype: Any, shape: Any) -> Callable[[], np.ndarray]:
-    file = self.file
-    return lambda: np.fromfile(file, dtype_of(dtype), math.prod(shape), offset=start).reshape(shape)
 
   def _joined(self, found: dict[str, Any]) -> StoredArray:
     where = f"the array in pieces before byte {self.at:,}"
@@ -180,7 +174,7 @@ def write(file: str, tree: dict[str, Any]) -> None:
   import msgpack
 
   def extension(value: Any) -> Any:
-    if isinstance(value, complex):
+    if isinstance(value, complex) and not hasattr(value, "dtype"):
       return msgpack.ExtType(_COMPLEX, msgpack.packb([value.real, value.imag]))
     array, dtype = raw(value)
     if dtype in KEYS:

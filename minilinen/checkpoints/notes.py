@@ -19,7 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from minilinen.checkpoints.stored import Damaged, Names, StoredArray, dtype_of, leaves, put, raw, stored
+from minilinen.checkpoints.stored import Damaged, Names, StoredArray, dtype_of, put, raw, stored
+from minilinen.tracing.rebuilt import leaves
 from minilinen.tracing.spec import KEYS
 
 KEY = "minilinen"
@@ -36,13 +37,13 @@ def named_arrays(tree: Any, native: Callable[[str], bool]) -> tuple[dict[str, np
   arrays: dict[str, np.ndarray] = {}
   note: dict[str, Any] = {"paths": {}, "dtypes": {}, "values": []}
   for path, leaf in leaves(tree):
-    if leaf is None or isinstance(leaf, (bool, int, float, str, dict)):
-      note["values"].append([path, leaf])
-      continue
-    if isinstance(leaf, complex) and not hasattr(leaf, "dtype"):
-      note["values"].append([path, {"complex": [leaf.real, leaf.imag]}])
+    if _is_plain(leaf):
+      said = {"complex": [leaf.real, leaf.imag]} if isinstance(leaf, complex) else leaf
+      note["values"].append([path, said])
       continue
     array, dtype = raw(leaf)
+    if dtype not in KEYS:
+      dtype_of(dtype, f"the array {'/'.join(path)!r:.200}")  # or nobody could read it back
     name = "/".join(path)
     if name.split("/") != [*path] or not all(path) or name in arrays or name == KEY or "\0" in name:
       name = name.replace("\0", "")
@@ -58,6 +59,13 @@ def named_arrays(tree: Any, native: Callable[[str], bool]) -> tuple[dict[str, np
   return arrays, json.dumps(kept) if kept else ""
 
 
+def _is_plain(leaf: Any) -> bool:
+  """Whether a leaf is no array: a number with a dtype is one."""
+  return isinstance(leaf, (str, dict, type(None))) or (
+    isinstance(leaf, (bool, int, float, complex)) and not hasattr(leaf, "dtype")
+  )
+
+
 def read_note(text: str) -> dict[str, Any]:
   """A note as it stands in a file.
 
@@ -68,7 +76,9 @@ def read_note(text: str) -> dict[str, Any]:
     note = json.loads(text)
     paths, dtypes, values = note.get("paths", {}), note.get("dtypes", {}), note.get("values", [])
     names = [*paths.values(), *(path for path, _ in values)]
-    right = all(isinstance(path, list) and all(isinstance(name, str) for name in path) for path in names)
+    right = all(
+      isinstance(path, list) and path and all(isinstance(name, str) for name in path) for path in names
+    )
     right = right and all(isinstance(dtype, str) for dtype in dtypes.values())
     note = {"paths": paths, "dtypes": dtypes, "values": values, "separator": note.get("separator")}
   except (ValueError, TypeError, AttributeError, RecursionError):
@@ -86,8 +96,6 @@ def nested(arrays: Mapping[str, StoredArray], note: Mapping[str, Any]) -> dict[s
     path = tuple(note["paths"].get(name) or split(name))
     put(tree, path, _seen_as(array, note["dtypes"].get(name), name))
   for path, value in note["values"]:
-    if not path:
-      return value if value == {} else tree
     put(tree, tuple(path), _value(value))
   return tree
 

@@ -19,16 +19,11 @@ _LIST, _HEADERS = "_METADATA", {".zarray": "zarr", "zarr.json": "zarr3"}
 _IMPLEMENTATIONS = {impl: dtype for dtype, impl in KEYS.items()}
 
 
-def looks_like(folder: str) -> bool:
-  """Whether a folder holds a checkpoint, or several."""
-  return bool(_is_one(folder) or _items(folder) or _steps(folder))
-
-
 def read(folder: str) -> dict[str, Any]:
   """What a folder holds.
 
   Raises:
-    Damaged: if it holds something impossible.
+    Damaged: if it holds no checkpoint, or something impossible.
     ImportError: if tensorstore is not installed.
   """
   if _is_one(folder):
@@ -36,7 +31,9 @@ def read(folder: str) -> dict[str, Any]:
   if items := _items(folder):
     trees = {item: _read(os.path.join(folder, item)) for item in items}
     return trees["default"] if [*trees] == ["default"] else trees
-  return read(os.path.join(folder, _steps(folder)[-1]))
+  if steps := _steps(folder):
+    return read(os.path.join(folder, steps[-1]))
+  raise Damaged("it is a folder without a checkpoint of orbax")
 
 
 def _is_one(folder: str) -> bool:

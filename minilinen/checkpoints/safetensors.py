@@ -11,14 +11,11 @@ arrays that overlap or leave a hole. Dtypes that the format lacks are kept as by
 from __future__ import annotations
 
 import json
-import math
 import os
 from typing import Any
 
-import numpy as np
-
 from minilinen.checkpoints.notes import KEY, named_arrays, nested, read_note
-from minilinen.checkpoints.stored import Damaged, StoredArray, dtype_of, stored
+from minilinen.checkpoints.stored import Damaged, StoredArray, stored_at
 
 LONGEST = 100_000_000
 DTYPES = {
@@ -30,8 +27,8 @@ DTYPES = {
 _SHORT = {long: short for short, long in DTYPES.items()}
 
 
-def looks_like(start: bytes, size: int) -> bool:
-  """Whether a file of so many bytes that begins so is one, be it damaged."""
+def looks_like(start: bytes) -> bool:
+  """Whether a file that begins so is one, be it damaged."""
   return len(start) > 8 and start[8:9] == b"{" and start[6:8] == b"\0\0"
 
 
@@ -79,9 +76,9 @@ def _arrays(header: dict[str, Any], file: str, start: int, size: int) -> dict[st
   for name, entry in header.items():
     where = f"its array {name!r:.200}"
     dtype, shape, begin, end = _entry(entry, where)
-    arrays[name] = array = stored(shape, dtype, _reader(file, start + begin, dtype, shape), where)
-    if end - begin != (size_of := array.size * dtype_of(dtype).itemsize):
-      raise Damaged(f"{where} has {size_of:,} bytes, and its offsets {end - begin:,}")
+    arrays[name] = array = stored_at(file, start + begin, shape, dtype, where)
+    if end - begin != array.nbytes:
+      raise Damaged(f"{where} has {array.nbytes:,} bytes, and its offsets {end - begin:,}")
     places.append((begin, end, name))
   last = 0
   for begin, end, name in sorted(places):
@@ -107,10 +104,6 @@ def _entry(entry: Any, where: str) -> tuple[str, Any, int, int]:
   if not isinstance(short, str) or short not in DTYPES:
     raise Damaged(f"{where} has the unknown dtype {short!r:.80}")
   return DTYPES[short], shape, begin, end
-
-
-def _reader(file: str, begin: int, dtype: str, shape: Any) -> Any:
-  return lambda: np.fromfile(file, dtype_of(dtype), math.prod(shape), offset=begin).reshape(shape)
 
 
 def write(file: str, tree: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ Each kind of file gives a nested dict of these (`safetensors`, `npz`, `msgpack`,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,11 @@ class StoredArray:
   def size(self) -> int:
     """How many elements it has."""
     return math.prod(self.shape)
+
+  @property
+  def nbytes(self) -> int:
+    """How many bytes its values have."""
+    return self.size * dtype_of(self.dtype).itemsize
 
   def value(self) -> Any:
     """The array, or the random keys; as numpy's unless these are keys.
@@ -77,6 +82,16 @@ def stored(shape: Any, dtype: Any, read: Callable[[], np.ndarray], where: str) -
     found = dtype_of(dtype, where)
     dtype = found.name if found.kind not in "SU" and found.type is not np.void else found.str.lstrip("<>|=")
   return StoredArray(tuple(shape), dtype, read)
+
+
+def stored_at(file: str, start: int, shape: Any, dtype: Any, where: str) -> StoredArray:
+  """An array whose bytes stand in a file as they are, from a byte on."""
+
+  def values() -> np.ndarray:
+    return np.fromfile(file, dtype_of(dtype), array.size, offset=start).reshape(array.shape)
+
+  array = stored(shape, dtype, values, where)
+  return array
 
 
 def dtype_of(name: Any, where: str = "an array") -> np.dtype[Any]:
@@ -118,16 +133,3 @@ def put(tree: dict[str, Any], path: Names, leaf: Any) -> None:
   if path[-1] in node and not (leaf == {} and isinstance(node[path[-1]], dict)):
     raise Damaged(f"it has {Path(path).bare!r:.200} twice")
   node[path[-1]] = leaf
-
-
-def leaves(tree: Any) -> list[tuple[Names, Any]]:
-  """Everything in nested dicts that is no dict, or an empty one, with its path."""
-  found: list[tuple[Names, Any]] = []
-  waiting: list[tuple[Names, Any]] = [((), tree)]
-  while waiting:
-    path, value = waiting.pop()
-    if isinstance(value, Mapping) and (value or not path):
-      waiting += [((*path, name), part) for name, part in reversed([*value.items()])]
-    else:
-      found.append((path, value))
-  return found

@@ -262,3 +262,21 @@ def test_a_file_stays_as_it_was_until_the_new_one_is_whole(tmp_path: Path):
     with pytest.raises(CheckpointError, match="cannot be written"):
       save(file, {"params": {"a": np.ones(3), "b": object()}})
     assert file.read_bytes() == before and [*tmp_path.glob("*.part")] == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_number_with_a_dtype_keeps_it(tmp_path: Path, suffix: str):
+  variables = {"a": np.float64(2.5), "b": np.complex128(1j), "c": np.bool_(True), "d": 2.5, "e": True}
+  save(tmp_path / f"v{suffix}", variables)
+  back = load(tmp_path / f"v{suffix}")
+  assert (
+    same(ordered(back), variables)
+    and [hasattr(v, "dtype") for v in ordered(back).values()] == [True] * 3 + [False] * 2
+  )
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, suffix: str):
+  with pytest.raises(CheckpointError, match=r"(?s)cannot be written:.*unknown dtype"):
+    save(tmp_path / f"v{suffix}", {"params": {"names": np.array(["a", "b"])}})
+  assert [*tmp_path.iterdir()] == []
